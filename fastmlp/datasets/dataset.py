@@ -1,0 +1,288 @@
+"""Dataset: images, labels and what they mean, in one value to slice, pick, resize and split.
+
+Images stay as the files hold them (uint8, one row an image, channel after channel). Normalisation
+is the training part's business and lives in `transforms.Normalization`; kernels apply it while they
+gather a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp.datasets import transforms
+from fastmlp.errors import DataError
+
+MOST_CLASSES = 100_000  # a stray label of 10**12 must not make as many names
+DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+
+
+def permutation(count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the numbers 0..count-1 in an order that depends on the seed alone.
+
+    NumPy promises that a bit generator's raw stream never changes, and promises nothing about
+    `Generator.permutation`; sorting the raw stream keeps a split the same under any NumPy.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise DataError(f"seed: found {seed!r}, expected a whole number from 0")
+    return np.argsort(np.random.PCG64(int(seed)).random_raw(count), kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images.
+
+    Parameters
+    ----------
+    images : ndarray [N, D], C-contiguous
+        One row an image, flattened channel by channel, row by row. uint8 grey levels (generic
+        arrays may be float32 or float64).
+    labels : int64 ndarray [N]
+        Index into `classes`.
+    shape : (channels, height, width)
+        Their product is D.
+    classes : tuple of str
+        The name of each label.
+    name : str
+        What error messages and reports call this data.
+    train_size : int or None
+        The first `train_size` rows are the official training part, the rest the official test part;
+        None for a derived part, which has neither.
+
+    Raises
+    ------
+    DataError
+        When the arrays do not fit each other, or a label is outside 0..len(classes)-1.
+    """
+
+    images: npt.NDArray[Any] = field(repr=False)
+    labels: npt.NDArray[np.int64] = field(repr=False)
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    name: str
+    train_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what a compiled kernel, which checks no bounds, must never see."""
+        images, labels = self.images, self.labels
+        if images.ndim != 2 or images.dtype not in DTYPES or not images.flags.c_contiguous:
+            raise DataError(
+                f"{self.name}: images are {images.dtype} {list(images.shape)}, expected [N, D] of "
+                "uint8, float32 or float64, C-contiguous; Dataset.from_arrays converts"
+            )
+        if not len(images):
+            raise DataError(f"{self.name}: found no images, expected at least one")
+        if len(self.shape) != 3 or math.prod(self.shape) != images.shape[1] or min(self.shape) < 1:
+            raise DataError(
+                f"{self.name}: shape is {self.shape}, expected (channels, height, width) "
+                f"of {images.shape[1]} values"
+            )
+        if labels.shape != (len(images),) or labels.dtype != np.int64:
+            raise DataError(
+                f"{self.name}: labels are {labels.dtype} {list(labels.shape)}, "
+                f"expected int64 [{len(images)}], one an image"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise DataError(f"{self.name}: classes are {self.classes}, expected different names")
+        check_labels(labels, len(self.classes), self.name)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        shape: Sequence[int] | None = None,
+        classes: Sequence[str] | None = None,
+        name: str = "arrays",
+    ) -> Dataset:
+        """Check and wrap arrays from anywhere.
+
+        Parameters
+        ----------
+        images : array-like [N, D], [N, height, width] or [N, channels, height, width]
+            uint8, float32 and float64 are kept (and not copied when contiguous), other numbers
+            become float64.
+        labels : array-like of whole numbers [N]
+        shape : (channels, height, width), optional
+            Taken from `images` when left out; flat rows count as one channel of height 1.
+        classes : sequence of str, optional
+            "0", "1", ... up to the largest label when left out.
+        name : str
+
+        Raises
+        ------
+        DataError
+            Naming the row: mixed shapes, NaN or infinity, a label that is no class.
+        """
+        pixels = _as_array(images, name)
+        if pixels.ndim not in (2, 3, 4):
+            raise DataError(
+                f"{name}: images have shape {list(pixels.shape)}, "
+                "expected [N, D], [N, height, width] or [N, channels, height, width]"
+            )
+        if pixels.dtype not in DTYPES:
+            pixels = pixels.astype(np.float64)
+        one = pixels.shape[1:]
+        pixels = np.ascontiguousarray(pixels).reshape(len(pixels), math.prod(one))
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            row, column = np.argwhere(~np.isfinite(pixels))[0]
+            raise DataError(
+                f"{name}: image {row} holds {pixels[row, column]} at value {column}, "
+                "expected finite numbers"
+            )
+        numbers = _as_array(labels, name)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise DataError(
+                f"{name}: labels are {numbers.dtype} {list(numbers.shape)}, "
+                "expected whole numbers [N]"
+            )
+        numbers = numbers.astype(np.int64)
+        check_labels(numbers, MOST_CLASSES, name)
+        if classes is None:
+            classes = [str(label) for label in range(int(numbers.max(initial=0)) + 1)]
+        if shape is None:
+            shape = (*(1,) * (3 - len(one)), *one)
+        return cls(pixels, numbers, tuple(map(int, shape)), tuple(map(str, classes)), name)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def train(self) -> Dataset:
+        """The official training part, a view."""
+        return self._rows(slice(0, self._official()))
+
+    @property
+    def test(self) -> Dataset:
+        """The official test part, a view."""
+        return self._rows(slice(self._official(), None))
+
+    @cached_property
+    def checksum(self) -> str:
+        """Hex sha256 of images, labels, shape and classes; the name does not count."""
+        digest = hashlib.sha256(
+            repr((self.images.dtype.str, len(self), self.shape, self.classes)).encode()
+        )
+        digest.update(self.images.data)
+        digest.update(np.ascontiguousarray(self.labels).data)
+        return digest.hexdigest()
+
+    def pick(self, classes: Sequence[str]) -> Dataset:
+        """Keep the images of some classes, in their order, relabelled 0, 1, ... in the order named.
+
+        Parameters
+        ----------
+        classes : sequence of str
+
+        Raises
+        ------
+        DataError
+            When a name is no class of this data or comes twice, or when no image is left.
+        """
+        classes = (classes,) if isinstance(classes, str) else tuple(classes)
+        if not set(classes) <= set(self.classes) or len(set(classes)) < len(classes) or not classes:
+            raise DataError(
+                f"classes: found {list(classes)}, "
+                f"expected different names out of {list(self.classes)}"
+            )
+        new = np.full(len(self.classes), -1, np.int64)
+        new[[self.classes.index(one) for one in classes]] = np.arange(len(classes))
+        labels = new[self.labels]
+        rows = np.flatnonzero(labels >= 0)
+        picked = replace(self._rows(rows), labels=labels[rows], classes=classes)
+        if self.train_size is None:
+            return picked
+        return replace(picked, train_size=int(np.searchsorted(rows, self.train_size)))
+
+    def resize(self, size: int | tuple[int, int]) -> Dataset:
+        """Scale every image to `size`, one number for a square or (height, width).
+
+        Bilinear and antialiased: see `transforms.resize`.
+        """
+        images, shape = transforms.resize(self.images, self.shape, size)
+        return replace(self, images=images, shape=shape)
+
+    def split(self, fractions: Sequence[float], seed: int) -> tuple[Dataset, ...]:
+        """Deal the images out at random: disjoint parts, each a fraction of the whole.
+
+        Parameters
+        ----------
+        fractions : sequence of float
+            Each above 0, together at most 1 (what is left goes to no part). The k-th part ends at
+            row round(N * sum of the first k fractions) of the shuffled order, so fractions that sum
+            to 1 use every image.
+        seed : int
+            The parts depend on N, the fractions and the seed, and on nothing else.
+
+        Raises
+        ------
+        DataError
+            For other fractions or seeds, or when a part is left without images.
+        """
+        ends = np.cumsum([0.0, *fractions])
+        if len(ends) < 2 or not (np.diff(ends) > 0).all() or not ends[-1] <= 1 + 1e-9:
+            raise DataError(
+                f"fractions: found {list(fractions)}, "
+                "expected numbers above 0 with a sum of at most 1"
+            )
+        order = permutation(len(self), seed)
+        bounds = np.rint(ends * len(self)).astype(int)
+        return tuple(self._rows(order[a:b]) for a, b in pairwise(bounds))
+
+    def take(self, indices: npt.ArrayLike) -> Dataset:
+        """Return the images at `indices` (whole numbers 0..N-1), in that order, as a copy.
+
+        Raises
+        ------
+        DataError
+            When an index is negative or N and more.
+        """
+        rows = np.asarray(indices)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:
+            raise DataError(
+                f"indices: found {rows.dtype} {list(rows.shape)}, expected a list of whole numbers"
+            )
+        if rows.min() < 0 or rows.max() >= len(self):
+            raise DataError(
+                f"indices: found {rows.min()}..{rows.max()}, expected 0..{len(self) - 1}"
+            )
+        return self._rows(rows)
+
+    def _rows(self, rows: slice | npt.NDArray[Any]) -> Dataset:
+        return replace(self, images=self.images[rows], labels=self.labels[rows], train_size=None)
+
+    def _official(self) -> int:
+        if self.train_size is None:
+            raise DataError(f"{self.name}: a derived part has no official parts; use split")
+        return self.train_size
+
+
+def check_labels(labels: npt.NDArray[np.int64], count: int, where: object) -> None:
+    """Raise DataError, naming `where` and the row, unless every label is in 0..count-1."""
+    wrong = (labels < 0) | (labels >= count)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"{where}: label {labels[row]} at row {row}, expected 0..{count - 1}")
+
+
+def _as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """Return an array of real numbers, or say which row does not fit the first."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        shapes = [list(getattr(row, "shape", [len(row)])) for row in cast(Sequence[Any], values)]
+        odd = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
+        found = "" if odd is None else f" ({shapes[0]} at row 0, {shapes[odd]} at row {odd})"
+        raise DataError(f"{name}: found rows of mixed shapes{found}, expected one shape") from None
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: found values of type {array.dtype}, expected numbers")
+    return array

@@ -1,0 +1,152 @@
+"""Where data lies, how a missing file is fetched, and how a damaged one is reported."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import sys
+import tarfile
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastmlp.errors import DataError
+
+DataHome = str | os.PathLike[str] | None
+
+ROUNDS = 3  # every mirror is asked this often
+PAUSE = 2.0  # seconds before the second round, twice that before the third
+TIMEOUT = 30  # seconds a server may stay silent
+CHUNK = 1 << 16  # bytes; pooch's default of 1 KiB slows a fast line down
+
+# What gzip, tarfile, pickletools and NumPy raise over damaged bytes.
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+    tarfile.TarError,
+    zlib.error,
+)
+
+
+class DataWarning(UserWarning):
+    """A file was read, but it is not the published one."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file.
+
+    Parameters
+    ----------
+    file : str
+        Its name, on the servers and on disk.
+    sha256 : str
+        Its hex checksum: a download that has another is thrown away.
+    urls : tuple of str
+        Mirrors in the order they are asked.
+    content_md5 : str
+        The md5 of the file uncompressed, for people who keep it so; empty where it is unknown.
+    """
+
+    file: str
+    sha256: str
+    urls: tuple[str, ...]
+    content_md5: str = ""
+
+
+def home(data_home: DataHome = None) -> Path:
+    """Return the folder data is looked up in and fetched into.
+
+    That is `data_home`, else the environment variable FASTMLP_DATA, else the user's cache folder.
+    """
+    chosen = data_home or os.environ.get("FASTMLP_DATA")
+    if chosen:
+        folder = Path(chosen).expanduser()
+    else:
+        from pooch import os_cache  # type: ignore[import-untyped]
+
+        folder = Path(os_cache("fastmlp"))
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise DataError(f"{folder}: found a file, expected the folder that holds the data")
+    return folder
+
+
+def download(remote: Remote, folder: Path) -> Path:
+    """Fetch a file into `folder`, with a progress bar on a terminal.
+
+    The bytes go to a temporary file first, which gets its name once the checksum fits.
+
+    Raises
+    ------
+    DataError
+        When no mirror delivers the published bytes, saying what each one did.
+    """
+    import pooch
+
+    with reading(folder, "a folder to write to"):
+        folder.mkdir(parents=True, exist_ok=True)
+    downloader = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(), chunk_size=CHUNK, timeout=TIMEOUT
+    )
+    for attempt in range(ROUNDS):
+        time.sleep(PAUSE * attempt)
+        failures = []
+        for url in remote.urls:
+            # requests' errors are OSErrors; a wrong sum is a ValueError.
+            try:
+                sha256 = f"sha256:{remote.sha256}"
+                return Path(pooch.retrieve(url, sha256, remote.file, folder, downloader=downloader))
+            except (OSError, ValueError) as error:
+                failures.append(f"{url}: {_line(error)}")
+    raise DataError(
+        f"{remote.file}: no mirror delivered it ({'; '.join(failures)}); "
+        f"check the network, or put the file into {folder} yourself"
+    )
+
+
+def warn_unless_published(path: Path, remote: Remote) -> None:
+    """Warn when a file that someone put there is not the published one. It is read all the same."""
+    with reading(path, remote.file), path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != remote.sha256:
+        warn(path, f"sha256 {found}, expected {remote.sha256}")
+
+
+def warn(path: Path, difference: str) -> None:
+    """Emit the one line of a file that is sound but not the published one."""
+    warnings.warn(
+        f"{path}: read, but not the published file ({difference})", DataWarning, stacklevel=2
+    )
+
+
+@contextmanager
+def reading(where: object, expected: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes the standard library raise into a DataError naming it.
+
+    Parameters
+    ----------
+    where : path or str
+        The file, or the member of an archive.
+    expected : str
+        What a sound one would hold.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except DAMAGE as error:
+        raise DataError(f"{where}: {_line(error)}; expected {expected}") from error
+
+
+def _line(error: Exception) -> str:
+    """Return an error's type and message as one line of bearable length."""
+    return " ".join(f"{type(error).__name__} {error}".split())[:300]

@@ -1,0 +1,247 @@
+"""Files that are whole or absent: atomic writing, and checked tensors in safetensors.
+
+A file of tensors is a safetensors file with four entries of text metadata:
+
+- ``format``: ``"fastmlp"``; ``format_version``: ``"1"``.
+- its kind (``"network"``): a description in canonical JSON, from which the name, type and shape of
+  every tensor follow.
+- ``checksum``: SHA-256 of version, kind, description and tensors; see `_checksum`.
+"""
+
+import hashlib
+import json
+import os
+import reprlib
+import secrets
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from fastmlp.errors import FastMLPError, FormatError
+
+Tensors = Mapping[str, np.ndarray]
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]
+"""The type ("float32" or "float64") and the shape of each tensor, by name."""
+
+FORMAT = "fastmlp"
+FORMAT_VERSION = "1"
+
+_TYPES = {"F32": "float32", "F64": "float64"}
+# The header names a few tensors and classes: some kilobytes. A larger one is not ours, and is
+# refused before anything parses it.
+_LARGEST_HEADER = 2**20
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    The bytes go to a temporary file in the same folder and reach the disk before it takes the
+    name, and the folder is flushed last: after a crash or a loss of power at any instant the path
+    holds all of the old bytes or all of the new. A killed process may leave a ``.fastmlp-*.tmp``
+    file behind, which nothing reads.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its folder must exist. A symbolic link is followed.
+    data : bytes
+        The whole content.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, the folder missing or not writable, and so on; it names `path`, which
+        then too holds all of the old bytes or all of the new.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".fastmlp-{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            # Not tempfile: its files are for their owner alone, and would stay so.
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _flush_folder(target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_tensors(
+    path: str | Path, kind: str, description: Mapping[str, Any], tensors: Tensors
+) -> None:
+    """Write described tensors to a file that `read_tensors` reads back, to the bit.
+
+    Equal content gives equal bytes, and a file that was there stays whole until the new one is.
+
+    Parameters
+    ----------
+    path : str or Path
+        Usually named ``*.safetensors``.
+    kind : str
+        What the file is: a reader of another kind refuses it.
+    description : mapping
+        Plain values for JSON; `read_tensors` derives from it which tensors to expect.
+    tensors : mapping of str to float32 or float64 array
+        By name.
+
+    Raises
+    ------
+    FormatError
+        If the description is too long for the header.
+    OSError
+        As `write_atomic`.
+    """
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    metadata = {
+        "checksum": _checksum(kind, text, tensors),
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        kind: text,
+    }
+    data = to_safetensors(tensors, metadata)
+    end = 8 + _header_length(data)
+    # The library orders metadata anew in each call, and equal content should give equal bytes.
+    # Offsets count from the header's end, so the header may change its length.
+    header = json.dumps(json.loads(data[8:end]) | {"__metadata__": metadata}).encode()
+    header += b" " * (-len(header) % 8)
+    if len(header) > _LARGEST_HEADER:
+        raise FormatError(
+            f"{path}: not written: found a header of {len(header)} bytes, expected at most "
+            f"{_LARGEST_HEADER}; shorten the names in it"
+        )
+    write_atomic(path, b"".join((struct.pack("<Q", len(header)), header, data[end:])))
+
+
+def read_tensors(
+    path: str | Path, kind: str, layout: Callable[[Any], Layout]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read a file that `write_tensors` wrote.
+
+    Nothing in the file is executed, and no tensor is read before its name, type and shape are
+    known to be right: a damaged or foreign file costs neither memory nor time.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    kind : str
+        What the file must be.
+    layout : callable
+        Given the description, whatever JSON it is, returns the tensors that belong to it, or
+        raises a FastMLPError.
+
+    Returns
+    -------
+    description : dict
+    tensors : dict of str to array
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, cannot be read, is damaged or is something else; the message names
+        the file, what was found and what was expected.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise FormatError(f"found no such file, expected a fastmlp {kind}")
+        with path.open("rb") as file:
+            length = _header_length(file.read(8))
+        if length > _LARGEST_HEADER:
+            raise FormatError(_foreign(kind))
+        with safe_open(path, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            text = _description_text(metadata, kind)
+            try:
+                description = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise FormatError(_damaged(f"a description that is no JSON ({error})")) from error
+            _check_layout(opened, layout(description))
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        if metadata.get("checksum") != _checksum(kind, text, tensors):
+            raise FormatError(_damaged("content that does not match its checksum"))
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        # repr: the reason may quote names out of the file, with whatever characters they have.
+        raise FormatError(f"{path}: {_foreign(kind)} ({reprlib.repr(str(error))})") from error
+    except FastMLPError as error:
+        raise FormatError(f"{path}: {error}") from error
+    return description, tensors
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows opens no folder as a file
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _header_length(data: bytes) -> int:
+    """Return the length that a safetensors file gives its header, in its first eight bytes."""
+    return int.from_bytes(data[:8], "little")
+
+
+def _checksum(kind: str, text: str, tensors: Tensors) -> str:
+    """Return the SHA-256 of a version, kind and description, and of each tensor in order of name.
+
+    The description belongs to it because a class renamed by a flipped bit is as wrong as a weight.
+    """
+    digest = hashlib.sha256(f"{FORMAT} {FORMAT_VERSION} {kind}\n{text}\n".encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _description_text(metadata: Mapping[str, str], kind: str) -> str:
+    if metadata.get("format") != FORMAT:
+        raise FormatError(
+            f"found a safetensors file without the metadata of fastmlp, expected a {kind}; "
+            "tensors of PyTorch go through Network.from_state_dict"
+        )
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise FormatError(
+            f"found format version {reprlib.repr(metadata.get('format_version'))}, expected "
+            f"{FORMAT_VERSION!r}; upgrade fastmlp"
+        )
+    if kind not in metadata:
+        raise FormatError(
+            f"found metadata {reprlib.repr(sorted(metadata))}, expected {kind!r} in it"
+        )
+    return metadata[kind]
+
+
+def _check_layout(opened: Any, expected: Layout) -> None:
+    """Compare names, types and shapes in an opened file with those its description calls for."""
+    found, wanted = sorted(opened.keys()), sorted(expected)
+    if found != wanted:
+        raise FormatError(_damaged(f"tensors {reprlib.repr(found)}", reprlib.repr(wanted)))
+    for name, (dtype, shape) in expected.items():
+        tensor = opened.get_slice(name)
+        code, sizes = tensor.get_dtype(), tuple(tensor.get_shape())
+        if (_TYPES.get(code), sizes) != (dtype, shape):
+            raise FormatError(_damaged(f"{name} as {code} {sizes}", f"{dtype} {shape}"))
+
+
+def _foreign(kind: str) -> str:
+    return f"found a file that is not safetensors or cut short, expected a fastmlp {kind}"
+
+
+def _damaged(found: str, expected: str = "a file as it was written") -> str:
+    return f"found {found}, expected {expected}; copy or train it again"

@@ -1,0 +1,59 @@
+"""Matrices <-> panels.
+
+A matrix [M, N] is stored as panels [ceil(N / lanes), rows, lanes]: element (m, n) at (n // lanes, m, n % lanes).
+Rows are M for activations and M rounded up to whole vectors for weights, so that a weight matrix can be
+transposed in lanes x lanes blocks and read by a left operand whose last panel is padded. Padding is zero;
+every kernel keeps it zero.
+"""
+
+import numpy as np
+
+from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.simd import transpose_block
+from fastmlp.kernels.tiles import TILE
+
+
+def lanes_of(dtype: np.dtype) -> int:
+    """Elements of `dtype` in one vector of this machine's tile."""
+    return TILE.lanes(np.dtype(dtype).itemsize)
+
+
+def round_up(count: int, lanes: int) -> int:
+    """The smallest multiple of `lanes` that holds `count`."""
+    return -(-count // lanes) * lanes
+
+
+def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
+    """Write `matrix` [M, N] into `panels` [ceil(N / lanes), rows >= M, lanes], zeros elsewhere."""
+    lanes = panels.shape[2]
+    m, n = matrix.shape
+    panels[...] = 0
+    for p in range(panels.shape[0]):
+        block = matrix[:, p * lanes : (p + 1) * lanes]
+        panels[p, :m, : block.shape[1]] = block
+
+
+def unpack(panels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The matrix [rows, columns] that `panels` hold, as a copy."""
+    whole = panels[:, :rows].transpose(1, 0, 2).reshape(rows, -1)
+    return np.ascontiguousarray(whole[:, :columns])
+
+
+@kernel
+def transpose(W, T, panel_from, panel_to, slab_from, slab_to):
+    """T = W.T for part of the weights.
+
+    Parameters
+    ----------
+    W : array [N / lanes, K, lanes]
+    T : array [K / lanes, N, lanes]
+    panel_from, panel_to : int
+        Panels of W.
+    slab_from, slab_to : int
+        Groups of `lanes` rows of W, that is, panels of T.
+    """
+    lanes = W.shape[2]
+    for p in range(panel_from, panel_to):
+        for s in range(slab_from, slab_to):
+            source = (p * W.shape[1] + s * lanes) * lanes
+            transpose_block(W, source, T, (s * T.shape[1] + p * lanes) * lanes)

@@ -1,0 +1,89 @@
+"""Where everything of one network lies in its flat buffers: parameters, velocity and workspace.
+
+A plan is an int64 table, one row a layer, that the compiled epoch reads; its columns are the names below. One
+flat buffer each instead of a list of arrays: a single compiled epoch then serves every depth.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmlp.kernels.pack import round_up
+
+# Columns of the table. Offsets count elements.
+INPUTS = 0  # width of the layer's input, without padding
+OUTPUTS = 1
+INPUT_PANELS = 2
+OUTPUT_PANELS = 3
+WEIGHTS = 4  # offset of W panels in `parameters`
+BIAS = 5  # offset of b panels in `parameters`
+INPUT = 6  # offset of the layer's input in the workspace
+OUTPUT = 7  # offset of its output
+GRADIENT = 8  # offset of the gradient before the activation
+TRANSPOSED = 9  # offset of W.T panels in the workspace
+SPLIT = 10  # how a team shares the layer: ROWS or COLUMNS
+BACK_SPLIT = 11  # the same for the gradient of its input
+FIELDS = 12
+
+ROWS, COLUMNS = 0, 1
+
+# Offsets of single vectors in the workspace, before everything else: zeros, and a batch of ones after it.
+ZEROS = 0
+
+# Sharing a layer by rows lets a thread carry its rows through several layers without a barrier, but each thread
+# then reads all of W. Above this size (half of a common L2) each thread should read only its own columns.
+COLUMNS_FROM_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of the flat buffers and the table of offsets into them.
+
+    Attributes
+    ----------
+    table : array [layers, FIELDS] of int64
+    parameters, workspace : int
+        Elements in the buffer of weights and biases (velocity has the same) and in that of activations.
+    batch : int
+        Most rows of a batch.
+    lanes : int
+        Elements in a vector.
+    """
+
+    table: np.ndarray
+    parameters: int
+    workspace: int
+    batch: int
+    lanes: int
+
+
+def make_plan(sizes: tuple[int, ...], batch: int, lanes: int, item_bytes: int) -> Plan:
+    """Lay out a network of layer widths `sizes` (input first) for batches of at most `batch` rows."""
+    layers = len(sizes) - 1
+    table = np.zeros((layers, FIELDS), np.int64)
+    ones = lanes
+    parameters, workspace = 0, ones + batch * lanes
+
+    def reserve(count: int) -> int:
+        nonlocal workspace
+        offset = workspace
+        workspace += count
+        return offset
+
+    activation = reserve(round_up(sizes[0], lanes) * batch)
+    for layer in range(layers):
+        row = table[layer]
+        inputs, outputs = sizes[layer], sizes[layer + 1]
+        height, width = round_up(inputs, lanes), round_up(outputs, lanes)
+        row[INPUTS], row[OUTPUTS] = inputs, outputs
+        row[INPUT_PANELS], row[OUTPUT_PANELS] = height // lanes, width // lanes
+        row[WEIGHTS], parameters = parameters, parameters + height * width
+        row[BIAS], parameters = parameters, parameters + width
+        row[INPUT] = activation
+        row[OUTPUT] = activation = reserve(width * batch)
+        row[GRADIENT] = reserve(width * batch)
+        row[TRANSPOSED] = reserve(height * width) if layer else 0
+        wide = height * width * item_bytes > COLUMNS_FROM_BYTES
+        row[SPLIT] = COLUMNS if wide and width // lanes >= 8 else ROWS
+        row[BACK_SPLIT] = COLUMNS if wide and height // lanes >= 8 else ROWS
+    return Plan(table, parameters, workspace, batch, lanes)

@@ -1,0 +1,576 @@
+"""The one file that emits LLVM IR: register tiles, whole-vector loops and the barrier.
+
+Numba has no vector type, so everything that needs explicit vectors is an ``@intrinsic`` here. All of them
+share one memory layout. A *panel* is one vector wide::
+
+    matrix [M, N]  ->  panels [ceil(N / lanes), M, lanes]        element (m, n) at (n // lanes, m, n % lanes)
+
+Weights, activations and gradients are all stored so, with columns beyond N zero. A tile is ``rows`` x
+``vectors`` accumulators held in registers while k runs, in order, over the whole contraction; what follows
+(ReLU, the mask of its derivative, the optimiser's step) happens in the same registers.
+
+A sum over k is one chain of fused multiply-adds per output element, so its bits depend neither on the tile's
+shape nor on which thread computes it. No fast-math flag is set anywhere: a NaN stays a NaN.
+"""
+
+import math
+import sys
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastmlp.kernels.tiles import TILE
+
+INDEX = ir.IntType(64)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Small pieces of IR
+# ---------------------------------------------------------------------------------------------------------
+
+
+class Emitter:
+    """An IRBuilder together with an element type and its vector length."""
+
+    def __init__(self, context, builder, dtype):
+        self.context, self.builder, self.dtype = context, builder, dtype
+        self.scalar = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}[dtype]
+        self.bytes = dtype.bitwidth // 8
+        self.lanes = TILE.lanes(self.bytes)
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+
+    def index(self, value):
+        return ir.Constant(INDEX, value)
+
+    def pointer(self, array_type, array, offset):
+        """Address of element `offset` of a contiguous array."""
+        data = cgutils.create_struct_proxy(array_type)(self.context, self.builder, array).data
+        return self.builder.gep(data, [offset])
+
+    def at(self, pointer, offset):
+        if isinstance(offset, int):
+            offset = self.index(offset)
+        return self.builder.gep(pointer, [offset])
+
+    def load(self, pointer, offset=0):
+        p = self.builder.bitcast(self.at(pointer, offset), self.vector.as_pointer())
+        return self.builder.load(p, align=self.bytes)
+
+    def store(self, value, pointer, offset=0):
+        p = self.builder.bitcast(self.at(pointer, offset), self.vector.as_pointer())
+        self.builder.store(value, p, align=self.bytes)
+
+    def splat(self, scalar):
+        """A vector whose lanes all hold `scalar`."""
+        one = self.builder.insert_element(
+            ir.Constant(self.vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+        )
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
+
+    def broadcast(self, pointer, offset=0):
+        return self.splat(self.builder.load(self.at(pointer, offset), align=self.bytes))
+
+    def constant(self, value):
+        return ir.Constant(self.vector, [value] * self.lanes)
+
+    def call(self, name, *arguments):
+        """Call an LLVM vector intrinsic such as ``llvm.fma``."""
+        kind = f"v{self.lanes}f{self.bytes * 8}"
+        signature = ir.FunctionType(self.vector, [self.vector] * len(arguments))
+        function = cgutils.get_or_insert_function(self.builder.module, signature, f"{name}.{kind}")
+        return self.builder.call(function, arguments)
+
+    def fma(self, a, b, c):
+        """a * b + c, rounded once where the CPU can; without FMA LLVM would call libm for every lane."""
+        if TILE.fma:
+            return self.call("llvm.fma", a, b, c)
+        return self.builder.fadd(self.builder.fmul(a, b), c)
+
+    def loop(self, count, state, body):
+        """``for i in range(count): state = body(i, state)``, the state in registers, `count` at least 1."""
+        b = self.builder
+        entry = b.block
+        head = b.append_basic_block("loop")
+        done = b.append_basic_block("done")
+        b.branch(head)
+        b.position_at_end(head)
+        i = b.phi(INDEX)
+        phis = [b.phi(value.type) for value in state]
+        after = body(i, phis)
+        following = b.add(i, self.index(1))
+        b.cbranch(b.icmp_signed("<", following, count), head, done)
+        i.add_incoming(self.index(0), entry)
+        i.add_incoming(following, b.block)
+        for phi, start, end in zip(phis, state, after, strict=True):
+            phi.add_incoming(start, entry)
+            phi.add_incoming(end, b.block)
+        b.position_at_end(done)
+        return after
+
+    def switch(self, value, cases, body):
+        """Run ``body(case)`` for the one case that equals `value`; any other value does nothing."""
+        b = self.builder
+        done = b.append_basic_block("end")
+        choice = b.switch(value, done)
+        for case in cases:
+            block = b.append_basic_block(f"case{case}")
+            choice.add_case(self.index(case), block)
+            b.position_at_end(block)
+            body(case)
+            b.branch(done)
+        b.position_at_end(done)
+
+
+    def shape(self, array_type, array):
+        """The array's dimensions."""
+        view = cgutils.create_struct_proxy(array_type)(self.context, self.builder, array)
+        return cgutils.unpack_tuple(self.builder, view.shape, array_type.ndim)
+
+    def negative(self, x):
+        return self.builder.fneg(x)
+
+    def at_least(self, floor, x):
+        """x where it is above `floor` or NaN, else `floor`."""
+        return self.builder.select(self.builder.fcmp_ordered("<=", x, floor), floor, x)
+
+    def where_positive(self, condition, x):
+        zero = self.constant(0.0)
+        return self.builder.select(self.builder.fcmp_ordered(">", condition, zero), x, zero)
+
+    def shuffle(self, low, high, lanes):
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+        return self.builder.shuffle_vector(low, high, mask)
+
+    def outer(self, left, step, rows, operands, sums):
+        """Add the outer product of `rows` scalars, `step` apart at `left`, and the vector operands."""
+        result = []
+        for m in range(rows):
+            scalar = self.broadcast(left, m * step)
+            for vector in operands:
+                result.append(self.fma(scalar, vector, sums[len(result)]))
+        return result
+
+    def exp(self, x):
+        """Cody and Waite's reduction to [-ln 2 / 2, ln 2 / 2], Taylor's polynomial, exponent bits."""
+        b = self.builder
+        bits = self.bytes * 8
+        fraction, low, high, degree = {
+            32: (23, -87.33654, 88.72283, 7),
+            64: (52, -708.3964185322641, 709.782712893384, 13),
+        }[bits]
+        ln2_high, ln2_low = {
+            32: (0.693359375, -2.12194440e-4),
+            64: (6.93147180369123816490e-01, 1.90821492927058770002e-10),
+        }[bits]
+        kept = b.select(b.fcmp_ordered("<", x, self.constant(low)), self.constant(low), x)
+        kept = b.select(b.fcmp_ordered(">", kept, self.constant(high)), self.constant(high), kept)
+        n = self.call("llvm.rint", b.fmul(kept, self.constant(math.log2(math.e))))
+        r = self.fma(n, self.constant(-ln2_high), kept)
+        r = self.fma(n, self.constant(-ln2_low), r)
+        p = self.constant(1.0 / math.factorial(degree))
+        for i in range(degree - 1, -1, -1):
+            p = self.fma(p, r, self.constant(1.0 / math.factorial(i)))
+        # 2**n in two factors: n reaches 128 (1024), one more than an exponent field can hold.
+        integer = ir.VectorType(ir.IntType(bits), self.lanes)
+        whole = b.fptosi(b.select(b.fcmp_unordered("uno", n, n), self.constant(0.0), n), integer)
+        splat = lambda value: ir.Constant(integer, [value] * self.lanes)  # noqa: E731
+        half = b.ashr(whole, splat(1))
+        for part in (half, b.sub(whole, half)):
+            biased = b.shl(b.add(part, splat((1 << (bits - fraction - 2)) - 1)), splat(fraction))
+            p = b.fmul(p, b.bitcast(biased, self.vector))
+        return b.select(b.fcmp_ordered("<", x, self.constant(low)), self.constant(0.0), p)
+
+    def pause(self):
+        """Tell the core that this thread is spinning."""
+        triple = self.builder.module.triple
+        if triple.startswith(("x86_64", "i")):
+            signature, name, arguments = [], "llvm.x86.sse2.pause", []
+        elif triple.startswith(("aarch64", "arm64")):
+            i32 = ir.IntType(32)
+            signature, name, arguments = [i32], "llvm.aarch64.hint", [ir.Constant(i32, 1)]
+        else:
+            return
+        kind = ir.FunctionType(ir.VoidType(), signature)
+        self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
+
+    def give_way(self):
+        """Let the operating system run another thread on this core."""
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        kind = ir.FunctionType(ir.IntType(32), [])
+        self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [])
+
+    def tile_switch(self, rows, vectors, most_rows, most_vectors, body):
+        """`switch` over all tile shapes; a shape's case is vectors * 64 + rows."""
+        shapes = [64 * p + m for p in range(1, most_vectors + 1) for m in range(1, most_rows + 1)]
+        shape = self.builder.add(self.builder.mul(vectors, self.index(64)), rows)
+        self.switch(shape, shapes, body)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Views
+# ---------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def panels(typingctx, buffer, offset, count, rows):
+    """``buffer[offset:].reshape(count, rows, lanes)`` of a flat array, without a reference count.
+
+    Reference counts are atomic additions on one cache line: two threads that slice the same buffer in every
+    step of a small network spend longer there than in its arithmetic.
+    """
+    lanes = TILE.lanes(buffer.dtype.bitwidth // 8)
+    result = types.Array(buffer.dtype, 3, "C")
+
+    def codegen(context, builder, signature, arguments):
+        buffer_type = signature.args[0]
+        source = cgutils.create_struct_proxy(buffer_type)(context, builder, arguments[0])
+        item = buffer_type.dtype.bitwidth // 8
+        count, rows = arguments[2], arguments[3]
+        constant = lambda value: ir.Constant(INDEX, value)  # noqa: E731
+        view = cgutils.create_struct_proxy(result)(context, builder)
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        view.nitems = builder.mul(builder.mul(count, rows), constant(lanes))
+        view.itemsize = constant(item)
+        view.data = builder.gep(source.data, [arguments[1]])
+        view.shape = cgutils.pack_array(builder, [count, rows, constant(lanes)])
+        row_bytes = constant(lanes * item)
+        view.strides = cgutils.pack_array(
+            builder, [builder.mul(rows, row_bytes), row_bytes, constant(item)]
+        )
+        return view._getvalue()
+
+    return result(buffer, offset, count, rows), codegen
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Register tiles
+# ---------------------------------------------------------------------------------------------------------
+
+IDENTITY, RELU, RELU_GRADIENT = np.int64(0), np.int64(1), np.int64(2)
+
+
+@intrinsic
+def multiply_tile(
+    typingctx, rows, vectors, A, a, W, w, start, s, start_row, start_panel, out, o, epilogue, mask
+):
+    """One tile of ``out = epilogue(start + A @ W)``, `rows` x `vectors` panels of it.
+
+    Parameters
+    ----------
+    rows, vectors : int
+        1 to ``TILE.rows``, 1 to ``TILE.vectors``.
+    A : array [K / lanes, M, lanes]
+        Left operand; `a` is the element of the tile's first row in panel 0.
+    W : array [N / lanes, K, lanes]
+        Right operand; `w` is the first element of the tile's first panel.
+    start : array
+        Where sums begin: the vector of row m, panel v is at ``s + m * start_row + v * start_panel``.
+    out, mask : arrays [N / lanes, M, lanes]
+        Result and, for RELU_GRADIENT, the activations whose zeros let nothing through; both at `o`. `mask`
+        may be `out` when it is not used; `out` may be `start`.
+    epilogue : int
+        IDENTITY, RELU or RELU_GRADIENT.
+    """
+    names = "rows vectors A a W w start s start_row start_panel out o epilogue mask".split()
+    signature = types.void(
+        rows, vectors, A, a, W, w, start, s, start_row, start_panel, out, o, epilogue, mask
+    )
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, A.dtype)
+        v = dict(zip(names, arguments, strict=True))
+        panel_count, height, _ = e.shape(A, v["A"])
+        slab = builder.mul(height, e.index(e.lanes))
+        shift = e.lanes.bit_length() - 1
+        weight_panel = builder.mul(e.shape(W, v["W"])[1], e.index(e.lanes))
+        out_panel = builder.mul(e.shape(out, v["out"])[1], e.index(e.lanes))
+        a_pointer = e.pointer(A, v["A"], v["a"])
+        w_pointer = e.pointer(W, v["W"], v["w"])
+        start_pointer = e.pointer(start, v["start"], v["s"])
+        out_pointer = e.pointer(out, v["out"], v["o"])
+        mask_pointer = e.pointer(mask, v["mask"], v["o"])
+
+        def body(case):
+            tile_vectors, tile_rows = divmod(case, 64)
+            tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
+            panel = [builder.mul(weight_panel, e.index(p)) for p in range(tile_vectors)]
+            target = [
+                e.at(out_pointer, builder.mul(out_panel, e.index(p))) for p in range(tile_vectors)
+            ]
+
+            def starting_value(m, p):
+                row = builder.mul(v["start_row"], e.index(m))
+                return e.load(
+                    start_pointer, builder.add(row, builder.mul(v["start_panel"], e.index(p)))
+                )
+
+            sources = [e.at(w_pointer, offset) for offset in panel]
+
+            def over_k(k, sums):
+                place = builder.add(
+                    builder.mul(builder.lshr(k, e.index(shift)), slab),
+                    builder.and_(k, e.index(e.lanes - 1)),
+                )
+                row = builder.mul(k, e.index(e.lanes))
+                operands = [e.load(source, row) for source in sources]
+                return e.outer(e.at(a_pointer, place), e.lanes, tile_rows, operands, sums)
+
+            depth = builder.mul(panel_count, e.index(e.lanes))
+            sums = e.loop(depth, [starting_value(m, p) for m, p in tile], over_k)
+
+            # One code path for IDENTITY and RELU: clamping at minus infinity changes nothing.
+            is_relu = builder.icmp_signed("==", v["epilogue"], e.index(int(RELU)))
+            floor = builder.select(is_relu, e.constant(0.0), e.constant(-math.inf))
+            is_gradient = builder.icmp_signed("==", v["epilogue"], e.index(int(RELU_GRADIENT)))
+            with builder.if_else(is_gradient) as (gradient, activation):
+                with gradient:
+                    for (m, p), value in zip(tile, sums, strict=True):
+                        source = e.at(mask_pointer, builder.mul(out_panel, e.index(p)))
+                        value = e.where_positive(e.load(source, m * e.lanes), value)
+                        e.store(value, target[p], m * e.lanes)
+                with activation:
+                    for (m, p), value in zip(tile, sums, strict=True):
+                        e.store(e.at_least(floor, value), target[p], m * e.lanes)
+
+        e.tile_switch(v["rows"], v["vectors"], TILE.rows, TILE.vectors, body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+SGD, MOMENTUM, NESTEROV = np.int64(0), np.int64(1), np.int64(2)
+
+
+@intrinsic
+def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, w, rule, hyper):
+    """One tile of ``dW = X.T @ D`` and, in the same registers, the step that it makes W take.
+
+    Parameters
+    ----------
+    rows, vectors : int
+        1 to ``TILE.update_rows`` rows of W within one panel of X, 1 to ``TILE.update_vectors`` panels.
+    X : array [K / lanes, batch, lanes]
+        The layer's input; `x` is the element of the tile's first row, sample 0.
+    D : array [N / lanes, batch, lanes]
+        Gradient of its output; `d` is the first element of the tile's first panel.
+    W, V : arrays [N / lanes, K, lanes]
+        Weights and velocity, both changed from element `w` on. V is not touched by the rule SGD.
+    rule : int
+        SGD, MOMENTUM or NESTEROV; the formulas are in ``update.py``.
+    hyper : array [3]
+        Learning rate, momentum, weight decay.
+    """
+    names = "rows vectors X x D d W V w rule hyper".split()
+    signature = types.void(rows, vectors, X, x, D, d, W, V, w, rule, hyper)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, X.dtype)
+        v = dict(zip(names, arguments, strict=True))
+        batch = e.shape(X, v["X"])[1]
+        weight_panel = builder.mul(e.shape(W, v["W"])[1], e.index(e.lanes))
+        delta_panel = builder.mul(batch, e.index(e.lanes))
+        x_pointer = e.pointer(X, v["X"], v["x"])
+        d_pointer = e.pointer(D, v["D"], v["d"])
+        w_pointer = e.pointer(W, v["W"], v["w"])
+        v_pointer = e.pointer(V, v["V"], v["w"])
+        hyper_pointer = e.pointer(hyper, v["hyper"], e.index(0))
+        has_velocity = builder.icmp_signed("!=", v["rule"], e.index(int(SGD)))
+        is_nesterov = builder.icmp_signed("==", v["rule"], e.index(int(NESTEROV)))
+
+        def body(case):
+            tile_vectors, tile_rows = divmod(case, 64)
+            tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
+            sources = [
+                e.at(d_pointer, builder.mul(delta_panel, e.index(p))) for p in range(tile_vectors)
+            ]
+
+            def over_batch(k, sums):
+                row = builder.mul(k, e.index(e.lanes))
+                operands = [e.load(source, row) for source in sources]
+                return e.outer(e.at(x_pointer, row), 1, tile_rows, operands, sums)
+
+            sums = e.loop(batch, [e.constant(0.0)] * len(tile), over_batch)
+            rate, momentum, decay = (e.broadcast(hyper_pointer, i) for i in range(3))
+            rate = e.negative(rate)
+            # MOMENTUM steps by v, NESTEROV by momentum * v + g: one code path with two factors.
+            ahead = builder.select(is_nesterov, momentum, e.constant(1.0))
+            here = builder.select(is_nesterov, e.constant(1.0), e.constant(0.0))
+            weights, velocities = (
+                [e.at(base, builder.mul(weight_panel, e.index(p))) for p in range(tile_vectors)]
+                for base in (w_pointer, v_pointer)
+            )
+
+            with builder.if_else(has_velocity) as (with_velocity, without):
+                with with_velocity:
+                    for (m, p), gradient in zip(tile, sums, strict=True):
+                        old = e.load(weights[p], m * e.lanes)
+                        gradient = e.fma(decay, old, gradient)
+                        velocity = e.fma(momentum, e.load(velocities[p], m * e.lanes), gradient)
+                        e.store(velocity, velocities[p], m * e.lanes)
+                        step = e.fma(ahead, velocity, builder.fmul(here, gradient))
+                        e.store(e.fma(rate, step, old), weights[p], m * e.lanes)
+                with without:
+                    for (m, p), gradient in zip(tile, sums, strict=True):
+                        old = e.load(weights[p], m * e.lanes)
+                        step = e.fma(decay, old, gradient)
+                        e.store(e.fma(rate, step, old), weights[p], m * e.lanes)
+
+        e.tile_switch(v["rows"], v["vectors"], TILE.update_rows, TILE.update_vectors, body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Whole vectors
+# ---------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def convert_vectors(typingctx, source, s, count, scale, shift, out, o, out_step):
+    """``out[o + i * out_step] = source[s + i] * scale[i] + shift[i]``, i counting `count` vectors.
+
+    `source` is a flat uint8, float32 or float64 array; `scale`, `shift` and `out` have the kernel's type.
+    """
+    names = "source s count scale shift out o out_step".split()
+    signature = types.void(source, s, count, scale, shift, out, o, out_step)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, out.dtype)
+        v = dict(zip(names, arguments, strict=True))
+        source_pointer = e.pointer(source, v["source"], v["s"])
+        scale_pointer = e.pointer(scale, v["scale"], e.index(0))
+        shift_pointer = e.pointer(shift, v["shift"], e.index(0))
+        out_pointer = e.pointer(out, v["out"], v["o"])
+        raw = ir.VectorType(source_pointer.type.pointee, e.lanes)
+
+        def body(i, _):
+            offset = builder.mul(i, e.index(e.lanes))
+            p = builder.bitcast(e.at(source_pointer, offset), raw.as_pointer())
+            value = builder.load(p, align=1 if source.dtype == types.uint8 else e.bytes)
+            if source.dtype == types.uint8:
+                value = builder.uitofp(value, e.vector)
+            elif source.dtype.bitwidth < out.dtype.bitwidth:
+                value = builder.fpext(value, e.vector)
+            elif source.dtype.bitwidth > out.dtype.bitwidth:
+                value = builder.fptrunc(value, e.vector)
+            value = e.fma(value, e.load(scale_pointer, offset), e.load(shift_pointer, offset))
+            e.store(value, out_pointer, builder.mul(i, v["out_step"]))
+            return []
+
+        e.loop(v["count"], [], body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def transpose_block(typingctx, source, s, out, o):
+    """Transpose the contiguous lanes x lanes block of `source` at `s` into that of `out` at `o`."""
+    signature = types.void(source, s, out, o)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, source.dtype)
+        source_pointer = e.pointer(source, arguments[0], arguments[1])
+        out_pointer = e.pointer(out, arguments[2], arguments[3])
+        rows = [e.load(source_pointer, i * e.lanes) for i in range(e.lanes)]
+        # Exchange off-diagonal halves of 2 x 2 blocks of width lanes/2, then lanes/4, ... : log2(lanes) rounds.
+        width = e.lanes // 2
+        while width:
+            pick_low = [i if not i & width else i - width + e.lanes for i in range(e.lanes)]
+            pick_high = [i + width if not i & width else i + e.lanes for i in range(e.lanes)]
+            for i in range(e.lanes):
+                if not i & width:
+                    low, high = rows[i], rows[i + width]
+                    rows[i] = e.shuffle(low, high, pick_low)
+                    rows[i + width] = e.shuffle(low, high, pick_high)
+            width //= 2
+        for i, row in enumerate(rows):
+            e.store(row, out_pointer, i * e.lanes)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def exponentiate(typingctx, array, offset, count):
+    """Replace `count` vectors of `array`, from element `offset` on, by their exponentials.
+
+    Within 1 ulp below the overflow threshold; 0 where the result would be subnormal; NaN stays NaN. The same
+    bits on every CPU with FMA, which libm's exp does not promise.
+    """
+    signature = types.void(array, offset, count)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, array.dtype)
+        pointer = e.pointer(array, arguments[0], arguments[1])
+
+        def body(i, _):
+            place = builder.mul(i, e.index(e.lanes))
+            e.store(e.exp(e.load(pointer, place)), pointer, place)
+            return []
+
+        e.loop(arguments[2], [], body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Threads
+# ---------------------------------------------------------------------------------------------------------
+
+SPINS = 2000
+
+
+@intrinsic
+def barrier_wait(typingctx, state, size):
+    """Wait until `size` threads have called this with the same `state`, an int64 array [16] of zeros.
+
+    ``state[0]`` counts arrivals and ``state[8]``, a cache line further, the barriers passed. A waiting thread
+    spins on the latter (0.4 us between two free cores), then gives its core away, since with more threads
+    than cores the one it waits for may need that very core.
+    """
+    signature = types.void(state, size)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, types.float64)
+        arrivals = e.pointer(state, arguments[0], e.index(0))
+        passed = e.pointer(state, arguments[0], e.index(8))
+        generation = builder.load_atomic(passed, "acquire", 8)
+        before = builder.atomic_rmw("add", arrivals, e.index(1), "acq_rel")
+        is_last = builder.icmp_signed("==", builder.add(before, e.index(1)), arguments[1])
+        with builder.if_else(is_last) as (last, waiting):
+            with last:
+                builder.store_atomic(e.index(0), arrivals, "monotonic", 8)
+                builder.store_atomic(builder.add(generation, e.index(1)), passed, "release", 8)
+            with waiting:
+                entry = builder.block
+                spin = builder.append_basic_block("spin")
+                again = builder.append_basic_block("again")
+                rest = builder.append_basic_block("rest")
+                done = builder.append_basic_block("released")
+                builder.branch(spin)
+                builder.position_at_end(spin)
+                tries = builder.phi(INDEX)
+                tries.add_incoming(e.index(0), entry)
+                now = builder.load_atomic(passed, "acquire", 8)
+                builder.cbranch(builder.icmp_signed("!=", now, generation), done, again)
+                builder.position_at_end(again)
+                e.pause()
+                more = builder.add(tries, e.index(1))
+                tries.add_incoming(more, again)
+                tries.add_incoming(more, rest)
+                builder.cbranch(builder.icmp_signed("<", more, e.index(SPINS)), spin, rest)
+                builder.position_at_end(rest)
+                e.give_way()
+                builder.branch(spin)
+                builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -1,0 +1,81 @@
+"""CPU features -> the shape of the register tile.
+
+``FASTMLP_TILE`` (avx512, avx2, neon, portable) overrides the choice, so that every shape can be tested on one
+machine. A narrower tile than the CPU offers is always correct, a wider one runs but is slow.
+"""
+
+import os
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+from fastmlp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How many registers a tile may use.
+
+    Attributes
+    ----------
+    name : str
+        The value of ``FASTMLP_TILE`` that selects it.
+    bytes : int
+        Width of a vector register.
+    rows : int
+        Most rows of a forward tile: rows * vectors accumulators, `vectors` operands and one broadcast must
+        stay below the register count (32 with AVX-512 and NEON, 16 otherwise), or LLVM spills.
+    vectors : int
+        Panels side by side in a tile.
+    update_rows : int
+        Most rows of a weight-gradient tile, all within one panel of the layer's input.
+    update_vectors : int
+        Panels side by side in a weight-gradient tile.
+    fma : bool
+        Whether multiply-add rounds once.
+    """
+
+    name: str
+    bytes: int
+    rows: int
+    vectors: int
+    update_rows: int
+    update_vectors: int
+    fma: bool
+
+    def lanes(self, element_bytes: int) -> int:
+        """Elements in a vector."""
+        return self.bytes // element_bytes
+
+
+TILES = {
+    tile.name: tile
+    for tile in (
+        Tile("avx512", bytes=64, rows=14, vectors=2, update_rows=8, update_vectors=3, fma=True),
+        Tile("avx2", bytes=32, rows=6, vectors=2, update_rows=4, update_vectors=2, fma=True),
+        Tile("neon", bytes=16, rows=12, vectors=2, update_rows=4, update_vectors=2, fma=True),
+        Tile("portable", bytes=16, rows=6, vectors=2, update_rows=4, update_vectors=2, fma=False),
+    )
+}
+
+
+def choose(features: dict[str, bool], machine: str, override: str | None) -> Tile:
+    """The widest tile that the CPU's `features` allow, or the one that `override` names."""
+    if override:
+        if override not in TILES:
+            raise ConfigError(f"FASTMLP_TILE is {override!r}; expected one of {', '.join(TILES)}")
+        return TILES[override]
+    if features.get("avx512f"):
+        return TILES["avx512"]
+    if features.get("avx2") and features.get("fma"):
+        return TILES["avx2"]
+    if machine.startswith(("aarch64", "arm64")):
+        return TILES["neon"]
+    return TILES["portable"]
+
+
+TILE = choose(
+    dict(llvm.get_host_cpu_features()),
+    llvm.get_process_triple(),
+    os.environ.get("FASTMLP_TILE"),
+)

@@ -1,0 +1,343 @@
+"""train(): batches -> kernels -> history, and what ends a run: its last epoch, patience, divergence, Ctrl-C."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fastmlp.config import TrainConfig
+from fastmlp.datasets import Dataset, Normalization
+from fastmlp.engine import Engine, Samples, forward
+from fastmlp.errors import ConfigError, DataError, FormatError
+from fastmlp.files import Layout, read_tensors, write_tensors
+from fastmlp.network import Network, initialize
+from fastmlp.schedule import learning_rate
+from fastmlp.stopping import Patience
+
+Row = dict[str, Any]
+Status = Literal["done", "stopped", "diverged", "interrupted"]
+Parameters = tuple[list[np.ndarray], list[np.ndarray]]
+
+# Streams of random numbers that a seed is split into: one for the start, then one an epoch. A resumed run draws
+# what an undisturbed one would have drawn.
+_INITIALISATION, _EPOCHS = 0, 1
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run ended with.
+
+    Attributes
+    ----------
+    network : Network
+        Of the epoch with the lowest validation loss if there is one and ``config.restore_best``, else of the last.
+    history : list of dict
+        One row an epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (mean over the epoch of what
+        each batch gave before its step), ``valid_loss`` and ``valid_accuracy`` (after the epoch; None without
+        validation data), ``learning_rate``, ``seconds`` and ``samples_per_second`` (of training, without
+        validation and compilation).
+    status : {"done", "stopped", "diverged", "interrupted"}
+        All epochs; early stopping; a loss or parameter that is not finite; Ctrl-C.
+    reason : str
+        The status in one line, with epoch and learning rate where it diverged.
+    best_epoch : int
+        The epoch of the lowest validation loss, 0 without validation data.
+    config : TrainConfig
+    """
+
+    network: Network
+    history: list[Row]
+    status: Status
+    reason: str
+    best_epoch: int
+    config: TrainConfig
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in training, without validation and compilation."""
+        return float(sum(row["seconds"] for row in self.history))
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training images a second, the median over epochs."""
+        rates = [row["samples_per_second"] for row in self.history]
+        return float(np.median(rates)) if rates else 0.0
+
+
+def train(
+    config: TrainConfig,
+    train: Dataset,
+    valid: Dataset | None = None,
+    *,
+    on_epoch: Callable[[Row], object] | None = None,
+    checkpoint: str | Path | None = None,
+) -> TrainResult:
+    """Train a network.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    train : Dataset
+        Training images. Normalisation is measured on them and travels in the network.
+    valid : Dataset, optional
+        Validation images: needed for early stopping and for restoring the best epoch.
+    on_epoch : callable, optional
+        Called with the epoch's row of the history; returning True ends training with status "stopped".
+    checkpoint : path, optional
+        A file to go on from, if it is there, and to write after every epoch: a run that was killed and started
+        again gives the bits of one that was not.
+
+    Returns
+    -------
+    TrainResult
+        Also when the run diverged or was interrupted: neither is an exception.
+
+    Raises
+    ------
+    ConfigError
+        If patience is asked for without validation data.
+    DataError
+        If the validation images do not fit the training images.
+    FormatError
+        If the checkpoint is damaged, or of another configuration or data set.
+    """
+    if config.patience is not None and valid is None:
+        raise ConfigError("patience: found without validation data, expected a validation part")
+    if valid is not None and (valid.shape != train.shape or valid.classes != train.classes):
+        raise DataError(
+            f"valid: found {valid.shape} images of {valid.classes}, "
+            f"expected {train.shape} of {train.classes} as in the training part"
+        )
+    run = _Run(config, train, valid, checkpoint)
+    try:
+        return run.to_the_end(on_epoch)
+    finally:
+        run.engine.close()
+
+
+def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
+    """Mean cross-entropy and share of right answers: ``{"loss": ..., "accuracy": ...}``."""
+    return score(forward(network, dataset.images), dataset.labels)
+
+
+def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean cross-entropy and accuracy of logits [N, C] for labels [N], in float64."""
+    logits = logits.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    return {"loss": float(losses.mean()), "accuracy": float((logits.argmax(1) == labels).mean())}
+
+
+def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
+    """Hand a data set to an engine: images stay as they are, scaled when a batch is gathered."""
+    scale = 1 / normalization.std
+    shift = -normalization.mean * scale
+    return engine.samples(dataset.images, dataset.labels, scale, shift, dataset.shape[2])
+
+
+class _Run:
+    """The state of one training run between epochs."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train: Dataset,
+        valid: Dataset | None,
+        checkpoint: str | Path | None,
+    ) -> None:
+        self.config, self.data, self.valid = config, train, valid
+        self.normalization = Normalization.of(train, config.normalize)
+        sizes = (train.images.shape[1], *config.hidden, len(train.classes))
+        parameters = initialize(
+            sizes,
+            config.initialization,
+            np.random.default_rng([_INITIALISATION, config.seed]),
+            config.dtype,
+            std=config.initialization_std,
+        )
+        self.engine = Engine(
+            *parameters,
+            batch_size=min(config.batch_size, len(train)),
+            dtype=config.dtype,
+            threads=config.threads,
+        )
+        self.train_samples = samples_of(self.engine, train, self.normalization)
+        self.valid_samples = valid and samples_of(self.engine, valid, self.normalization)
+        self.patience = Patience(config.patience, config.stopping)
+        self.best: Parameters | None = None
+        self.history: list[Row] = []
+        self.checkpoint = checkpoint
+        if checkpoint is not None and Path(checkpoint).exists():
+            self._resume(checkpoint)
+
+    def to_the_end(self, on_epoch: Callable[[Row], object] | None) -> TrainResult:
+        """Train the epochs that are left."""
+        try:
+            self.engine.warm_up(self.train_samples)
+            while (ended := self._ended()) is None:
+                row = self._epoch()
+                self.history.append(row)
+                if problem := self._divergence(row):
+                    return self._result("diverged", problem)
+                if self.checkpoint is not None:
+                    self._save(self.checkpoint)
+                if on_epoch is not None and on_epoch(dict(row)) is True:
+                    return self._result("stopped", f"stopped by on_epoch at epoch {row['epoch']}")
+            return self._result(*ended)
+        except KeyboardInterrupt:
+            return self._result("interrupted", f"interrupted after epoch {len(self.history)}")
+
+    def _ended(self) -> tuple[Status, str] | None:
+        epoch = len(self.history)
+        if self.history and self.patience.verdict == "stop":
+            kind = "rises in a row" if self.config.stopping == "rises" else "epochs without a best"
+            return "stopped", (
+                f"stopped at epoch {epoch}: {self.patience.waited} {kind}, best was epoch "
+                f"{self.patience.best_epoch}"
+            )
+        if epoch >= self.config.epochs:
+            return "done", f"all {epoch} epochs done"
+        return None
+
+    def _epoch(self) -> Row:
+        config, epoch = self.config, len(self.history)
+        rng = np.random.default_rng([_EPOCHS, config.seed, epoch])
+        order = rng.permutation(len(self.data))
+        flips = rng.random(len(self.data)) < 0.5 if config.flip else np.zeros(len(order), np.bool_)
+        rate = learning_rate(config, epoch)
+        start = time.perf_counter()
+        losses, correct = self.engine.epoch(
+            self.train_samples,
+            order,
+            flips,
+            learning_rate=rate,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+            decay_biases=config.decay_biases,
+        )
+        seconds = time.perf_counter() - start
+        row: Row = {
+            "epoch": epoch + 1,
+            "train_loss": float(losses.mean()),
+            "train_accuracy": float(correct.mean()),
+            "valid_loss": None,
+            "valid_accuracy": None,
+            "learning_rate": rate,
+            "seconds": seconds,
+            "samples_per_second": len(order) / seconds,
+        }
+        if self.valid is not None:
+            scores = score(self.engine.logits(self.valid_samples), self.valid.labels)
+            row["valid_loss"], row["valid_accuracy"] = scores["loss"], scores["accuracy"]
+            self.patience = self.patience.update(scores["loss"])
+            if self.patience.verdict == "improved" and config.restore_best:
+                self.best = self.engine.weights()
+        return row
+
+    def _divergence(self, row: Row) -> str | None:
+        """Say what is not finite; parameters are summed in float64, which keeps every NaN and infinity."""
+        for name in ("train_loss", "valid_loss"):
+            if row[name] is not None and not math.isfinite(row[name]):
+                break
+        else:
+            if math.isfinite(self.engine.parameters.sum(dtype=np.float64)):
+                return None
+            name = "parameters"
+        return (
+            f"{name.replace('_', ' ')} not finite at epoch {row['epoch']}, learning rate "
+            f"{row['learning_rate']:g}; try a smaller one"
+        )
+
+    def _result(self, status: Status, reason: str) -> TrainResult:
+        weights, biases = self.best or self.engine.weights()
+        network = Network(
+            weights,
+            biases,
+            activation=self.config.activation,
+            residual=self.config.residual,
+            normalization=self.normalization,
+            classes=self.data.classes,
+            shape=self.data.shape,
+        )
+        best_epoch = self.patience.best_epoch
+        return TrainResult(network, self.history, status, reason, best_epoch, self.config)
+
+    # -- checkpoints ---------------------------------------------------------------------------------------
+
+    def _description(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be gone on from; threads change no bit."""
+        config = self.config.as_dict()
+        for name in ("threads", "epochs") if self.config.schedule != "cosine" else ("threads",):
+            del config[name]
+        config["hidden"] = list(config["hidden"])
+        return {
+            "config": config,
+            "sizes": list(self.engine.sizes),
+            "train": self.data.checksum,
+            "valid": self.valid and self.valid.checksum,
+        }
+
+    def _save(self, path: str | Path) -> None:
+        groups = {"": self.engine.weights(), "velocity.": self.engine.weights(velocity=True)}
+        if self.best is not None:
+            groups["best."] = self.best
+        tensors = {
+            f"{prefix}{layer}.{kind}": array
+            for prefix, parameters in groups.items()
+            for kind, arrays in zip(("weight", "bias"), parameters, strict=True)
+            for layer, array in enumerate(arrays)
+        }
+        state = {
+            "history": self.history,
+            "patience": self.patience.as_dict(),
+            "best": self.best is not None,
+        }
+        write_tensors(path, "checkpoint", {**self._description(), "state": state}, tensors)
+
+    def _resume(self, path: str | Path) -> None:
+        description, tensors = read_tensors(path, "checkpoint", self._layout)
+        layers = range(len(self.engine.sizes) - 1)
+
+        def group(prefix: str) -> Parameters:
+            weights = [tensors[f"{prefix}{layer}.weight"] for layer in layers]
+            return weights, [tensors[f"{prefix}{layer}.bias"] for layer in layers]
+
+        state = description["state"]
+        self.engine.load(*group(""))
+        self.engine.load(*group("velocity."), velocity=True)
+        self.best = group("best.") if state["best"] else None
+        self.history = state["history"]
+        self.patience = Patience.from_dict(state["patience"])
+
+    def _layout(self, description: Any) -> Layout:
+        own = self._description()
+        found = description if isinstance(description, Mapping) else {}
+        for name, value in own.items():
+            if found.get(name) != value:
+                different = name
+                if name == "config" and isinstance(found.get(name), Mapping):
+                    different = ", ".join(
+                        f"{key} {found[name].get(key)!r} (now {value[key]!r})"
+                        for key in value
+                        if found[name].get(key) != value[key]
+                    )
+                raise FormatError(
+                    f"found a checkpoint of other settings or data ({different}), expected the same; "
+                    "use another path, or delete it to start again"
+                )
+        shapes = {}
+        prefixes = ["", "velocity.", *(["best."] if found["state"]["best"] else [])]
+        for prefix in prefixes:
+            for layer, (inputs, outputs) in enumerate(pairwise(self.engine.sizes)):
+                shapes[f"{prefix}{layer}.weight"] = (self.config.dtype, (outputs, inputs))
+                shapes[f"{prefix}{layer}.bias"] = (self.config.dtype, (outputs,))
+        return shapes

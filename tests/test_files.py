@@ -1,0 +1,241 @@
+"""Files are whole or absent, and what is read is what was written."""
+
+import errno
+import json
+import os
+import stat
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastmlp import files
+from fastmlp.errors import DataError, FormatError
+from fastmlp.files import read_tensors, write_atomic, write_tensors
+
+TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([-0.0, 1e-300])}
+
+
+def layout(description: Any) -> files.Layout:
+    """Describe TENSORS, with a size taken from the description as a network takes its own."""
+    if not isinstance(description, dict) or description.get("rows") != 2:
+        raise DataError("rows: found something else, expected 2")
+    return {"a": ("float32", (2, 3)), "b": ("float64", (2,))}
+
+
+def assert_same(path: Path) -> None:
+    description, tensors = read_tensors(path, "test", layout)
+    assert description == {"name": "é", "rows": 2}
+    assert {
+        name: (array.dtype, array.shape, array.tobytes()) for name, array in tensors.items()
+    } == {name: (array.dtype, array.shape, array.tobytes()) for name, array in TENSORS.items()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("files") / "whole.safetensors"
+    write_tensors(path, "test", {"rows": 2, "name": "é"}, TENSORS)
+    assert_same(path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], None]:
+    """Return a check that a damaged file is refused by name or reads as if it were whole."""
+    path = tmp_path_factory.mktemp("files") / "damaged.safetensors"
+
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            assert_same(path)
+        except FormatError as error:
+            message = str(error)
+        else:
+            return
+        assert message.startswith(f"{path}: ")
+        assert len(message.splitlines()) == 1
+
+    return check
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path, whole: bytes) -> None:
+    for _ in range(5):  # the library alone gives 24 orders of the metadata
+        write_tensors(
+            tmp_path / "again", "test", {"name": "é", "rows": 2}, dict(reversed(TENSORS.items()))
+        )
+        assert (tmp_path / "again").read_bytes() == whole
+    length = int.from_bytes(whole[:8], "little")
+    assert length % 8 == 0
+    assert list(json.loads(whole[8 : 8 + length])["__metadata__"]) == [
+        "checksum",
+        "format",
+        "format_version",
+        "test",
+    ]
+
+
+def test_every_flipped_bit_is_noticed(whole: bytes, damaged: Callable[[bytes], None]) -> None:
+    for position in range(len(whole)):
+        for bit in range(8):
+            mutant = bytearray(whole)
+            mutant[position] ^= 1 << bit
+            damaged(bytes(mutant))
+
+
+def test_every_truncation_is_refused(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "short.safetensors"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FormatError, match=r"short.safetensors: found "):
+            read_tensors(path, "test", layout)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_pieces_cut_out_repeated_or_replaced(
+    whole: bytes, damaged: Callable[[bytes], None], data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(start, len(whole)))
+    piece = data.draw(st.just(whole[start:end] * 2) | st.binary(max_size=20))
+    damaged(whole[:start] + piece + whole[end:])
+
+
+HEADERS = [
+    {"sizes": "many"},
+    {"a": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 24]}},
+    {"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 2**63]}},
+    {"a": {"dtype": "BF16", "shape": [2, 6], "data_offsets": [0, 24]}},
+    {"a": {"dtype": "F64", "shape": [3], "data_offsets": [0, 24]}},
+    {"b": None},
+    {"\n\x1b[2J": {"dtype": "F32", "shape": [9], "data_offsets": [24, 40]}},
+    {"\n" * 10_000: {"dtype": "F32", "shape": [0], "data_offsets": [24, 24]}},
+    {"c": {"dtype": "F32", "shape": [0], "data_offsets": [24, 24]}},
+    {"__metadata__": {"format": 1}},
+    {"__metadata__": None},
+]
+TEXTS = ["", "[", "null", "NaN", "[" * 10_000, '{"rows": ' + "9" * 5000 + "}", '{"rows": 2}']
+
+
+@pytest.mark.parametrize("change", HEADERS + TEXTS, ids=lambda change: str(change)[:40])
+def test_hostile_headers_are_refused(
+    tmp_path: Path, whole: bytes, change: dict[str, Any] | str
+) -> None:
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:end])
+    if isinstance(change, str):
+        header["__metadata__"]["test"] = change
+    else:
+        header |= change
+    text = json.dumps(header).encode()
+    path = tmp_path / "hostile"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + whole[end:])
+    with pytest.raises(FormatError, match="hostile: ") as raised:
+        read_tensors(path, "test", layout)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < len(str(path)) + 300
+
+
+def test_a_header_may_not_be_large(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with pytest.raises(FormatError, match=r"large: not written: found a header of \d+ bytes"):
+        write_tensors(path, "test", {"name": "n" * 2**20}, TENSORS)
+    path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    with pytest.raises(FormatError, match="large: found a file that is not safetensors"):
+        read_tensors(path, "test", layout)
+
+
+def test_foreign_files_are_told_apart(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "foreign"
+    path.write_bytes(whole)
+    with pytest.raises(
+        FormatError, match=r"found metadata \['checksum', .*'test'\], expected 'network'"
+    ):
+        read_tensors(path, "network", layout)
+    path.write_bytes(whole.replace(b'"format_version": "1"', b'"format_version": "2"'))
+    with pytest.raises(FormatError, match="found format version '2', expected '1'; upgrade"):
+        read_tensors(path, "test", layout)
+    path.write_bytes(whole.replace(b'"format": "fastmlp"', b'"format": "pytorch"'))
+    with pytest.raises(FormatError, match=r"without the metadata of fastmlp.*from_state_dict"):
+        read_tensors(path, "test", layout)
+    with pytest.raises(FormatError, match="absent: found no such file, expected a fastmlp test"):
+        read_tensors(tmp_path / "absent", "test", layout)
+    with pytest.raises(FormatError, match="found no such file"):
+        read_tensors(tmp_path, "test", layout)
+    with pytest.raises(FormatError, match="found no such file"):
+        read_tensors(Path(os.devnull), "test", layout)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "locked"
+    path.write_bytes(b"")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(FormatError, match="locked: cannot be read: Permission denied"):
+        read_tensors(path, "test", layout)
+
+
+def test_writing_replaces_follows_links_and_keeps_the_usual_mode(tmp_path: Path) -> None:
+    target, link, usual = tmp_path / "target", tmp_path / "link", tmp_path / "usual"
+    usual.write_bytes(b"")
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_atomic(str(link), b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    assert sorted(tmp_path.iterdir()) == [link, target, usual]
+
+
+class Failing:
+    """Let calls through but the n-th, over all the functions it stands in for."""
+
+    def __init__(self, nth: int, error: BaseException) -> None:
+        self.left, self.error = nth, error
+
+    def instead_of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                raise self.error
+            return function(*arguments)
+
+        return call
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_failure_at_any_step_leaves_one_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    path = tmp_path / "file"
+    failures = 0
+    while True:
+        path.write_bytes(b"old")
+        failing = Failing(failures + 1, error)
+        with monkeypatch.context() as patch:
+            for owner, name in ((Path, "open"), (os, "fsync"), (Path, "replace"), (os, "open")):
+                patch.setattr(owner, name, failing.instead_of(getattr(owner, name)))
+            try:
+                write_atomic(path, b"new")
+                break
+            except (OSError, KeyboardInterrupt) as raised:
+                name = getattr(raised, "filename", str(path))
+        failures += 1
+        assert name == str(path)
+        assert path.read_bytes() in (b"old", b"new")
+        assert list(tmp_path.iterdir()) == [path]
+    assert failures == 5  # open, flush, rename; then open and flush the folder
+    assert path.read_bytes() == b"new"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"No such file .*absent/file"):
+        write_atomic(tmp_path / "absent" / "file", b"")
