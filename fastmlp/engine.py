@@ -156,7 +156,7 @@ class Engine:
             self.dtype,
         )
         losses, correct = np.zeros(len(order)), np.zeros(len(order), np.bool_)
-        scratch = np.zeros((self.threads, 1, samples.images.shape[1]), samples.images.dtype)
+        scratch = np.empty((self.plan.batch, samples.images.shape[1]), samples.images.dtype)
         model = Model(self.plan.table, self.parameters, self.velocity)
 
         def run(rank: int) -> None:
@@ -190,7 +190,7 @@ class Engine:
         plan, workspace = self._evaluation
         logits = np.empty((len(indices), self.sizes[-1]), self.dtype)
         flips = np.zeros(len(indices), np.bool_)
-        scratch = np.zeros((self.threads, 1, samples.images.shape[1]), samples.images.dtype)
+        scratch = np.empty((1, samples.images.shape[1]), samples.images.dtype)
 
         def run(rank: int) -> None:
             team = Team(rank, self.threads, self._barrier)

@@ -141,12 +141,32 @@ def test_hostile_headers_are_refused(
     assert len(str(raised.value)) < len(str(path)) + 300
 
 
-def test_a_header_may_not_be_large(tmp_path: Path) -> None:
+def test_a_header_may_not_be_large(tmp_path: Path, whole: bytes) -> None:
     path = tmp_path / "large"
     with pytest.raises(FormatError, match=r"large: not written: found a header of \d+ bytes"):
         write_tensors(path, "test", {"name": "n" * 2**20}, TENSORS)
-    path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = whole[8:end] + b" " * 2**20
+    path.write_bytes(struct.pack("<Q", len(header)) + header + whole[end:])
     with pytest.raises(FormatError, match="large: found a file that is not safetensors"):
+        read_tensors(path, "test", layout)
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"a": TENSORS["a"].T}, r"a as F32 \(3, 2\), expected float32 \(2, 3\)"),
+        ({"b": np.zeros(2, np.float32)}, r"b as F32 \(2,\), expected float64 \(2,\)"),
+        ({"b": np.zeros(2, np.int64)}, r"b as I64 \(2,\)"),
+        ({"c": np.zeros(2)}, r"tensors \['a', 'b', 'c'\], expected \['a', 'b'\]"),
+    ],
+)
+def test_tensors_that_the_description_does_not_call_for(
+    tmp_path: Path, other: dict[str, np.ndarray], found: str
+) -> None:
+    path = tmp_path / "other"
+    write_tensors(path, "test", {"rows": 2}, TENSORS | other)
+    with pytest.raises(FormatError, match=f"other: found {found}"):
         read_tensors(path, "test", layout)
 
 

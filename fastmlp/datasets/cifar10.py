@@ -3,7 +3,7 @@
 Six batches of 10,000 images (five train, one tests) come as binary records or as pickles, in a
 folder or in the published archive. Archives are never extracted: members are read in the order they
 come, and an archive with anything but plain files of plausible size is refused. Memory stays at the
-184 MB of the images plus one batch file.
+184 MB of the images and one batch file (31 MB, twice that for a pickle).
 """
 
 from __future__ import annotations

@@ -149,4 +149,4 @@ def reading(where: object, expected: str) -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     """Return an error's type and message as one line of bearable length."""
-    return " ".join(f"{type(error).__name__} {error}".split())[:300]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -177,8 +177,8 @@ def train_epoch(
         Changed in place.
     workspace : array
         The plan's workspace, shared by the team; its first vector is zeros, the next `batch_size` ones.
-    scratch : array [size, 1, D] like images
-        Room for one image a thread.
+    scratch : array [batch_size, D] like images
+        Room for mirrored images.
     batch_size : int
     weight : float
         0 for a mean loss over the batch, else what every sample's gradient is multiplied by.
@@ -212,7 +212,7 @@ def train_epoch(
             samples.scale,
             samples.shift,
             X,
-            scratch[team.rank],
+            scratch,
             first - start,
             last - start,
         )
@@ -263,6 +263,8 @@ def evaluate_rows(
     flips : array [n] of bool
     workspace : array [size, ...]
         One workspace a thread, for batches of `chunk` rows.
+    scratch : array [1, D] like images
+        Not used: nothing is mirrored.
     logits : array [n, classes]
     """
     layers = table.shape[0]
@@ -284,7 +286,7 @@ def evaluate_rows(
             samples.scale,
             samples.shift,
             X,
-            scratch[team.rank],
+            scratch,
             ZERO,
             batch,
         )

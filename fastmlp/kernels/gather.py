@@ -8,9 +8,14 @@ from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.simd import convert_vectors
 
 
+# Panels of a row that are written before the next row is begun. A whole row at a time puts its stores a batch
+# apart: with 256 rows these fall into the same few sets of the cache, and a batch took 360 us instead of 80.
+BLOCK = 8
+
+
 @inlined
-def flip_row(source, row, columns, out):
-    """Copy row `row` of `source` [N, D] to `out` [D], reversing each stretch of `columns` values.
+def flip_row(source, row, columns, out, m):
+    """Copy row `row` of `source` [N, D] to row `m` of `out`, reversing each stretch of `columns` values.
 
     With images stored channel, height, width and `columns` their width, this mirrors left and right.
     """
@@ -18,7 +23,7 @@ def flip_row(source, row, columns, out):
     for first in range(0, width, columns):
         last = first + columns - 1
         for j in range(columns):
-            out[first + j] = source[row, last - j]
+            out[m, first + j] = source[row, last - j]
 
 
 @kernel
@@ -38,8 +43,8 @@ def gather(source, indices, flips, columns, scale, shift, X, scratch, row_from, 
     scale, shift : arrays [D] of X's type
     X : array [D / lanes, batch, lanes]
         The batch; padding beyond D becomes zero.
-    scratch : array [1, D] of source's type
-        Room for one flipped row, a thread's own.
+    scratch : array [batch, D] of source's type
+        Room for mirrored rows.
     row_from, row_to : int
         Batch rows to fill.
     """
@@ -48,15 +53,22 @@ def gather(source, indices, flips, columns, scale, shift, X, scratch, row_from, 
     whole = width // lanes
     for m in range(row_from, row_to):
         if flips[m]:
-            flip_row(source, indices[m], columns, scratch[0])
-            convert_vectors(scratch, 0, whole, scale, shift, X, m * lanes, batch * lanes)
+            flip_row(source, indices[m], columns, scratch, m)
+    for s in range(0, whole, BLOCK):
+        count = min(BLOCK, whole - s)
+        first = s * lanes
+        for m in range(row_from, row_to):
+            out = (s * batch + m) * lanes
+            if flips[m]:
+                place = m * width + first
+                convert_vectors(scratch, place, count, scale, shift, first, X, out, batch * lanes)
+            else:
+                place = indices[m] * width + first
+                convert_vectors(source, place, count, scale, shift, first, X, out, batch * lanes)
+    if whole * lanes < width:
+        for m in range(row_from, row_to):
             for j in range(whole * lanes, width):
-                X[whole, m, j - whole * lanes] = scratch[0, j] * scale[j] + shift[j]
-        else:
-            row = indices[m]
-            convert_vectors(source, row * width, whole, scale, shift, X, m * lanes, batch * lanes)
-            for j in range(whole * lanes, width):
-                X[whole, m, j - whole * lanes] = source[row, j] * scale[j] + shift[j]
-        if whole * lanes < width:
+                value = scratch[m, j] if flips[m] else source[indices[m], j]
+                X[whole, m, j - whole * lanes] = value * scale[j] + shift[j]
             for j in range(width - whole * lanes, lanes):
                 X[whole, m, j] = 0

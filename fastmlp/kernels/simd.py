@@ -432,20 +432,20 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, w, rule, hyper):
 
 
 @intrinsic
-def convert_vectors(typingctx, source, s, count, scale, shift, out, o, out_step):
-    """``out[o + i * out_step] = source[s + i] * scale[i] + shift[i]``, i counting `count` vectors.
+def convert_vectors(typingctx, source, s, count, scale, shift, f, out, o, out_step):
+    """``out[o + i * out_step] = source[s + i] * scale[f + i] + shift[f + i]``, i counting `count` vectors.
 
-    `source` is a flat uint8, float32 or float64 array; `scale`, `shift` and `out` have the kernel's type.
+    `source` is a uint8, float32 or float64 array; `scale`, `shift` and `out` have the kernel's type.
     """
-    names = "source s count scale shift out o out_step".split()
-    signature = types.void(source, s, count, scale, shift, out, o, out_step)
+    names = "source s count scale shift f out o out_step".split()
+    signature = types.void(source, s, count, scale, shift, f, out, o, out_step)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
         source_pointer = e.pointer(source, v["source"], v["s"])
-        scale_pointer = e.pointer(scale, v["scale"], e.index(0))
-        shift_pointer = e.pointer(shift, v["shift"], e.index(0))
+        scale_pointer = e.pointer(scale, v["scale"], v["f"])
+        shift_pointer = e.pointer(shift, v["shift"], v["f"])
         out_pointer = e.pointer(out, v["out"], v["o"])
         raw = ir.VectorType(source_pointer.type.pointee, e.lanes)
 

@@ -1,0 +1,353 @@
+import gzip
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastmlp.datasets import DataWarning, batches, cifar10, found, load_cifar10
+from fastmlp.datasets.download import reading
+from fastmlp.errors import DataError
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmlp.datasets.DataWarning")
+FORMATS = {"bin": ".bin", "py": ""}
+ARCHIVES = {"bin": "cifar-10-binary.tar.gz", "py": "cifar-10-python.tar.gz"}
+
+
+def pickled(labels: list[int], pixels: bytes, extra: bytes = b"") -> bytes:
+    """Return what Python 2 writes for a batch, instruction by instruction."""
+
+    def text(value: str) -> bytes:
+        return b"U" + bytes([len(value)]) + value.encode()
+
+    def number(value: int) -> bytes:
+        return b"M" + value.to_bytes(2, "little")
+
+    return b"".join(
+        [
+            b"\x80\x02}q\x01(" + text("batch_label") + text("training batch 1 of 5") + extra,
+            text("labels") + b"]q\x02(" + b"".join(b"K" + bytes([y]) for y in labels) + b"e",
+            text("data") + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85",
+            text("b") + b"\x87R(K\x01" + number(len(labels)) + number(3072) + b"\x86",
+            b"cnumpy\ndtype\n" + text("u1") + b"K\x00K\x01\x87R(K\x03" + text("|"),
+            b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89",
+            b"T" + len(pixels).to_bytes(4, "little") + pixels + b"tb",
+            text("filenames") + b"](" + b"".join(text(f"{y}.png") for y in labels) + b"eu.",
+        ]
+    )
+
+
+def content(records: np.ndarray, form: str) -> bytes:
+    """Return the bytes of a batch of records [N, 3073]."""
+    if form == "bin":
+        return records.tobytes()
+    return pickled(records[:, 0].tolist(), records[:, 1:].tobytes())
+
+
+def members(form: str, seed: int = 0) -> dict[str, bytes]:
+    """Return the six files of a small CIFAR-10, by name."""
+    random = np.random.default_rng(seed)
+    return {
+        f"{batch}{FORMATS[form]}": content(random.integers(0, 10, (3, 3073), np.uint8), form)
+        for batch in cifar10.BATCHES
+    }
+
+
+def write_folder(top: Path, form: str) -> Path:
+    folder = top / f"cifar-10-batches-{form}"
+    folder.mkdir(parents=True)
+    for name, data in members(form).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def write_archive(top: Path, form: str, *extra: tuple[tarfile.TarInfo, bytes]) -> Path:
+    """Write the archive, with further members at its end."""
+    path = top / ARCHIVES[form]
+    plain = [(entry(f"cifar-10-batches-{form}", kind=tarfile.DIRTYPE), b"")]
+    for name, data in members(form).items():
+        plain.append((entry(f"cifar-10-batches-{form}/{name}", len(data)), data))
+    with tarfile.open(path, "w:gz") as archive:
+        for member, data in [*plain, *extra]:
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def entry(
+    name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, link: str = ""
+) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.type, member.linkname = size, kind, link
+    return member
+
+
+# Real data.
+
+
+def test_both_real_layouts_are_equal(real_data: Path) -> None:
+    layouts = {row.path: row.layout for row in found(real_data) if row.name == "cifar10"}
+    assert list(layouts) == [real_data / "cifar-10-batches-bin"]
+    data = load_cifar10(real_data)
+    assert data.checksum == load_cifar10(real_data / "cifar-10-batches-py").checksum
+    assert (len(data.train), len(data.test)) == (50_000, 10_000)
+    assert data.shape == (3, 32, 32)
+    assert np.bincount(data.train.labels).tolist() == [5000] * 10
+    assert np.bincount(data.test.labels).tolist() == [1000] * 10
+    assert [data.classes[label] for label in data.labels[:3]] == ["frog", "truck", "truck"]
+    assert [data.classes[label] for label in data.test.labels[:3]] == ["cat", "ship", "ship"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(("form", "files"), [("bin", 1), ("py", 2)])
+def test_memory_is_the_images_and_a_file_or_two(real_data: Path, form: str, files: int) -> None:
+    program = (
+        "import sys; from pathlib import Path; from fastmlp.datasets import load_cifar10\n"
+        "def peak():\n"
+        "    status = Path('/proc/self/status').read_text()\n"
+        "    return int(status.split('VmHWM:')[1].split()[0]) * 1024\n"
+        "before = peak(); data = load_cifar10(sys.argv[1])\n"
+        "print(peak() - before, data.images.nbytes)"
+    )
+    folder = str(real_data / f"cifar-10-batches-{form}")
+    run = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True)
+    used, images = map(int, run.stdout.split())
+    assert used < images + files * 31_000_000 + 8_000_000
+
+
+# Layouts.
+
+
+@pytest.mark.usefixtures("small")
+def test_all_layouts_are_equal(tmp_path: Path) -> None:
+    archives = {form: tmp_path / f"{form}-archive" for form in FORMATS}
+    for form, folder in archives.items():
+        folder.mkdir()
+        write_archive(folder, form)
+    homes = [write_folder(tmp_path / form, form) for form in FORMATS]
+    homes += [homes[0].parent, homes[1].parent, *archives.values()]
+    keras = tmp_path / "keras"
+    write_folder(keras / "cifar-10-batches-py-target", "py")
+    expected = np.concatenate([np.frombuffer(data, np.uint8) for data in members("bin").values()])
+    for home in [*homes, keras]:
+        data = load_cifar10(home)
+        assert np.array_equal(np.column_stack([data.labels, data.images]), expected.reshape(18, -1))
+        assert data.train_size == 15
+        assert found(home)[-1].path is not None
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("error")
+def test_an_archive_that_is_not_the_published_one_warns(tmp_path: Path) -> None:
+    path = write_archive(tmp_path, "py")
+    with pytest.warns(DataWarning, match=rf"{path}: read, but not the published file \(sha256"):
+        load_cifar10(tmp_path)
+
+
+# Damage.
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("form", FORMATS)
+def test_truncated_and_oversized_batches_are_refused(tmp_path: Path, form: str) -> None:
+    folder = write_folder(tmp_path, form)
+    path = folder / f"data_batch_4{FORMATS[form]}"
+    whole = path.read_bytes()
+    for length in [*range(400), *range(400, len(whole), 97), *range(len(whole) - 60, len(whole))]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"data_batch_4.* expected"):
+            cifar10.read(folder)
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(DataError, match=r"data_batch_4.* found more"):
+        cifar10.read(folder)
+    with path.open("wb") as file:
+        file.truncate(batches.LARGEST_FILE + 1)
+    with pytest.raises(DataError, match=r"data_batch_4.* expected at most"):
+        cifar10.read(folder)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_truncated_archive_is_refused_at_every_length(tmp_path: Path) -> None:
+    path = write_archive(tmp_path, "bin")
+    whole = path.read_bytes()
+    ends = [*range(0, len(whole), 499), *range(len(whole) - 40, len(whole))]
+    for length in ends:
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"cifar-10-binary\.tar\.gz.* expected"):
+            cifar10.read(path)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("form", FORMATS)
+def test_mutants_raise_a_data_error_or_stay_valid(tmp_path: Path, form: str) -> None:
+    """A batch has no checksum, so pixels may change; an archive has one, so nothing may."""
+    random = np.random.default_rng(0)
+    records = random.integers(0, 10, (3, 3073), np.uint8)
+    images, labels = np.empty((3, 3072), np.uint8), np.empty(3, np.int64)
+    read_batch = batches.read_records if form == "bin" else batches.read_pickle
+    archive = write_archive(tmp_path, form)
+    whole, original = archive.read_bytes(), cifar10.read(archive).checksum
+    batch = content(records, form)
+    refused = 0
+    for _ in range(1000):
+        mutant = bytearray(batch)
+        for position in random.integers(0, len(batch) if random.random() < 0.2 else 300, 2):
+            mutant[position] ^= 1 << random.integers(8)
+        try:
+            with reading("batch", "a batch"):
+                read_batch(io.BytesIO(mutant), "batch", images, labels)
+        except DataError:
+            refused += 1
+    assert refused > 500 or form == "bin"
+    for position in random.integers(0, len(whole), 200):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << random.integers(8)
+        archive.write_bytes(flipped)
+        try:
+            assert cifar10.read(archive).checksum == original
+        except DataError:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.usefixtures("small")
+def test_missing_files_labels_and_pipes(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, "bin")
+    path = folder / "data_batch_2.bin"
+    whole = path.read_bytes()
+    path.write_bytes(bytes([11]) + whole[1:])
+    with pytest.raises(DataError, match=r"data_batch_2\.bin: label 11 at row 0, expected 0\.\.9"):
+        load_cifar10(tmp_path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"data_batch_2\.bin not found"):
+        load_cifar10(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        with pytest.raises(DataError, match=r"data_batch_2\.bin not found"):
+            load_cifar10(tmp_path)
+
+
+# Pickles.
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_booby_trapped_pickle_never_fires(tmp_path: Path, protocol: int) -> None:
+    target = tmp_path / "fired"
+    trap = pickle.dumps(Trap(target), protocol)
+    pickle.loads(trap)
+    target.rmdir()  # the trap works
+    folder = write_folder(tmp_path, "py")
+    archive = tmp_path / ARCHIVES["py"]
+    hidden = trap[2 if protocol >= 2 else 0 : -1]  # without its first and last instruction
+    for batch in (trap, pickled([0, 1, 2], bytes(9216), extra=b"U\x01x" + hidden)):
+        (folder / "data_batch_1").write_bytes(batch)
+        member = entry("cifar-10-batches-py/data_batch_1", len(batch))
+        with tarfile.open(archive, "w:gz") as file:
+            file.addfile(member, io.BytesIO(batch))
+        for path in (folder, archive):
+            with pytest.raises(DataError, match=r"data_batch_1: foreign pickle"):
+                cifar10.read(path)
+    assert not target.exists()
+
+
+SOUND = pickled([1, 2, 3], bytes(9216))
+FOREIGN = {
+    "module": (SOUND.replace(b"cnumpy\nndarray", b"cbuiltins\neval"), "GLOBAL 'builtins eval'"),
+    "columns": (SOUND.replace(b"tb\x89T", b"tb\x88T"), "NEWTRUE"),
+    "type": (SOUND.replace(b"U\x02u1", b"U\x02i8"), "no pixels"),
+    "shape": (pickled([1, 2, 3], bytes(9215)), "no pixels"),
+    "few labels": (SOUND.replace(b"K\x01K\x02K\x03e", b"K\x01K\x02e"), "found 2 labels"),
+    "text label": (SOUND.replace(b"K\x02K", b"U\x01aK"), "found 3 labels, expected 3 whole"),
+    "no labels": (SOUND.replace(b"labels", b"lapels"), "found 0 labels"),
+    "twice": (pickled([1, 2, 3], bytes(9216), extra=b"U\x06labels"), "'labels' twice"),
+    "endless": (b"\x80\x02" + b"N" * 200_000 + b".", "instruction 100000"),
+    "huge string": (b"\x80\x02}(U\x04dataT\xff\xff\xff\x7f", "expected a batch"),
+    "huge string 8": (b"\x80\x02}(\x8e" + b"\xff" * 7 + b"\x7f", "expected a batch"),
+    "huge integer": (b"\x80\x02}(\x8b\xff\xff\xff\x7f", "expected a batch"),
+    "tail": (SOUND + SOUND, "after the last instruction"),
+    "empty": (b"", "expected a batch"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_foreign_pickles_are_refused(case: str) -> None:
+    data, message = FOREIGN[case]
+    images, labels = np.empty((3, 3072), np.uint8), np.empty(3, np.int64)
+    batches.read_pickle(io.BytesIO(SOUND), "batch", images, labels)
+    assert labels.tolist() == [1, 2, 3]
+    assert not images.any()
+    with (
+        pytest.raises(DataError, match=f"^batch: .*{message}"),
+        reading("batch", "a batch"),
+    ):
+        batches.read_pickle(io.BytesIO(data), "batch", images, labels)
+
+
+# Archives.
+
+BATCH = "cifar-10-batches-py/data_batch_1"
+BIG = batches.LARGEST_FILE + 1
+HOSTILE = {
+    "parent": entry("../data_batch_1"),
+    "parent inside": entry("cifar-10-batches-py/../../x"),
+    "absolute": entry("/tmp/data_batch_1"),
+    "symbolic link": entry(BATCH, kind=tarfile.SYMTYPE, link="/etc/passwd"),
+    "hard link": entry(BATCH, kind=tarfile.LNKTYPE, link="/etc/passwd"),
+    "character device": entry(BATCH, kind=tarfile.CHRTYPE),
+    "block device": entry(BATCH, kind=tarfile.BLKTYPE),
+    "pipe": entry(BATCH, kind=tarfile.FIFOTYPE),
+    "sparse": entry(BATCH, kind=tarfile.GNUTYPE_SPARSE),
+    "contiguous": entry(BATCH, kind=tarfile.CONTTYPE),
+    "unknown type": entry(BATCH, kind=b"Z"),
+    "duplicate": entry(BATCH),
+    "huge": entry("cifar-10-batches-py/readme.html", BIG),
+    "huge extended header": entry("x", BIG, kind=tarfile.XHDTYPE),
+    "huge long name": entry("x", BIG, kind=tarfile.GNUTYPE_LONGNAME),
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_archives_are_refused(tmp_path: Path, case: str) -> None:
+    member = HOSTILE[case]
+    path = write_archive(tmp_path, "py", (member, bytes(member.size)))
+    before = sorted(tmp_path.parent.rglob("*"))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz"):
+        load_cifar10(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    assert sorted(tmp_path.parent.rglob("*")) == before
+    assert path.is_file()
+
+
+@pytest.mark.usefixtures("small")
+def test_archives_of_many_members_or_a_long_tail_are_refused(tmp_path: Path) -> None:
+    many = [(entry(f"cifar-10-batches-py/{number}"), b"") for number in range(30)]
+    path = write_archive(tmp_path, "py", *many)
+    with pytest.raises(DataError, match="one too many"):
+        cifar10.read(path)
+    write_archive(tmp_path, "py")
+    path.write_bytes(path.read_bytes() + gzip.compress(bytes(1 << 24)))
+    with pytest.raises(DataError, match="goes on after the last member"):
+        cifar10.read(path)
+    path.write_bytes(b"not an archive")
+    with pytest.raises(DataError, match="Not a gzipped file"):
+        cifar10.read(path)
