@@ -1,6 +1,7 @@
 """One layer forward: H = activation(X @ W + b).
 
-Sums begin with the bias and take k in order. Padded columns of W and b are zero, so those of H are too.
+Sums begin with the bias and take k in order. Padded columns of W and b are zero, so those of H are the
+activation of zero; the next layer's padded rows of W are zero and let nothing of them through.
 """
 
 from fastmlp.kernels.gemm import multiply
@@ -19,7 +20,7 @@ def affine(X, W, b, H, epilogue, panel_from, panel_to, row_from, row_to):
     H : array [N / lanes, batch, lanes]
         Must not overlap the others.
     epilogue : int
-        IDENTITY or RELU of ``simd.py``.
+        IDENTITY, RELU, SIGMOID or TANH of ``simd.py``.
     panel_from, panel_to, row_from, row_to : int
         The rectangle of H to compute.
     """

@@ -6,8 +6,9 @@ tile, X [98, 3072] @ W [3072, 512], Zen 5): 3 to 10 % slower than whole columns,
 through memory.
 """
 
+from fastmlp.kernels.elementwise import elementwise
 from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.simd import multiply_tile
+from fastmlp.kernels.simd import IDENTITY, RELU, RELU_GRADIENT, multiply_tile
 from fastmlp.kernels.tiles import TILE
 
 ROWS, VECTORS = TILE.rows, TILE.vectors
@@ -26,9 +27,9 @@ def multiply(
     start : array
         What sums begin with: row m of panel p starts at element ``m * start_row + p * start_panel``.
     out, mask : arrays [N / lanes, M, lanes]
-        The result, and the activations of RELU_GRADIENT.
+        The result, and what the epilogue needs beside it.
     epilogue : int
-        IDENTITY, RELU or RELU_GRADIENT of ``simd.py``.
+        IDENTITY, RELU or a code of ``simd.map_vectors``, whose second operand is then `mask`.
     panel_from, panel_to, row_from, row_to : int
         The rectangle. Rows are cut into tiles of equal height, give or take one.
     """
@@ -36,6 +37,7 @@ def multiply(
     height = out.shape[1]
     rows = row_to - row_from
     tiles = (rows + ROWS - 1) // ROWS
+    in_registers = epilogue == RELU or epilogue == RELU_GRADIENT
     for p in range(panel_from, panel_to, VECTORS):
         vectors = min(VECTORS, panel_to - p)
         for t in range(tiles):
@@ -54,6 +56,8 @@ def multiply(
                 start_panel,
                 out,
                 (p * height + top) * lanes,
-                epilogue,
+                epilogue if in_registers else IDENTITY,
                 mask,
             )
+            if not in_registers and epilogue != IDENTITY:
+                elementwise(epilogue, out, mask, out, p, p + vectors, top, bottom)

@@ -38,7 +38,7 @@ class Emitter:
     def __init__(self, context, builder, dtype):
         self.context, self.builder, self.dtype = context, builder, dtype
         self.scalar = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}[dtype]
-        self.bytes = dtype.bitwidth // 8
+        self.bits, self.bytes = dtype.bitwidth, dtype.bitwidth // 8
         self.lanes = TILE.lanes(self.bytes)
         self.vector = ir.VectorType(self.scalar, self.lanes)
 
@@ -79,7 +79,7 @@ class Emitter:
 
     def call(self, name, *arguments):
         """Call an LLVM vector intrinsic such as ``llvm.fma``."""
-        kind = f"v{self.lanes}f{self.bytes * 8}"
+        kind = f"v{self.lanes}f{self.bits}"
         signature = ir.FunctionType(self.vector, [self.vector] * len(arguments))
         function = cgutils.get_or_insert_function(self.builder.module, signature, f"{name}.{kind}")
         return self.builder.call(function, arguments)
@@ -155,34 +155,63 @@ class Emitter:
         return result
 
     def exp(self, x):
-        """Cody and Waite's reduction to [-ln 2 / 2, ln 2 / 2], Taylor's polynomial, exponent bits."""
+        """Within 1 ulp below the overflow threshold; 0 where it would be subnormal; NaN stays NaN."""
         b = self.builder
-        bits = self.bytes * 8
-        fraction, low, high, degree = {
-            32: (23, -87.33654, 88.72283, 7),
-            64: (52, -708.3964185322641, 709.782712893384, 13),
-        }[bits]
-        ln2_high, ln2_low = {
-            32: (0.693359375, -2.12194440e-4),
-            64: (6.93147180369123816490e-01, 1.90821492927058770002e-10),
-        }[bits]
-        kept = b.select(b.fcmp_ordered("<", x, self.constant(low)), self.constant(low), x)
-        kept = b.select(b.fcmp_ordered(">", kept, self.constant(high)), self.constant(high), kept)
-        n = self.call("llvm.rint", b.fmul(kept, self.constant(math.log2(math.e))))
-        r = self.fma(n, self.constant(-ln2_high), kept)
+        low, high = {32: (-87.33654, 88.72283), 64: (-708.396418532264, 709.782712893384)}[self.bits]
+        kept = self.clamped(x, low, high)
+        n, q = self.exp_parts(kept)
+        # 2**n in two factors: n reaches one more than an exponent field can hold.
+        half = b.ashr(n, ir.Constant(n.type, [1] * self.lanes))
+        result = b.fmul(b.fadd(q, self.constant(1.0)), self.power_of_two(half))
+        result = b.fmul(result, self.power_of_two(b.sub(n, half)))
+        return b.select(b.fcmp_ordered("<", x, self.constant(low)), self.constant(0.0), result)
+
+    def sigmoid(self, x):
+        one = self.constant(1.0)
+        return self.builder.fdiv(one, self.builder.fadd(one, self.exp(self.negative(x))))
+
+    def tanh(self, x):
+        """e / (e + 2) with e = exp(2 x) - 1, which keeps its digits near 0."""
+        b = self.builder
+        n, q = self.exp_parts(self.clamped(b.fadd(x, x), -44.0, 44.0))
+        power = self.power_of_two(n)
+        e = self.fma(power, q, b.fsub(power, self.constant(1.0)))
+        return b.fdiv(e, b.fadd(e, self.constant(2.0)))
+
+    def clamped(self, x, low, high):
+        """x within [low, high]; NaN stays NaN."""
+        b = self.builder
+        x = b.select(b.fcmp_ordered("<", x, self.constant(low)), self.constant(low), x)
+        return b.select(b.fcmp_ordered(">", x, self.constant(high)), self.constant(high), x)
+
+    def exp_parts(self, x):
+        """Integers n and q with exp(x) = 2**n * (1 + q).
+
+        Cody and Waite's reduction to [-ln 2 / 2, ln 2 / 2], then Taylor's polynomial.
+        """
+        b = self.builder
+        degree, ln2_high, ln2_low = {
+            32: (7, 0.693359375, -2.12194440e-4),
+            64: (13, 6.93147180369123816490e-01, 1.90821492927058770002e-10),
+        }[self.bits]
+        n = self.call("llvm.rint", b.fmul(x, self.constant(math.log2(math.e))))
+        r = self.fma(n, self.constant(-ln2_high), x)
         r = self.fma(n, self.constant(-ln2_low), r)
         p = self.constant(1.0 / math.factorial(degree))
-        for i in range(degree - 1, -1, -1):
+        for i in range(degree - 1, 0, -1):
             p = self.fma(p, r, self.constant(1.0 / math.factorial(i)))
-        # 2**n in two factors: n reaches 128 (1024), one more than an exponent field can hold.
-        integer = ir.VectorType(ir.IntType(bits), self.lanes)
-        whole = b.fptosi(b.select(b.fcmp_unordered("uno", n, n), self.constant(0.0), n), integer)
-        splat = lambda value: ir.Constant(integer, [value] * self.lanes)  # noqa: E731
-        half = b.ashr(whole, splat(1))
-        for part in (half, b.sub(whole, half)):
-            biased = b.shl(b.add(part, splat((1 << (bits - fraction - 2)) - 1)), splat(fraction))
-            p = b.fmul(p, b.bitcast(biased, self.vector))
-        return b.select(b.fcmp_ordered("<", x, self.constant(low)), self.constant(0.0), p)
+        integer = ir.VectorType(ir.IntType(self.bits), self.lanes)
+        # A NaN converts to nothing defined; q carries it into the result.
+        n = b.select(b.fcmp_unordered("uno", n, n), self.constant(0.0), n)
+        return b.fptosi(n, integer), b.fmul(p, r)
+
+    def power_of_two(self, n):
+        """2**n for integers n within the range of exponents."""
+        b = self.builder
+        fraction = {32: 23, 64: 52}[self.bits]
+        bias = (1 << (self.bits - fraction - 2)) - 1
+        splat = lambda value: ir.Constant(n.type, [value] * self.lanes)  # noqa: E731
+        return b.bitcast(b.shl(b.add(n, splat(bias)), splat(fraction)), self.vector)
 
     def pause(self):
         """Tell the core that this thread is spinning."""
@@ -343,11 +372,14 @@ def multiply_tile(
     return signature, codegen
 
 
-SGD, MOMENTUM, NESTEROV = np.int64(0), np.int64(1), np.int64(2)
+PLAIN, VELOCITY, ADAM, RMSPROP = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
+
+# Columns of `hyper`; the rules that use them are in update.py.
+DECAY, MOMENTUM, GAIN, STEP, GRADIENT_STEP, SQUARE_DECAY, ROOT_SCALE, EPSILON = range(8)
 
 
 @intrinsic
-def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, w, rule, hyper):
+def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
     """One tile of ``dW = X.T @ D`` and, in the same registers, the step that it makes W take.
 
     Parameters
@@ -358,15 +390,16 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, w, rule, hyper):
         The layer's input; `x` is the element of the tile's first row, sample 0.
     D : array [N / lanes, batch, lanes]
         Gradient of its output; `d` is the first element of the tile's first panel.
-    W, V : arrays [N / lanes, K, lanes]
-        Weights and velocity, both changed from element `w` on. V is not touched by the rule SGD.
+    W, V, S : arrays [N / lanes, K, lanes]
+        Weights, velocity and mean squares, changed from element `w` on. A rule that needs no V or S does not
+        touch it.
     rule : int
-        SGD, MOMENTUM or NESTEROV; the formulas are in ``update.py``.
-    hyper : array [3]
-        Learning rate, momentum, weight decay.
+        PLAIN, VELOCITY, ADAM or RMSPROP.
+    hyper : array [8]
+        The columns named above.
     """
-    names = "rows vectors X x D d W V w rule hyper".split()
-    signature = types.void(rows, vectors, X, x, D, d, W, V, w, rule, hyper)
+    names = "rows vectors X x D d W V S w rule hyper".split()
+    signature = types.void(rows, vectors, X, x, D, d, W, V, S, w, rule, hyper)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, X.dtype)
@@ -378,9 +411,14 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, w, rule, hyper):
         d_pointer = e.pointer(D, v["D"], v["d"])
         w_pointer = e.pointer(W, v["W"], v["w"])
         v_pointer = e.pointer(V, v["V"], v["w"])
+        s_pointer = e.pointer(S, v["S"], v["w"])
         hyper_pointer = e.pointer(hyper, v["hyper"], e.index(0))
-        has_velocity = builder.icmp_signed("!=", v["rule"], e.index(int(SGD)))
-        is_nesterov = builder.icmp_signed("==", v["rule"], e.index(int(NESTEROV)))
+        is_rule = {
+            rule: builder.icmp_signed("==", v["rule"], e.index(int(rule)))
+            for rule in (PLAIN, VELOCITY, ADAM)
+        }
+        room = TILE.update_rows * TILE.update_vectors * e.lanes
+        scratch = cgutils.alloca_once(builder, e.scalar, size=room)
 
         def body(case):
             tile_vectors, tile_rows = divmod(case, 64)
@@ -395,30 +433,70 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, w, rule, hyper):
                 return e.outer(e.at(x_pointer, row), 1, tile_rows, operands, sums)
 
             sums = e.loop(batch, [e.constant(0.0)] * len(tile), over_batch)
-            rate, momentum, decay = (e.broadcast(hyper_pointer, i) for i in range(3))
-            rate = e.negative(rate)
-            # MOMENTUM steps by v, NESTEROV by momentum * v + g: one code path with two factors.
-            ahead = builder.select(is_nesterov, momentum, e.constant(1.0))
-            here = builder.select(is_nesterov, e.constant(1.0), e.constant(0.0))
-            weights, velocities = (
+            weights, velocities, squares = (
                 [e.at(base, builder.mul(weight_panel, e.index(p))) for p in range(tile_vectors)]
-                for base in (w_pointer, v_pointer)
+                for base in (w_pointer, v_pointer, s_pointer)
+            )
+            decay, momentum, gain, step, gradient_step, square_decay, root_scale, epsilon = (
+                e.broadcast(hyper_pointer, column) for column in range(8)
             )
 
-            with builder.if_else(has_velocity) as (with_velocity, without):
-                with with_velocity:
-                    for (m, p), gradient in zip(tile, sums, strict=True):
-                        old = e.load(weights[p], m * e.lanes)
+            def plain():
+                for (m, p), gradient in zip(tile, sums, strict=True):
+                    old = e.load(weights[p], m * e.lanes)
+                    gradient = e.fma(decay, old, gradient)
+                    e.store(e.fma(e.negative(gradient_step), gradient, old), weights[p], m * e.lanes)
+
+            def velocity():
+                for (m, p), gradient in zip(tile, sums, strict=True):
+                    old = e.load(weights[p], m * e.lanes)
+                    gradient = e.fma(decay, old, gradient)
+                    moment = e.load(velocities[p], m * e.lanes)
+                    moment = e.fma(momentum, moment, builder.fmul(gain, gradient))
+                    e.store(moment, velocities[p], m * e.lanes)
+                    new = e.fma(e.negative(gradient_step), gradient, old)
+                    e.store(e.fma(e.negative(step), moment, new), weights[p], m * e.lanes)
+
+            def adaptive():
+                # Roots and divisions outweigh a trip through L1: a loop, instead of one copy per register.
+                for i, gradient in enumerate(sums):
+                    m, p = tile[i]
+                    e.store(gradient, scratch, (p * tile_rows + m) * e.lanes)
+                for p in range(tile_vectors):
+
+                    def over_rows(m, _, p=p):
+                        place = builder.mul(m, e.index(e.lanes))
+                        gradient = e.load(e.at(scratch, p * tile_rows * e.lanes), place)
+                        old = e.load(weights[p], place)
                         gradient = e.fma(decay, old, gradient)
-                        velocity = e.fma(momentum, e.load(velocities[p], m * e.lanes), gradient)
-                        e.store(velocity, velocities[p], m * e.lanes)
-                        step = e.fma(ahead, velocity, builder.fmul(here, gradient))
-                        e.store(e.fma(rate, step, old), weights[p], m * e.lanes)
-                with without:
-                    for (m, p), gradient in zip(tile, sums, strict=True):
-                        old = e.load(weights[p], m * e.lanes)
-                        step = e.fma(decay, old, gradient)
-                        e.store(e.fma(rate, step, old), weights[p], m * e.lanes)
+                        rest = builder.fsub(e.constant(1.0), square_decay)
+                        square = builder.fmul(rest, builder.fmul(gradient, gradient))
+                        square = e.fma(square_decay, e.load(squares[p], place), square)
+                        e.store(square, squares[p], place)
+                        root = e.fma(e.call("llvm.sqrt", square), root_scale, epsilon)
+                        before = builder.block
+                        with builder.if_then(is_rule[ADAM]):
+                            moment = e.load(velocities[p], place)
+                            moment = e.fma(momentum, moment, builder.fmul(gain, gradient))
+                            e.store(moment, velocities[p], place)
+                            inside = builder.block
+                        direction = builder.phi(e.vector)
+                        direction.add_incoming(gradient, before)
+                        direction.add_incoming(moment, inside)
+                        ratio = builder.fdiv(direction, root)
+                        e.store(e.fma(e.negative(step), ratio, old), weights[p], place)
+                        return []
+
+                    e.loop(e.index(tile_rows), [], over_rows)
+
+            with builder.if_else(is_rule[VELOCITY]) as (then, otherwise):
+                with then:
+                    velocity()
+                with otherwise, builder.if_else(is_rule[PLAIN]) as (then_plain, rest):
+                    with then_plain:
+                        plain()
+                    with rest:
+                        adaptive()
 
         e.tile_switch(v["rows"], v["vectors"], TILE.update_rows, TILE.update_vectors, body)
         return context.get_dummy_value()
@@ -497,25 +575,56 @@ def transpose_block(typingctx, source, s, out, o):
     return signature, codegen
 
 
-@intrinsic
-def exponentiate(typingctx, array, offset, count):
-    """Replace `count` vectors of `array`, from element `offset` on, by their exponentials.
+EXP, SIGMOID, TANH, ADD = np.int64(10), np.int64(11), np.int64(12), np.int64(13)
+SIGMOID_GRADIENT, TANH_GRADIENT = np.int64(14), np.int64(15)
 
-    Within 1 ulp below the overflow threshold; 0 where the result would be subnormal; NaN stays NaN. The same
-    bits on every CPU with FMA, which libm's exp does not promise.
+
+@intrinsic
+def map_vectors(typingctx, code, source, other, out, offset, count):
+    """``out = f(source, other)`` for `count` vectors from element `offset` of three arrays on.
+
+    ======================= ==================================================
+    EXP, SIGMOID, TANH      of source
+    ADD                     source + other
+    RELU_GRADIENT           source where other > 0, else 0
+    SIGMOID_GRADIENT        source * other * (1 - other)
+    TANH_GRADIENT           source * (1 - other**2)
+    ======================= ==================================================
+
+    The exponentials are ours: the same bits on every CPU with FMA, which libm's do not promise.
     """
-    signature = types.void(array, offset, count)
+    names = "code source other out offset count".split()
+    signature = types.void(code, source, other, out, offset, count)
 
     def codegen(context, builder, signature, arguments):
-        e = Emitter(context, builder, array.dtype)
-        pointer = e.pointer(array, arguments[0], arguments[1])
+        e = Emitter(context, builder, out.dtype)
+        v = dict(zip(names, arguments, strict=True))
+        source_pointer = e.pointer(source, v["source"], v["offset"])
+        other_pointer = e.pointer(other, v["other"], v["offset"])
+        out_pointer = e.pointer(out, v["out"], v["offset"])
+        one = e.constant(1.0)
+        functions = {
+            EXP: lambda x, y: e.exp(x),
+            SIGMOID: lambda x, y: e.sigmoid(x),
+            TANH: lambda x, y: e.tanh(x),
+            ADD: builder.fadd,
+            RELU_GRADIENT: lambda x, y: e.where_positive(y, x),
+            SIGMOID_GRADIENT: lambda x, y: builder.fmul(x, builder.fmul(y, builder.fsub(one, y))),
+            TANH_GRADIENT: lambda x, y: builder.fmul(x, e.fma(e.negative(y), y, one)),
+        }
 
-        def body(i, _):
-            place = builder.mul(i, e.index(e.lanes))
-            e.store(e.exp(e.load(pointer, place)), pointer, place)
-            return []
+        def body(case):
+            function = functions[case]
 
-        e.loop(arguments[2], [], body)
+            def over_vectors(i, _):
+                place = builder.mul(i, e.index(e.lanes))
+                value = function(e.load(source_pointer, place), e.load(other_pointer, place))
+                e.store(value, out_pointer, place)
+                return []
+
+            e.loop(v["count"], [], over_vectors)
+
+        e.switch(v["code"], map(int, functions), body)
         return context.get_dummy_value()
 
     return signature, codegen

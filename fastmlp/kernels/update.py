@@ -1,13 +1,19 @@
 """The weight gradient and the optimiser's step, fused: dW is never stored.
 
-With g = X.T @ D + weight_decay * w, the rules are those of ``torch.optim.SGD`` (dampening 0)::
+With g = X.T @ D + DECAY * w and the columns of `hyper` in capitals, the rules are::
 
-    SGD        w -= learning_rate * g
-    MOMENTUM   v = momentum * v + g;  w -= learning_rate * v
-    NESTEROV   v = momentum * v + g;  w -= learning_rate * (g + momentum * v)
+    PLAIN      w -= GRADIENT_STEP * g
+    VELOCITY   v = MOMENTUM * v + GAIN * g;   w -= STEP * v + GRADIENT_STEP * g
+    ADAM       v = MOMENTUM * v + GAIN * g;   s = SQUARE_DECAY * s + (1 - SQUARE_DECAY) * g**2
+               w -= STEP * v / (ROOT_SCALE * sqrt(s) + EPSILON)
+    RMSPROP    s as for ADAM;                 w -= STEP * g / (ROOT_SCALE * sqrt(s) + EPSILON)
+
+``torch.optim.SGD`` (dampening 0) is VELOCITY with GAIN 1 and STEP the learning rate; with Nesterov's momentum
+STEP is learning rate times momentum and GRADIENT_STEP the learning rate. scikit-learn puts the rate into the
+velocity: GAIN is the learning rate, STEP 1. ``fastmlp.optimizers`` fills the columns in.
 
 D already carries the 1 / batch of a mean loss. A bias is the single row of weights of an input that is always
-one, so it takes the same step. The formulas themselves stand in ``simd.update_tile``, after its loop.
+one, so it takes the same step. The formulas are emitted in ``simd.update_tile``, after its loop.
 """
 
 from fastmlp.kernels.jit import kernel
@@ -18,8 +24,8 @@ ROWS, VECTORS = TILE.update_rows, TILE.update_vectors
 
 
 @kernel
-def update(X, D, W, V, inputs, rule, hyper, panel_from, panel_to, slab_from, slab_to):
-    """Change a part of W (and V) by one step.
+def update(X, D, W, V, S, inputs, rule, hyper, panel_from, panel_to, slab_from, slab_to):
+    """Change a part of W, and of V and S where the rule has them, by one step.
 
     Parameters
     ----------
@@ -27,14 +33,13 @@ def update(X, D, W, V, inputs, rule, hyper, panel_from, panel_to, slab_from, sla
         The layer's input.
     D : array [N / lanes, batch, lanes]
         Gradient of the layer's output before its activation.
-    W, V : arrays [N / lanes, rows, lanes]
-        Weights and velocity; rows beyond `inputs` are padding and stay as they are.
+    W, V, S : arrays [N / lanes, rows, lanes]
+        Weights, velocity and mean squares; rows beyond `inputs` are padding and stay as they are.
     inputs : int
         Rows of W in use.
     rule : int
-        SGD, MOMENTUM or NESTEROV.
-    hyper : array [3]
-        Learning rate, momentum, weight decay.
+        PLAIN, VELOCITY, ADAM or RMSPROP.
+    hyper : array [8]
     panel_from, panel_to, slab_from, slab_to : int
         The part: panels, and groups of `lanes` rows, of W.
     """
@@ -57,6 +62,7 @@ def update(X, D, W, V, inputs, rule, hyper, panel_from, panel_to, slab_from, sla
                     p * batch * lanes,
                     W,
                     V,
+                    S,
                     (p * W.shape[1] + s * lanes + top) * lanes,
                     rule,
                     hyper,
