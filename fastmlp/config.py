@@ -23,6 +23,7 @@ Schedule = Literal["constant", "step", "cosine"]
 Stopping = Literal["best", "rises"]
 Normalize = Literal["channel", "feature", "none"]
 Dtype = Literal["float32", "float64", "bfloat16"]
+Reduction = Literal["mean", "sum"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class TrainConfig:
         As in ``torch.optim``, which also gives the constants that are not parameters here: Adam's
         betas (0.9, 0.999), RMSProp's alpha 0.99, and 1e-8 added to the root in both.
     learning_rate : float
-        At epoch 0, for the loss averaged over a batch.
+        At epoch 0.
     momentum : float
         From 0 up to, not including, 1; only ``optimizer="sgd"`` reads it.
     nesterov : bool
@@ -59,6 +60,9 @@ class TrainConfig:
         Whether biases decay too, as they do in PyTorch.
     batch_size : int
         Images per step; the last, smaller batch of an epoch is trained on too.
+    reduction : {"mean", "sum"}
+        Whether gradients are averaged or summed over a batch. With "sum" a learning rate of r takes the
+        steps of r * batch_size with "mean". Losses are reported as means either way.
     epochs : int
         Most passes over the training images; early stopping may end a run before.
     schedule : {"constant", "step", "cosine"}
@@ -101,6 +105,7 @@ class TrainConfig:
     weight_decay: float = 0.0
     decay_biases: bool = True
     batch_size: int = 64
+    reduction: Reduction = "mean"
     epochs: int = 20
     schedule: Schedule = "constant"
     step_epochs: int = 10
@@ -287,6 +292,7 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "weight_decay": _real(lambda number: number >= 0, "of at least 0"),
     "decay_biases": _flag(),
     "batch_size": _COUNT,
+    "reduction": _choice(get_args(Reduction)),
     "epochs": _COUNT,
     "schedule": _choice(get_args(Schedule)),
     "step_epochs": _COUNT,

@@ -15,7 +15,9 @@ import numpy as np
 from fastmlp.kernels.epoch import Model, Samples, Team, evaluate_rows, train_epoch
 from fastmlp.kernels.pack import lanes_of, pack, unpack
 from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, Plan, make_plan
-from fastmlp.kernels.simd import MOMENTUM, NESTEROV, SGD
+from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
+from fastmlp.kernels.simd import ADAM, IDENTITY, RELU, RMSPROP, SIGMOID, TANH, VELOCITY
+from fastmlp.optimizers import Steps, sgd
 from fastmlp.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ EVALUATION_ROWS = 128
 
 # Multiply-adds of one step below which a team loses more at its barriers than it gains.
 TEAM_FROM_WORK = 1_000_000
+
+ACTIVATIONS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY}
+LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
 
 
 class Engine:
@@ -42,6 +47,15 @@ class Engine:
     dtype : {"float32", "float64"}
     threads : int, optional
         Size of the team; by default as many as there are usable cores, or 1 where a step is too small to share.
+    activation : {"relu", "sigmoid", "tanh", "identity"}
+    residual : bool
+        Whether a hidden layer's input is added to its output where the layer before is as wide.
+    loss : {"softmax", "logistic", "squared"}
+
+    Attributes
+    ----------
+    steps_taken : int
+        Optimiser steps since the start; Adam's bias correction counts them.
     """
 
     def __init__(
@@ -52,7 +66,12 @@ class Engine:
         batch_size: int,
         dtype: str = "float32",
         threads: int | None = None,
+        activation: str = "relu",
+        residual: bool = False,
+        loss: str = "softmax",
     ) -> None:
+        self._activation, self._residual = ACTIVATIONS[activation], residual
+        self._loss = LOSSES[loss]
         self.dtype = np.dtype(dtype)
         self.sizes = (weights[0].shape[1], *(w.shape[0] for w in weights))
         work = batch_size * sum(w.size for w in weights)
@@ -61,7 +80,9 @@ class Engine:
         self.threads = threads
         self.plan = self._plan(batch_size)
         self.parameters = aligned(self.plan.parameters, self.dtype)
-        self.velocity = aligned(self.plan.parameters, self.dtype)
+        self.velocity: np.ndarray | None = None
+        self.squares: np.ndarray | None = None
+        self.steps_taken = 0
         self.workspace = self._workspace(self.plan)
         self._barrier = aligned(16, np.dtype(np.int64))
         self._evaluation: tuple[Plan, np.ndarray] | None = None
@@ -69,7 +90,14 @@ class Engine:
         self.load(weights, biases)
 
     def _plan(self, batch: int) -> Plan:
-        return make_plan(self.sizes, batch, lanes_of(self.dtype), self.dtype.itemsize)
+        return make_plan(
+            self.sizes,
+            batch,
+            lanes_of(self.dtype),
+            self.dtype.itemsize,
+            int(self._activation),
+            self._residual,
+        )
 
     def _workspace(self, plan: Plan) -> np.ndarray:
         workspace = aligned(plan.workspace, self.dtype)
@@ -96,68 +124,126 @@ class Engine:
             biases.append(unpack(b, 1, row[OUTPUTS])[0])
         return weights, biases
 
-    def load(
-        self,
-        weights: Sequence[np.ndarray],
-        biases: Sequence[np.ndarray],
-        *,
-        velocity: bool = False,
+    def load(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
+        """Set the weights [out, in] and biases [out]."""
+        self._pack(self.parameters, weights, biases)
+
+    def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of weights [out, in] and biases [out]."""
+        return self._unpack(self.parameters)
+
+    def states(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Copies of what the optimiser remembers, shaped like the parameters: "velocity", "squares"."""
+        buffers = {"velocity": self.velocity, "squares": self.squares}
+        return {name: self._unpack(one) for name, one in buffers.items() if one is not None}
+
+    def load_state(
+        self, name: str, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
     ) -> None:
-        """Set the weights [out, in] and biases [out], or with `velocity` their velocities."""
-        buffer = self.velocity if velocity else self.parameters
+        """Set one of the optimiser's `states`."""
+        self._pack(self._state(name, True), weights, biases)
+
+    def _pack(
+        self, buffer: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
+    ) -> None:
         for (w, b), weight, bias in zip(self._views(buffer), weights, biases, strict=True):
             pack(weight.T, w)
             pack(bias[None], b)
 
-    def weights(self, *, velocity: bool = False) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of weights [out, in] and biases [out], or with `velocity` of their velocities."""
-        return self._unpack(self.velocity if velocity else self.parameters)
+    def _state(self, name: str, needed: bool) -> np.ndarray:
+        """The buffer `velocity` or `squares`, made when a rule first needs it; else the parameters.
+
+        A rule that does not need it never touches it, and a kernel argument cannot be missing.
+        """
+        if getattr(self, name) is None and needed:
+            setattr(self, name, aligned(self.plan.parameters, self.dtype))
+        state: np.ndarray | None = getattr(self, name)
+        return self.parameters if state is None else state
 
     # -- work ----------------------------------------------------------------------------------------------
 
     def samples(
-        self, images: np.ndarray, labels: np.ndarray, scale: np.ndarray, shift: np.ndarray, columns: int
+        self,
+        images: np.ndarray,
+        scale: np.ndarray,
+        shift: np.ndarray,
+        *,
+        labels: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+        columns: int | None = None,
     ) -> Samples:
-        """Describe a data set to the kernels: a feature enters as ``image * scale + shift``."""
+        """Describe a data set to the kernels.
+
+        Parameters
+        ----------
+        images : array [N, D] of uint8, float32 or float64
+        scale, shift : arrays [D]
+            A feature enters the network as ``image * scale + shift``.
+        labels : array [N] of int64, optional
+            For training with the loss "softmax".
+        targets : array [N, outputs], optional
+            For training with another loss.
+        columns : int, optional
+            Width of an image, for mirroring it; by default the whole row.
+        """
+        if labels is None:
+            labels = np.zeros(len(images), np.int64)
+        if targets is None:
+            targets = np.zeros((0, 0))
         return Samples(
             np.ascontiguousarray(images),
             np.ascontiguousarray(labels, np.int64),
+            np.ascontiguousarray(targets, self.dtype),
             scale.astype(self.dtype),
             shift.astype(self.dtype),
-            columns,
+            columns or images.shape[1],
         )
 
     def epoch(
         self,
         samples: Samples,
         order: np.ndarray,
-        flips: np.ndarray,
+        steps: Steps,
         *,
-        learning_rate: float,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-        decay_biases: bool = True,
+        flips: np.ndarray | None = None,
+        factors: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Take one step for each batch of ``samples[order]``.
+        """Take one step for each batch of ``samples[order]``, the last of which may be smaller.
+
+        Parameters
+        ----------
+        samples : Samples
+        order : array [n] of int64
+        steps : Steps
+            The optimiser's numbers for each batch.
+        flips : array [n] of bool, optional
+            Which samples to mirror; by default none.
+        factors : array [n], optional
+            What each sample's gradient is multiplied by; by default 1 / its batch, for a mean loss.
 
         Returns
         -------
-        losses : array [len(order)] of float64
-        correct : array [len(order)] of bool
-            Per sample, each as its batch saw it before its step.
+        losses : array [n] of float64
+        correct : array [n] of bool
+            Per sample, each as its batch saw it before its step; `correct` only with the loss "softmax".
         """
-        rule = (NESTEROV if nesterov else MOMENTUM) if momentum else SGD
-        hyper = np.array(
-            [
-                [learning_rate, momentum, weight_decay],
-                [learning_rate, momentum, weight_decay if decay_biases else 0.0],
-            ],
-            self.dtype,
-        )
-        losses, correct = np.zeros(len(order)), np.zeros(len(order), np.bool_)
-        scratch = np.empty((self.plan.batch, samples.images.shape[1]), samples.images.dtype)
-        model = Model(self.plan.table, self.parameters, self.velocity)
+        count, batch = len(order), self.plan.batch
+        assert len(steps.hyper) == -(-count // batch)
+        if flips is None:
+            flips = np.zeros(count, np.bool_)
+        if factors is None:
+            factors = np.full(count, 1 / batch)
+            rest = count % batch
+            factors[count - rest :] = 1 / max(rest, 1)
+        factors = factors.astype(self.dtype)
+        hyper = steps.hyper.astype(self.dtype)
+        rule = np.int64(steps.rule)
+        losses, correct = np.zeros(count), np.zeros(count, np.bool_)
+        scratch = np.empty((batch, samples.images.shape[1]), samples.images.dtype)
+        velocity = self._state("velocity", steps.rule in (VELOCITY, ADAM))
+        squares = self._state("squares", steps.rule in (ADAM, RMSPROP))
+        model = Model(self.plan.table, self.parameters, velocity, squares)
+        self.steps_taken += len(hyper)
 
         def run(rank: int) -> None:
             team = Team(rank, self.threads, self._barrier)
@@ -165,11 +251,12 @@ class Engine:
                 samples,
                 order,
                 flips,
+                factors,
                 model,
                 self.workspace,
                 scratch,
-                self.plan.batch,
-                0.0,
+                batch,
+                self._loss,
                 rule,
                 hyper,
                 losses,
@@ -213,7 +300,7 @@ class Engine:
     def warm_up(self, samples: Samples) -> None:
         """Compile what training on `samples` needs, or load it from the cache, without a step."""
         nothing = np.zeros(0, np.int64)
-        self.epoch(samples, nothing, np.zeros(0, np.bool_), learning_rate=0.0)
+        self.epoch(samples, nothing, sgd(0, 0.0))
         self.logits(samples, nothing)
 
     def close(self) -> None:
@@ -247,11 +334,16 @@ class Engine:
 
 def forward(network: Network, X: np.ndarray) -> np.ndarray:
     """Logits [N, C] of raw images [N, D] under a network, with its normalisation."""
-    engine = Engine(network.weights, network.biases, batch_size=1, dtype=network.dtype.name)
-    scale = 1 / network.normalization.std
-    samples = engine.samples(
-        X, np.zeros(len(X), np.int64), scale, -network.normalization.mean * scale, X.shape[1]
+    engine = Engine(
+        network.weights,
+        network.biases,
+        batch_size=1,
+        dtype=network.dtype.name,
+        activation=network.activation,
+        residual=network.residual,
     )
+    scale = 1 / network.normalization.std
+    samples = engine.samples(X, scale, -network.normalization.mean * scale)
     try:
         return engine.logits(samples)
     finally:

@@ -18,6 +18,7 @@ from fastmlp.engine import Engine, Samples, forward
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.files import Layout, read_tensors, write_tensors
 from fastmlp.network import Network, initialize
+from fastmlp.optimizers import Steps, adam, rmsprop, sgd
 from fastmlp.schedule import learning_rate
 from fastmlp.stopping import Patience
 
@@ -140,7 +141,9 @@ def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -
     """Hand a data set to an engine: images stay as they are, scaled when a batch is gathered."""
     scale = 1 / normalization.std
     shift = -normalization.mean * scale
-    return engine.samples(dataset.images, dataset.labels, scale, shift, dataset.shape[2])
+    return engine.samples(
+        dataset.images, scale, shift, labels=dataset.labels, columns=dataset.shape[2]
+    )
 
 
 class _Run:
@@ -168,6 +171,8 @@ class _Run:
             batch_size=min(config.batch_size, len(train)),
             dtype=config.dtype,
             threads=config.threads,
+            activation=config.activation,
+            residual=config.residual,
         )
         self.train_samples = samples_of(self.engine, train, self.normalization)
         self.valid_samples = valid and samples_of(self.engine, valid, self.normalization)
@@ -213,16 +218,14 @@ class _Run:
         order = rng.permutation(len(self.data))
         flips = rng.random(len(self.data)) < 0.5 if config.flip else np.zeros(len(order), np.bool_)
         rate = learning_rate(config, epoch)
+        steps = self._steps(-(-len(order) // self.engine.plan.batch), rate)
         start = time.perf_counter()
         losses, correct = self.engine.epoch(
             self.train_samples,
             order,
-            flips,
-            learning_rate=rate,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
-            decay_biases=config.decay_biases,
+            steps,
+            flips=flips,
+            factors=np.ones(len(order)) if config.reduction == "sum" else None,
         )
         seconds = time.perf_counter() - start
         row: Row = {
@@ -242,6 +245,16 @@ class _Run:
             if self.patience.verdict == "improved" and config.restore_best:
                 self.best = self.engine.weights()
         return row
+
+    def _steps(self, count: int, rate: float) -> Steps:
+        """The optimiser's numbers for the next `count` batches."""
+        config = self.config
+        decay = {"weight_decay": config.weight_decay, "decay_biases": config.decay_biases}
+        if config.optimizer == "adam":
+            return adam(count, rate, before=self.engine.steps_taken, **decay)
+        if config.optimizer == "rmsprop":
+            return rmsprop(count, rate, **decay)
+        return sgd(count, rate, momentum=config.momentum, nesterov=config.nesterov, **decay)
 
     def _divergence(self, row: Row) -> str | None:
         """Say what is not finite; parameters are summed in float64, which keeps every NaN and infinity."""
@@ -287,7 +300,8 @@ class _Run:
         }
 
     def _save(self, path: str | Path) -> None:
-        groups = {"": self.engine.weights(), "velocity.": self.engine.weights(velocity=True)}
+        groups = {"": self.engine.weights()}
+        groups |= {f"{name}.": state for name, state in self.engine.states().items()}
         if self.best is not None:
             groups["best."] = self.best
         tensors = {
@@ -299,7 +313,8 @@ class _Run:
         state = {
             "history": self.history,
             "patience": self.patience.as_dict(),
-            "best": self.best is not None,
+            "steps": self.engine.steps_taken,
+            "groups": list(groups),
         }
         write_tensors(path, "checkpoint", {**self._description(), "state": state}, tensors)
 
@@ -313,8 +328,12 @@ class _Run:
 
         state = description["state"]
         self.engine.load(*group(""))
-        self.engine.load(*group("velocity."), velocity=True)
-        self.best = group("best.") if state["best"] else None
+        for prefix in state["groups"]:
+            if prefix == "best.":
+                self.best = group(prefix)
+            elif prefix:
+                self.engine.load_state(prefix.removesuffix("."), *group(prefix))
+        self.engine.steps_taken = state["steps"]
         self.history = state["history"]
         self.patience = Patience.from_dict(state["patience"])
 
@@ -335,8 +354,10 @@ class _Run:
                     "use another path, or delete it to start again"
                 )
         shapes = {}
-        prefixes = ["", "velocity.", *(["best."] if found["state"]["best"] else [])]
-        for prefix in prefixes:
+        groups = found["state"]["groups"]
+        if not groups or not set(groups) <= {"", "velocity.", "squares.", "best."}:
+            raise FormatError(f"found groups of tensors {groups!r}, expected a checkpoint as written")
+        for prefix in groups:
             for layer, (inputs, outputs) in enumerate(pairwise(self.engine.sizes)):
                 shapes[f"{prefix}{layer}.weight"] = (self.config.dtype, (outputs, inputs))
                 shapes[f"{prefix}{layer}.bias"] = (self.config.dtype, (outputs,))

@@ -10,12 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels.backward import input_gradient
+from fastmlp.kernels.elementwise import elementwise
 from fastmlp.kernels.forward import affine
 from fastmlp.kernels.gather import gather
 from fastmlp.kernels.jit import ONE, ZERO, inlined, kernel
-from fastmlp.kernels.loss import softmax_cross_entropy
+from fastmlp.kernels.loss import SOFTMAX, elementwise_loss, softmax_cross_entropy
 from fastmlp.kernels.pack import transpose
 from fastmlp.kernels.plan import (
+    ACTIVATION,
     BACK_SPLIT,
     BIAS,
     COLUMNS,
@@ -26,13 +28,26 @@ from fastmlp.kernels.plan import (
     OUTPUT,
     OUTPUT_PANELS,
     OUTPUTS,
+    RESIDUAL,
     ROWS,
     SPLIT,
+    SUM,
+    SUM_GRADIENT,
     TRANSPOSED,
     WEIGHTS,
     ZEROS,
 )
-from fastmlp.kernels.simd import IDENTITY, RELU, panels
+from fastmlp.kernels.simd import (
+    ADD,
+    IDENTITY,
+    RELU,
+    RELU_GRADIENT,
+    SIGMOID,
+    SIGMOID_GRADIENT,
+    TANH,
+    TANH_GRADIENT,
+    panels,
+)
 from fastmlp.kernels.team import first_of, meet
 from fastmlp.kernels.update import update
 
@@ -44,6 +59,9 @@ class Samples(NamedTuple):
     ----------
     images : array [N, D] of uint8, float32 or float64
     labels : array [N] of int64
+        For the loss SOFTMAX.
+    targets : array [N, outputs]
+        For the other losses.
     scale, shift : arrays [D]
         A feature enters the network as ``image * scale + shift``.
     columns : int
@@ -52,6 +70,7 @@ class Samples(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
+    targets: np.ndarray
     scale: np.ndarray
     shift: np.ndarray
     columns: int
@@ -63,6 +82,7 @@ class Model(NamedTuple):
     table: np.ndarray
     parameters: np.ndarray
     velocity: np.ndarray
+    squares: np.ndarray
 
 
 class Team(NamedTuple):
@@ -81,6 +101,18 @@ class Team(NamedTuple):
 
 
 @inlined
+def rectangle(split, panels, batch, team):
+    """This thread's share of a layer's outputs: panels, or rows of the batch."""
+    by_columns = split == COLUMNS
+    count = panels if by_columns else batch
+    first = first_of(count, team.rank, team.size)
+    last = first_of(count, team.rank + 1, team.size)
+    if by_columns:
+        return first, last, ZERO, batch
+    return ZERO, panels, first, last
+
+
+@inlined
 def forward_layer(table, layer, parameters, workspace, batch, team):
     """One layer for this thread's share of the batch."""
     row = table[layer]
@@ -88,34 +120,46 @@ def forward_layer(table, layer, parameters, workspace, batch, team):
     H = panels(workspace, row[OUTPUT], row[OUTPUT_PANELS], batch)
     W = panels(parameters, row[WEIGHTS], row[OUTPUT_PANELS], row[INPUT_PANELS] * X.shape[2])
     b = panels(parameters, row[BIAS], row[OUTPUT_PANELS], 1)
-    epilogue = RELU if layer < table.shape[0] - 1 else IDENTITY
-    if row[SPLIT] == COLUMNS:
-        first = first_of(row[OUTPUT_PANELS], team.rank, team.size)
-        last = first_of(row[OUTPUT_PANELS], team.rank + 1, team.size)
-        affine(X, W, b, H, epilogue, first, last, ZERO, batch)
-    else:
-        first = first_of(batch, team.rank, team.size)
-        last = first_of(batch, team.rank + 1, team.size)
-        affine(X, W, b, H, epilogue, ZERO, row[OUTPUT_PANELS], first, last)
+    p0, p1, m0, m1 = rectangle(row[SPLIT], row[OUTPUT_PANELS], batch, team)
+    affine(X, W, b, H, row[ACTIVATION], p0, p1, m0, m1)
+    if row[RESIDUAL]:
+        Y = panels(workspace, row[SUM], row[OUTPUT_PANELS], batch)
+        elementwise(ADD, H, X, Y, p0, p1, m0, m1)
 
 
 @inlined
 def backward_layer(table, layer, workspace, batch, team):
     """The gradient that layer `layer` hands down, for this thread's share of the batch."""
-    row = table[layer]
+    row, below = table[layer], table[layer - 1]
     D = panels(workspace, row[GRADIENT], row[OUTPUT_PANELS], batch)
     T = panels(workspace, row[TRANSPOSED], row[INPUT_PANELS], row[OUTPUT_PANELS] * D.shape[2])
-    zeros = panels(workspace, ZEROS, 1, 1)
-    H = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
-    G = panels(workspace, table[layer - 1, GRADIENT], row[INPUT_PANELS], batch)
-    if row[BACK_SPLIT] == COLUMNS:
-        first = first_of(row[INPUT_PANELS], team.rank, team.size)
-        last = first_of(row[INPUT_PANELS], team.rank + 1, team.size)
-        input_gradient(D, T, zeros, H, G, first, last, ZERO, batch)
-    else:
-        first = first_of(batch, team.rank, team.size)
-        last = first_of(batch, team.rank + 1, team.size)
-        input_gradient(D, T, zeros, H, G, ZERO, row[INPUT_PANELS], first, last)
+    H = panels(workspace, below[OUTPUT], row[INPUT_PANELS], batch)
+    G = panels(workspace, below[GRADIENT], row[INPUT_PANELS], batch)
+    start, start_row, start_panel = panels(workspace, ZEROS, 1, 1), ZERO, ZERO
+    if row[RESIDUAL]:
+        start = panels(workspace, row[SUM_GRADIENT], row[OUTPUT_PANELS], batch)
+        start_row, start_panel = D.shape[2], batch * D.shape[2]
+    derivative = derivative_of(below[ACTIVATION])
+    p0, p1, m0, m1 = rectangle(row[BACK_SPLIT], row[INPUT_PANELS], batch, team)
+    out, epilogue = G, derivative
+    if below[RESIDUAL]:
+        # The layer below also passes on the gradient of its sum, before any activation.
+        out, epilogue = panels(workspace, below[SUM_GRADIENT], row[INPUT_PANELS], batch), IDENTITY
+    input_gradient(D, T, start, start_row, start_panel, H, out, epilogue, p0, p1, m0, m1)
+    if below[RESIDUAL]:
+        elementwise(derivative, out, H, G, p0, p1, m0, m1)
+
+
+@inlined
+def derivative_of(activation):
+    """The code that multiplies a gradient by the derivative of an activation, given its value."""
+    if activation == RELU:
+        return RELU_GRADIENT
+    if activation == SIGMOID:
+        return SIGMOID_GRADIENT
+    if activation == TANH:
+        return TANH_GRADIENT
+    return IDENTITY
 
 
 @inlined
@@ -137,12 +181,12 @@ def transpose_layer(table, layer, parameters, workspace, team):
     lanes = panels(workspace, ZEROS, 1, 1).shape[2]
     W = panels(parameters, row[WEIGHTS], row[OUTPUT_PANELS], row[INPUT_PANELS] * lanes)
     T = panels(workspace, row[TRANSPOSED], row[INPUT_PANELS], row[OUTPUT_PANELS] * lanes)
-    panel_from, panel_to, slab_from, slab_to = weights_share(row, team)
-    transpose(W, T, panel_from, panel_to, slab_from, slab_to)
+    p0, p1, s0, s1 = weights_share(row, team)
+    transpose(W, T, p0, p1, s0, s1)
 
 
 @inlined
-def update_layer(table, layer, model, workspace, batch, rule, hyper, bias_hyper, team):
+def update_layer(table, layer, model, workspace, batch, rule, hyper, team):
     """One step of this thread's share of a layer's weights, and of its biases."""
     row = table[layer]
     X = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
@@ -151,18 +195,37 @@ def update_layer(table, layer, model, workspace, batch, rule, hyper, bias_hyper,
     rows = row[INPUT_PANELS] * lanes
     W = panels(model.parameters, row[WEIGHTS], row[OUTPUT_PANELS], rows)
     V = panels(model.velocity, row[WEIGHTS], row[OUTPUT_PANELS], rows)
-    panel_from, panel_to, slab_from, slab_to = weights_share(row, team)
-    update(X, D, W, V, row[INPUTS], rule, hyper, panel_from, panel_to, slab_from, slab_to)
-    if slab_from == 0:
-        ones = panels(workspace, lanes, 1, batch)
-        b = panels(model.parameters, row[BIAS], row[OUTPUT_PANELS], 1)
-        c = panels(model.velocity, row[BIAS], row[OUTPUT_PANELS], 1)
-        update(ones, D, b, c, ONE, rule, bias_hyper, panel_from, panel_to, ZERO, ONE)
+    S = panels(model.squares, row[WEIGHTS], row[OUTPUT_PANELS], rows)
+    p0, p1, s0, s1 = weights_share(row, team)
+    inputs, numbers = row[INPUTS], hyper[0]
+    for part in range(2 if s0 == 0 else 1):
+        if part == 1:
+            # Biases: one row of weights, of an input that is always one. The same call, since Numba would
+            # compile a second one into the epoch once more.
+            X = panels(workspace, lanes, 1, batch)
+            W = panels(model.parameters, row[BIAS], row[OUTPUT_PANELS], 1)
+            V = panels(model.velocity, row[BIAS], row[OUTPUT_PANELS], 1)
+            S = panels(model.squares, row[BIAS], row[OUTPUT_PANELS], 1)
+            inputs, numbers, s1 = ONE, hyper[1], ONE
+        update(X, D, W, V, S, inputs, rule, numbers, p0, p1, s0, s1)
 
 
 @kernel
 def train_epoch(
-    samples, order, flips, model, workspace, scratch, batch_size, weight, rule, hyper, losses, correct, team
+    samples,
+    order,
+    flips,
+    factors,
+    model,
+    workspace,
+    scratch,
+    batch_size,
+    loss,
+    rule,
+    hyper,
+    losses,
+    correct,
+    team,
 ):
     """Take one optimiser step per batch of ``order``, the last of which may be smaller.
 
@@ -173,6 +236,8 @@ def train_epoch(
         Rows of the data set, in the order they are seen.
     flips : array [n] of bool
         Which of them are mirrored.
+    factors : array [n] of the parameters' type
+        What each sample's gradient is multiplied by: 1 / batch for a mean loss, 1 for a sum.
     model : Model
         Changed in place.
     workspace : array
@@ -180,21 +245,21 @@ def train_epoch(
     scratch : array [batch_size, D] like images
         Room for mirrored images.
     batch_size : int
-    weight : float
-        0 for a mean loss over the batch, else what every sample's gradient is multiplied by.
+    loss : int
+        SOFTMAX, LOGISTIC or SQUARED of ``loss.py``.
     rule : int
-        SGD, MOMENTUM or NESTEROV of ``simd.py``.
-    hyper : array [2, 3]
-        Learning rate, momentum and weight decay; for weights, for biases.
+        PLAIN, VELOCITY, ADAM or RMSPROP of ``simd.py``.
+    hyper : array [steps, 2, 8]
+        Numbers of the rule for each step; for weights, for biases. The columns are named in ``simd.py``.
     losses : array [n] of float64
     correct : array [n] of bool
-        Per sample in order, before its batch's step.
+        Per sample in order, before its batch's step; `correct` only with SOFTMAX.
     team : Team
     """
     table = model.table
     layers = table.shape[0]
     count = order.shape[0]
-    classes = table[layers - 1, OUTPUTS]
+    outputs = table[layers - 1, OUTPUTS]
     for layer in range(1, layers):
         transpose_layer(table, layer, model.parameters, workspace, team)
     for start in range(0, count, batch_size):
@@ -226,18 +291,32 @@ def train_epoch(
             meet(team.barrier, team.size)
         Z = panels(workspace, table[layers - 1, OUTPUT], table[layers - 1, OUTPUT_PANELS], batch)
         D = panels(workspace, table[layers - 1, GRADIENT], table[layers - 1, OUTPUT_PANELS], batch)
-        softmax_cross_entropy(
-            Z,
-            samples.labels,
-            order[start:stop],
-            classes,
-            weight if weight != 0 else 1 / batch,
-            D,
-            losses[start:stop],
-            correct[start:stop],
-            first - start,
-            last - start,
-        )
+        if loss == SOFTMAX:
+            softmax_cross_entropy(
+                Z,
+                samples.labels,
+                order[start:stop],
+                outputs,
+                factors[start:stop],
+                D,
+                losses[start:stop],
+                correct[start:stop],
+                first - start,
+                last - start,
+            )
+        else:
+            elementwise_loss(
+                Z,
+                samples.targets,
+                order[start:stop],
+                outputs,
+                loss,
+                factors[start:stop],
+                D,
+                losses[start:stop],
+                first - start,
+                last - start,
+            )
         by_rows = True
         for layer in range(layers - 1, 0, -1):
             if not by_rows or table[layer, BACK_SPLIT] == COLUMNS:
@@ -246,7 +325,9 @@ def train_epoch(
             by_rows = table[layer, BACK_SPLIT] == ROWS
         meet(team.barrier, team.size)
         for layer in range(layers):
-            update_layer(table, layer, model, workspace, batch, rule, hyper[0], hyper[1], team)
+            update_layer(
+                table, layer, model, workspace, batch, rule, hyper[start // batch_size], team
+            )
             if layer > 0:
                 transpose_layer(table, layer, model.parameters, workspace, team)
 
@@ -265,10 +346,10 @@ def evaluate_rows(
         One workspace a thread, for batches of `chunk` rows.
     scratch : array [1, D] like images
         Not used: nothing is mirrored.
-    logits : array [n, classes]
+    logits : array [n, outputs]
     """
     layers = table.shape[0]
-    classes = table[layers - 1, OUTPUTS]
+    outputs = table[layers - 1, OUTPUTS]
     count = indices.shape[0]
     chunks = (count + chunk - 1) // chunk
     own = workspace[team.rank]
@@ -294,5 +375,5 @@ def evaluate_rows(
             forward_layer(table, layer, parameters, own, batch, alone)
         Z = panels(own, table[layers - 1, OUTPUT], table[layers - 1, OUTPUT_PANELS], batch)
         for m in range(batch):
-            for j in range(classes):
+            for j in range(outputs):
                 logits[start + m, j] = Z[j // Z.shape[2], m, j % Z.shape[2]]

@@ -4,7 +4,7 @@ Images stay uint8 until here: a row is gathered, flipped if asked, scaled and sh
 float64 in one pass.
 """
 
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.simd import convert_vectors
 
 
@@ -26,7 +26,7 @@ def flip_row(source, row, columns, out, m):
             out[m, first + j] = source[row, last - j]
 
 
-@kernel
+@inlined
 def gather(source, indices, flips, columns, scale, shift, X, scratch, row_from, row_to):
     """``X[:, m] = source[indices[m]] * scale + shift`` for a range of batch rows m.
 

@@ -7,11 +7,29 @@ through memory.
 """
 
 from fastmlp.kernels.elementwise import elementwise
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.jit import inlined, kernel
 from fastmlp.kernels.simd import IDENTITY, RELU, RELU_GRADIENT, multiply_tile
 from fastmlp.kernels.tiles import TILE
 
 ROWS, VECTORS = TILE.rows, TILE.vectors
+
+
+@inlined
+def largest_power_of_two(count, most):
+    """The largest power of two that neither `count` nor `most` is below."""
+    power = 1
+    while 2 * power <= min(count, most):
+        power *= 2
+    return power
+
+
+@inlined
+def tile_height(rows, vectors):
+    """Rows of the next tile when `rows` are left: equal heights where tiles are full, else a power of two."""
+    if vectors == VECTORS:
+        tiles = (rows + ROWS - 1) // ROWS
+        return (rows + tiles - 1) // tiles
+    return largest_power_of_two(rows, ROWS)
 
 
 @kernel
@@ -31,20 +49,18 @@ def multiply(
     epilogue : int
         IDENTITY, RELU or a code of ``simd.map_vectors``, whose second operand is then `mask`.
     panel_from, panel_to, row_from, row_to : int
-        The rectangle. Rows are cut into tiles of equal height, give or take one.
+        The rectangle.
     """
     lanes = out.shape[2]
     height = out.shape[1]
-    rows = row_to - row_from
-    tiles = (rows + ROWS - 1) // ROWS
     in_registers = epilogue == RELU or epilogue == RELU_GRADIENT
     for p in range(panel_from, panel_to, VECTORS):
         vectors = min(VECTORS, panel_to - p)
-        for t in range(tiles):
-            top = row_from + t * rows // tiles
-            bottom = row_from + (t + 1) * rows // tiles
+        top = row_from
+        while top < row_to:
+            rows = tile_height(row_to - top, vectors)
             multiply_tile(
-                bottom - top,
+                rows,
                 vectors,
                 A,
                 top * lanes,
@@ -60,4 +76,5 @@ def multiply(
                 mask,
             )
             if not in_registers and epilogue != IDENTITY:
-                elementwise(epilogue, out, mask, out, p, p + vectors, top, bottom)
+                elementwise(epilogue, out, mask, out, p, p + vectors, top, top + rows)
+            top += rows

@@ -8,7 +8,7 @@ every kernel keeps it zero.
 
 import numpy as np
 
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.simd import transpose_block
 from fastmlp.kernels.tiles import TILE
 
@@ -39,7 +39,7 @@ def unpack(panels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.ascontiguousarray(whole[:, :columns])
 
 
-@kernel
+@inlined
 def transpose(W, T, panel_from, panel_to, slab_from, slab_to):
     """T = W.T for part of the weights.
 

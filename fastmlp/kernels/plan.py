@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmlp.kernels.pack import round_up
+from fastmlp.kernels.simd import IDENTITY, RELU
 
 # Columns of the table. Offsets count elements.
 INPUTS = 0  # width of the layer's input, without padding
@@ -23,7 +24,11 @@ GRADIENT = 8  # offset of the gradient before the activation
 TRANSPOSED = 9  # offset of W.T panels in the workspace
 SPLIT = 10  # how a team shares the layer: ROWS or COLUMNS
 BACK_SPLIT = 11  # the same for the gradient of its input
-FIELDS = 12
+ACTIVATION = 12  # code of simd.py: IDENTITY, RELU, SIGMOID, TANH
+RESIDUAL = 13  # 1 where the layer's input is added to its activation
+SUM = 14  # offset of that sum, the next layer's input; only of residual layers
+SUM_GRADIENT = 15  # offset of its gradient
+FIELDS = 16
 
 ROWS, COLUMNS = 0, 1
 
@@ -57,8 +62,29 @@ class Plan:
     lanes: int
 
 
-def make_plan(sizes: tuple[int, ...], batch: int, lanes: int, item_bytes: int) -> Plan:
-    """Lay out a network of layer widths `sizes` (input first) for batches of at most `batch` rows."""
+def make_plan(
+    sizes: tuple[int, ...],
+    batch: int,
+    lanes: int,
+    item_bytes: int,
+    activation: int = int(RELU),
+    residual: bool = False,
+) -> Plan:
+    """Lay out a network.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Widths, input first.
+    batch : int
+        Most rows of a batch.
+    lanes, item_bytes : int
+        Elements in a vector, bytes in an element.
+    activation : int
+        Code of ``simd.py``, of all layers but the last.
+    residual : bool
+        Whether a hidden layer's input is added to its output where that is as wide, and itself hidden.
+    """
     layers = len(sizes) - 1
     table = np.zeros((layers, FIELDS), np.int64)
     ones = lanes
@@ -70,7 +96,7 @@ def make_plan(sizes: tuple[int, ...], batch: int, lanes: int, item_bytes: int) -
         workspace += count
         return offset
 
-    activation = reserve(round_up(sizes[0], lanes) * batch)
+    handed_on = reserve(round_up(sizes[0], lanes) * batch)
     for layer in range(layers):
         row = table[layer]
         inputs, outputs = sizes[layer], sizes[layer + 1]
@@ -79,8 +105,14 @@ def make_plan(sizes: tuple[int, ...], batch: int, lanes: int, item_bytes: int) -
         row[INPUT_PANELS], row[OUTPUT_PANELS] = height // lanes, width // lanes
         row[WEIGHTS], parameters = parameters, parameters + height * width
         row[BIAS], parameters = parameters, parameters + width
-        row[INPUT] = activation
-        row[OUTPUT] = activation = reserve(width * batch)
+        hidden = layer < layers - 1
+        row[ACTIVATION] = activation if hidden else IDENTITY
+        row[INPUT] = handed_on
+        row[OUTPUT] = handed_on = reserve(width * batch)
+        if residual and hidden and layer > 0 and inputs == outputs:
+            row[RESIDUAL] = 1
+            row[SUM] = handed_on = reserve(width * batch)
+            row[SUM_GRADIENT] = reserve(width * batch)
         row[GRADIENT] = reserve(width * batch)
         row[TRANSPOSED] = reserve(height * width) if layer else 0
         wide = height * width * item_bytes > COLUMNS_FROM_BYTES

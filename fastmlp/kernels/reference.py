@@ -1,27 +1,80 @@
 """A plain NumPy twin of every kernel: same name, same arguments, same arrays.
 
-A twin says in the fewest words what its kernel computes, for tests to compare with. It takes the kernel's panels
-and writes the same rectangle of the same outputs, but knows no tile, no vector and no order of summation, and its
-arithmetic is float64 whatever the arrays hold. Outputs may be float64 where a kernel's would be float32: the
-result is then not rounded.
+A twin says in the fewest words what its kernel computes, for tests to compare with. It takes the
+kernel's panels and writes the same rectangle of the same outputs, but knows no tile, no vector and
+no order of summation, and its arithmetic is float64 whatever the arrays hold. Outputs may be
+float64 where a kernel's would be float32: the result is then not rounded.
 
-In panel terms a product needs no unpacking on the right: with ``left`` the matrix [M, K] and ``W`` panels
+A product needs no unpacking on the right: with `left` the matrix [M, K] and W the panels
 [N / lanes, K, lanes], ``left @ W`` broadcasts to the panels [N / lanes, M, lanes] of the product.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.kernels.simd import IDENTITY, MOMENTUM, NESTEROV, RELU, RELU_GRADIENT, SGD
+from fastmlp.kernels.loss import LOGISTIC, SQUARED
+from fastmlp.kernels.simd import (
+    ADAM,
+    ADD,
+    DECAY,
+    EPSILON,
+    EXP,
+    GAIN,
+    GRADIENT_STEP,
+    IDENTITY,
+    MOMENTUM,
+    PLAIN,
+    RELU,
+    RELU_GRADIENT,
+    RMSPROP,
+    ROOT_SCALE,
+    SIGMOID,
+    SIGMOID_GRADIENT,
+    SQUARE_DECAY,
+    STEP,
+    TANH,
+    TANH_GRADIENT,
+    VELOCITY,
+)
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
 
 
+def sigmoid(x: Float64) -> Float64:
+    """Return 1 / (1 + exp(-x)), in a form that does not overflow."""
+    return np.exp(-np.logaddexp(0, -x))
+
+
+# What each code of simd.py makes of a value x and its neighbour y: the epilogues of `multiply`,
+# where x is a sum and y the mask, and the functions of `elementwise`.
+FUNCTIONS: dict[int, Callable[[Float64, Array], Float64]] = {
+    int(IDENTITY): lambda x, y: x,
+    int(RELU): lambda x, y: np.maximum(x, 0),
+    int(RELU_GRADIENT): lambda x, y: np.where(y > 0, x, 0),
+    int(EXP): lambda x, y: np.exp(x),
+    int(SIGMOID): lambda x, y: sigmoid(x),
+    int(TANH): lambda x, y: np.tanh(x),
+    int(ADD): lambda x, y: x + y,
+    int(SIGMOID_GRADIENT): lambda x, y: x * y * (1 - y),
+    int(TANH_GRADIENT): lambda x, y: x * (1 - y * y),
+}
+
+# What each rule of simd.py subtracts from a weight, given the numbers h of `hyper`, the weight's
+# gradient g, its velocity v and its mean square s.
+STEPS: dict[int, Callable[[Float64, Float64, Float64, Float64], Float64]] = {
+    int(PLAIN): lambda h, g, v, s: h[GRADIENT_STEP] * g,
+    int(VELOCITY): lambda h, g, v, s: h[STEP] * v + h[GRADIENT_STEP] * g,
+    int(ADAM): lambda h, g, v, s: h[STEP] * v / (h[ROOT_SCALE] * np.sqrt(s) + h[EPSILON]),
+    int(RMSPROP): lambda h, g, v, s: h[STEP] * g / (h[ROOT_SCALE] * np.sqrt(s) + h[EPSILON]),
+}
+
+
 def to_matrix(panels: Array) -> Float64:
-    """Return the matrix [M, panels * lanes] that panels [panels, M, lanes] hold, padding included."""
+    """Return the matrix [M, N] that panels [N / lanes, M, lanes] hold, padding included."""
     count, rows, lanes = panels.shape
     return panels.astype(np.float64).transpose(1, 0, 2).reshape(rows, count * lanes)
 
@@ -31,18 +84,6 @@ def to_panels(matrix: Array, lanes: int) -> Float64:
     rows, columns = matrix.shape
     padded = np.pad(matrix.astype(np.float64), ((0, 0), (0, -columns % lanes)))
     return padded.reshape(rows, -1, lanes).transpose(1, 0, 2)
-
-
-def finish(epilogue: int, Z: Float64, mask: Array) -> Float64:
-    """Return what an epilogue makes of sums Z; `mask` holds the activations at the same places."""
-    match int(epilogue):
-        case kind if kind == IDENTITY:
-            return Z
-        case kind if kind == RELU:
-            return np.maximum(Z, 0)
-        case kind if kind == RELU_GRADIENT:
-            return np.where(mask > 0, Z, 0)
-    raise ValueError(f"epilogue: found {epilogue}, expected one of those in simd.py")
 
 
 def multiply(
@@ -64,7 +105,7 @@ def multiply(
     p, m, j = np.ogrid[panel_from:panel_to, row_from:row_to, : out.shape[2]]
     first = start.reshape(-1)[p * start_panel + m * start_row + j].astype(np.float64)
     product = to_matrix(A)[row_from:row_to] @ W[panel_from:panel_to].astype(np.float64)
-    out[part] = finish(epilogue, first + product, mask[part])
+    out[part] = FUNCTIONS[int(epilogue)](first + product, mask[part].astype(np.float64))
 
 
 def affine(
@@ -81,50 +122,94 @@ def affine(
     """Twin of `forward.affine`: ``H = epilogue(X @ W + b)``."""
     part = np.s_[panel_from:panel_to, row_from:row_to]
     product = to_matrix(X)[row_from:row_to] @ W[panel_from:panel_to].astype(np.float64)
-    H[part] = finish(epilogue, product + b[panel_from:panel_to], H[part])
+    H[part] = FUNCTIONS[int(epilogue)](product + b[panel_from:panel_to], H[part])
+
+
+def elementwise(
+    code: int,
+    source: Array,
+    other: Array,
+    out: Array,
+    panel_from: int,
+    panel_to: int,
+    row_from: int,
+    row_to: int,
+) -> None:
+    """Twin of `elementwise.elementwise`: ``out = f(source, other)``."""
+    part = np.s_[panel_from:panel_to, row_from:row_to]
+    out[part] = FUNCTIONS[int(code)](
+        source[part].astype(np.float64), other[part].astype(np.float64)
+    )
 
 
 def softmax_cross_entropy(
     Z: Array,
     labels: Array,
     indices: Array,
-    classes: int,
-    weight: float,
+    outputs: int,
+    factors: Array,
     D: Array,
     losses: Array,
     correct: Array,
     row_from: int,
     row_to: int,
 ) -> None:
-    """Twin of `loss.softmax_cross_entropy`: ``D = (softmax(Z) - onehot(label)) * weight``."""
+    """Twin of `loss.softmax_cross_entropy`: ``D = (softmax(Z) - onehot(label)) * factor``."""
     rows = slice(row_from, row_to)
     label = labels[indices[rows]]
     own = np.arange(len(label)), label
-    logits = to_matrix(Z[:, rows])[:, :classes]
+    logits = to_matrix(Z[:, rows])[:, :outputs]
     shifted = logits - logits.max(axis=1, keepdims=True)
     total = np.exp(shifted).sum(axis=1, keepdims=True)
     losses[rows] = np.log(total[:, 0]) - shifted[own]
     correct[rows] = logits.argmax(axis=1) == label
     difference = np.exp(shifted) / total
     difference[own] -= 1
-    D[:, rows] = to_panels(difference * weight, D.shape[2])
+    D[:, rows] = to_panels(difference * factors[rows, None], D.shape[2])
+
+
+def elementwise_loss(
+    Z: Array,
+    targets: Array,
+    indices: Array,
+    outputs: int,
+    loss: int,
+    factors: Array,
+    D: Array,
+    losses: Array,
+    row_from: int,
+    row_to: int,
+) -> None:
+    """Twin of `loss.elementwise_loss`: ``D = (P - target) * factor``."""
+    rows = slice(row_from, row_to)
+    target = targets[indices[rows]].astype(np.float64)
+    z = to_matrix(Z[:, rows])[:, :outputs]
+    each, prediction = {
+        int(LOGISTIC): (np.logaddexp(0, z) - z * target, sigmoid(z)),
+        int(SQUARED): ((z - target) ** 2 / 2, z),
+    }[int(loss)]
+    losses[rows] = each.sum(axis=1)
+    D[:, rows] = to_panels((prediction - target) * factors[rows, None], D.shape[2])
 
 
 def input_gradient(
     D: Array,
     T: Array,
-    zeros: Array,
+    start: Array,
+    start_row: int,
+    start_panel: int,
     H: Array,
     G: Array,
+    epilogue: int,
     panel_from: int,
     panel_to: int,
     row_from: int,
     row_to: int,
 ) -> None:
-    """Twin of `backward.input_gradient`: ``G = (D @ T) * (H > 0)``."""
-    part = np.s_[panel_from:panel_to, row_from:row_to]
-    product = to_matrix(D)[row_from:row_to] @ T[panel_from:panel_to].astype(np.float64)
-    G[part] = finish(RELU_GRADIENT, product, H[part])
+    """Twin of `backward.input_gradient`: ``G = epilogue(start + D @ T, H)``."""
+    multiply(
+        D, T, start, start_row, start_panel, G, epilogue, H, panel_from, panel_to, row_from, row_to
+    )
 
 
 def update(
@@ -132,6 +217,7 @@ def update(
     D: Array,
     W: Array,
     V: Array,
+    S: Array,
     inputs: int,
     rule: int,
     hyper: Array,
@@ -140,23 +226,18 @@ def update(
     slab_from: int,
     slab_to: int,
 ) -> None:
-    """Twin of `update.update`: one step of ``torch.optim.SGD`` with the gradient ``X.T @ D``."""
+    """Twin of `update.update`: one step of a rule with the gradient ``X.T @ D + decay * W``."""
     lanes = W.shape[2]
     rows = slice(slab_from * lanes, min(slab_to * lanes, inputs))
     part = np.s_[panel_from:panel_to, rows]
-    rate, momentum, decay = hyper.astype(np.float64)
-    w = W[part].astype(np.float64)
-    g = to_matrix(X).T[rows] @ D[panel_from:panel_to].astype(np.float64) + decay * w
-    match int(rule):
-        case kind if kind == SGD:
-            step = g
-        case kind if kind in (MOMENTUM, NESTEROV):
-            v = momentum * V[part] + g
-            step = g + momentum * v if kind == NESTEROV else v
-            V[part] = v
-        case _:
-            raise ValueError(f"rule: found {rule}, expected one of those in simd.py")
-    W[part] = w - rate * step
+    h = hyper.astype(np.float64)
+    w, v, s = (array[part].astype(np.float64) for array in (W, V, S))
+    g = to_matrix(X).T[rows] @ D[panel_from:panel_to].astype(np.float64) + h[DECAY] * w
+    if rule in (VELOCITY, ADAM):
+        V[part] = v = h[MOMENTUM] * v + h[GAIN] * g
+    if rule in (ADAM, RMSPROP):
+        S[part] = s = h[SQUARE_DECAY] * s + (1 - h[SQUARE_DECAY]) * g * g
+    W[part] = w - STEPS[int(rule)](h, g, v, s)
 
 
 def transpose(
@@ -168,9 +249,9 @@ def transpose(
     T[slab_from:slab_to, panel_from * lanes : panel_to * lanes] = to_panels(part.T, lanes)
 
 
-def flip_row(source: Array, row: int, columns: int, out: Array) -> None:
+def flip_row(source: Array, row: int, columns: int, out: Array, m: int) -> None:
     """Twin of `gather.flip_row`: mirror each stretch of `columns` values."""
-    out[:] = source[row].reshape(-1, columns)[:, ::-1].reshape(-1)
+    out[m] = source[row].reshape(-1, columns)[:, ::-1].reshape(-1)
 
 
 def gather(

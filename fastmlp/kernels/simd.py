@@ -232,11 +232,11 @@ class Emitter:
         kind = ir.FunctionType(ir.IntType(32), [])
         self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [])
 
-    def tile_switch(self, rows, vectors, most_rows, most_vectors, body):
-        """`switch` over all tile shapes; a shape's case is vectors * 64 + rows."""
-        shapes = [64 * p + m for p in range(1, most_vectors + 1) for m in range(1, most_rows + 1)]
-        shape = self.builder.add(self.builder.mul(vectors, self.index(64)), rows)
-        self.switch(shape, shapes, body)
+    def tile_switch(self, rows, vectors, shapes, body):
+        """Run ``body(rows, vectors)`` for the one of the tile `shapes` that is asked for."""
+        cases = {64 * p + m: (m, p) for m, p in shapes}
+        case = self.builder.add(self.builder.mul(vectors, self.index(64)), rows)
+        self.switch(case, cases, lambda case: body(*cases[case]))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def multiply_tile(
     Parameters
     ----------
     rows, vectors : int
-        1 to ``TILE.rows``, 1 to ``TILE.vectors``.
+        One of ``TILE.shapes``.
     A : array [K / lanes, M, lanes]
         Left operand; `a` is the element of the tile's first row in panel 0.
     W : array [N / lanes, K, lanes]
@@ -324,8 +324,7 @@ def multiply_tile(
         out_pointer = e.pointer(out, v["out"], v["o"])
         mask_pointer = e.pointer(mask, v["mask"], v["o"])
 
-        def body(case):
-            tile_vectors, tile_rows = divmod(case, 64)
+        def body(tile_rows, tile_vectors):
             tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
             panel = [builder.mul(weight_panel, e.index(p)) for p in range(tile_vectors)]
             target = [
@@ -366,7 +365,7 @@ def multiply_tile(
                     for (m, p), value in zip(tile, sums, strict=True):
                         e.store(e.at_least(floor, value), target[p], m * e.lanes)
 
-        e.tile_switch(v["rows"], v["vectors"], TILE.rows, TILE.vectors, body)
+        e.tile_switch(v["rows"], v["vectors"], TILE.shapes, body)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -385,7 +384,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
     Parameters
     ----------
     rows, vectors : int
-        1 to ``TILE.update_rows`` rows of W within one panel of X, 1 to ``TILE.update_vectors`` panels.
+        One of ``TILE.update_shapes``; all rows of W within one panel of X.
     X : array [K / lanes, batch, lanes]
         The layer's input; `x` is the element of the tile's first row, sample 0.
     D : array [N / lanes, batch, lanes]
@@ -420,8 +419,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
         room = TILE.update_rows * TILE.update_vectors * e.lanes
         scratch = cgutils.alloca_once(builder, e.scalar, size=room)
 
-        def body(case):
-            tile_vectors, tile_rows = divmod(case, 64)
+        def body(tile_rows, tile_vectors):
             tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
             sources = [
                 e.at(d_pointer, builder.mul(delta_panel, e.index(p))) for p in range(tile_vectors)
@@ -498,7 +496,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
                     with rest:
                         adaptive()
 
-        e.tile_switch(v["rows"], v["vectors"], TILE.update_rows, TILE.update_vectors, body)
+        e.tile_switch(v["rows"], v["vectors"], TILE.update_shapes, body)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -584,6 +582,7 @@ def map_vectors(typingctx, code, source, other, out, offset, count):
     """``out = f(source, other)`` for `count` vectors from element `offset` of three arrays on.
 
     ======================= ==================================================
+    IDENTITY                source
     EXP, SIGMOID, TANH      of source
     ADD                     source + other
     RELU_GRADIENT           source where other > 0, else 0
@@ -604,6 +603,7 @@ def map_vectors(typingctx, code, source, other, out, offset, count):
         out_pointer = e.pointer(out, v["out"], v["offset"])
         one = e.constant(1.0)
         functions = {
+            IDENTITY: lambda x, y: x,
             EXP: lambda x, y: e.exp(x),
             SIGMOID: lambda x, y: e.sigmoid(x),
             TANH: lambda x, y: e.tanh(x),

@@ -28,7 +28,7 @@ class Tile:
     vectors : int
         Panels side by side in a tile.
     update_rows : int
-        Most rows of a weight-gradient tile, all within one panel of the layer's input.
+        Most rows of a weight-gradient tile, all within one panel of the layer's input; a power of two.
     update_vectors : int
         Panels side by side in a weight-gradient tile.
     fma : bool
@@ -42,6 +42,22 @@ class Tile:
     update_rows: int
     update_vectors: int
     fma: bool
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """All (rows, vectors) of a forward tile: any height where it is full, few where it is narrow.
+
+        Each shape costs some 50 ms of compilation.
+        """
+        full = [(m, self.vectors) for m in range(1, self.rows + 1)]
+        heights = powers_of_two(self.rows)
+        return full + [(m, p) for p in range(1, self.vectors) for m in heights]
+
+    @property
+    def update_shapes(self) -> list[tuple[int, int]]:
+        """All (rows, vectors) of a weight-gradient tile."""
+        heights = powers_of_two(self.update_rows)
+        return [(m, p) for p in range(1, self.update_vectors + 1) for m in heights]
 
     def lanes(self, element_bytes: int) -> int:
         """Elements in a vector."""
@@ -57,6 +73,11 @@ TILES = {
         Tile("portable", bytes=16, rows=6, vectors=2, update_rows=4, update_vectors=2, fma=False),
     )
 }
+
+
+def powers_of_two(most: int) -> list[int]:
+    """1, 2, 4, ... up to `most`: any number is a sum of them."""
+    return [1 << i for i in range(most.bit_length())]
 
 
 def choose(features: dict[str, bool], machine: str, override: str | None) -> Tile:

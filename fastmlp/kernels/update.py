@@ -16,14 +16,15 @@ D already carries the 1 / batch of a mean loss. A bias is the single row of weig
 one, so it takes the same step. The formulas are emitted in ``simd.update_tile``, after its loop.
 """
 
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.gemm import largest_power_of_two
+from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.simd import update_tile
 from fastmlp.kernels.tiles import TILE
 
 ROWS, VECTORS = TILE.update_rows, TILE.update_vectors
 
 
-@kernel
+@inlined
 def update(X, D, W, V, S, inputs, rule, hyper, panel_from, panel_to, slab_from, slab_to):
     """Change a part of W, and of V and S where the rule has them, by one step.
 
@@ -48,13 +49,12 @@ def update(X, D, W, V, S, inputs, rule, hyper, panel_from, panel_to, slab_from, 
     for p in range(panel_from, panel_to, VECTORS):
         vectors = min(VECTORS, panel_to - p)
         for s in range(slab_from, slab_to):
-            rows = min(lanes, inputs - s * lanes)
-            tiles = (rows + ROWS - 1) // ROWS
-            for t in range(tiles):
-                top = t * rows // tiles
-                bottom = (t + 1) * rows // tiles
+            top = 0
+            bottom = min(lanes, inputs - s * lanes)
+            while top < bottom:
+                rows = largest_power_of_two(bottom - top, ROWS)
                 update_tile(
-                    bottom - top,
+                    rows,
                     vectors,
                     X,
                     s * batch * lanes + top,
@@ -67,3 +67,4 @@ def update(X, D, W, V, S, inputs, rule, hyper, panel_from, panel_to, slab_from, 
                     rule,
                     hyper,
                 )
+                top += rows

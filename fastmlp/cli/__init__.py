@@ -1,0 +1,88 @@
+"""The command line: one module a command, `main` for what they share.
+
+Commands import what takes long to load (Numba, scikit-learn, Matplotlib) inside their functions, so
+that ``fastmlp --help`` and wrong input answer at once.
+
+Exit codes: 0 done; 1 the training diverged; 2 wrong input, with one line that says what to do; 130
+interrupted, with what was reached saved.
+"""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from fastmlp import __version__
+from fastmlp.cli.data import data
+from fastmlp.cli.doctor import doctor
+from fastmlp.cli.predict import predict
+from fastmlp.cli.train import INTERRUPTED, train
+from fastmlp.errors import FastMLPError
+
+WRONG_INPUT = 2
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def fastmlp(context: click.Context) -> None:
+    """Train multilayer perceptrons on a CPU, fast and reproducibly."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for command in (train, predict, data, doctor):
+    fastmlp.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command: what the ``fastmlp`` script calls.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _print_warning
+        try:
+            return fastmlp.main(arguments, "fastmlp", standalone_mode=False) or 0
+        except click.ClickException as error:
+            message = error.format_message()
+        except FastMLPError as error:
+            message = str(error)
+        except OSError as error:
+            named = error.filename is not None and error.strerror is not None
+            message = f"{error.filename}: {error.strerror}" if named else str(error)
+        except MemoryError as error:
+            message = f"out of memory: {error}; try fewer or narrower layers, or a smaller --size"
+        except (click.Abort, KeyboardInterrupt):
+            return INTERRUPTED
+    _print_line("error", message)
+    return WRONG_INPUT
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a line for people: without the place in the source."""
+    _print_line("warning", str(message))
+
+
+def _print_line(kind: str, message: str) -> None:
+    print(f"fastmlp: {kind}: {' '.join(message.split())}", file=sys.stderr)

@@ -1,0 +1,62 @@
+"""``fastmlp doctor``: what a person should know, or report, when something is slow or fails."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from fastmlp import machine
+from fastmlp.cli.data import listing
+from fastmlp.cli.options import data_home_option
+from fastmlp.cli.progress import compile_kernels
+from fastmlp.config import TrainConfig
+from fastmlp.datasets import load_digits
+
+# What decides the tile, and what a later one could use.
+FEATURES = ("avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "amx-bf16", "neon", "sve")
+ELEMENT_BYTES = {"float32": 4, "float64": 8}
+
+
+@click.command()
+@click.option("--warm", is_flag=True, help="Compile the kernels now, and tell how long it took.")
+@data_home_option
+def doctor(warm: bool, data_home: Path | None) -> None:
+    """Tell what fastmlp finds here: CPU, tile, cores, compile cache, versions, data."""
+    for name, text in _findings():
+        click.echo(f"{name:10}{text}")
+    for number, line in enumerate(listing(data_home)):
+        click.echo(f"{'' if number else 'data':10}{line}")
+    if warm:
+        part = load_digits().train
+        for dtype in ELEMENT_BYTES:
+            seconds = compile_kernels(TrainConfig().replace(dtype=dtype), part)
+            click.echo(f"{'warm':10}{dtype} kernels ready after {seconds:.1f} s")
+
+
+def _findings() -> Iterator[tuple[str, str]]:
+    import llvmlite.binding as llvm
+
+    from fastmlp.kernels.jit import cache_folder
+    from fastmlp.kernels.tiles import TILE
+
+    found = machine.describe()
+    present = llvm.get_host_cpu_features()
+    yield "CPU", f"{found['cpu']} ({llvm.get_host_cpu_name()})"
+    yield "features", ", ".join(name for name in FEATURES if present.get(name)) or "none we use"
+    shapes = (
+        f"{TILE.rows} x {TILE.vectors * TILE.lanes(size)} {dtype}"
+        for dtype, size in ELEMENT_BYTES.items()
+    )
+    yield "tile", f"{TILE.name}: {', '.join(shapes)}"
+    yield "cores", f"{found['usable_cores']} usable of {found['cores']}"
+    sizes = (f"{name} {size // 1024:,} KiB" for name, size in found["caches"].items())
+    yield "caches", ", ".join(sizes) or "unknown"
+    folder = cache_folder()
+    yield "compiled", "not kept: no writable folder" if folder is None else _described(folder)
+    yield "system", found["system"]
+    yield "versions", ", ".join(f"{name} {one}" for name, one in found["versions"].items())
+
+
+def _described(folder: Path) -> str:
+    count = len(list(folder.rglob("*.nbc")))
+    return f"{folder} (writable, {count} compiled functions)"

@@ -1,0 +1,178 @@
+"""``fastmlp train``: settings and images in, a folder of results out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from fastmlp import datasets, machine
+from fastmlp.cli import run
+from fastmlp.cli.options import (
+    DataChoice,
+    config_options,
+    data_home_option,
+    from_file,
+    given,
+    items,
+    to_toml,
+)
+from fastmlp.cli.progress import Progress, compile_kernels
+from fastmlp.cli.run import RunFolder, new_folder
+from fastmlp.config import TrainConfig
+from fastmlp.datasets import Dataset
+from fastmlp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fastmlp.trainer import TrainResult
+
+VALID_FRACTION = 0.1  # of the official training part
+DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
+
+
+@click.command()
+@click.option(
+    "--data", type=click.Choice(datasets.NAMES), help="What to train on.  [default: digits]"
+)
+@click.option(
+    "--classes", type=items, metavar="bird,cat", help="Keep these, labelled in the order named."
+)
+@click.option("--size", type=click.INT, help="Scale images to squares of so many pixels a side.")
+@data_home_option
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Settings to start from, such as the config.toml of another run; options override them.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where results go; no other run may be there.  [default: runs/DATA-DATE-TIME]",
+)
+@click.option(
+    "--checkpoint",
+    is_flag=True,
+    help="Keep a checkpoint in --out after each epoch; the same command again goes on from it.",
+)
+@config_options
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    data_home: Path | None,
+    config: Path | None,
+    out: Path | None,
+    checkpoint: bool,
+    **_: Any,
+) -> int:
+    """Train a network on images.
+
+    A tenth of the training part, drawn with the seed, is kept for validation. The test part is
+    looked at once, at the end. Results go to a folder: config.toml, history.csv (a line an epoch),
+    metrics.json, model.safetensors, curves.png and confusion.png.
+    """
+    if checkpoint and out is None:
+        raise ConfigError("--checkpoint: found without --out, expected the folder it is kept in")
+    settings, choice = _settings(context, config)
+    dataset = choice.load(data_home)
+    fractions = (1 - VALID_FRACTION, VALID_FRACTION)
+    train_part, valid = dataset.train.split(fractions, settings.seed)
+    parts = {"train": train_part, "valid": valid, "test": dataset.test}
+    folder = RunFolder(
+        out or new_folder(Path("runs"), choice.name),
+        to_toml(settings, choice),
+        checkpoint=checkpoint,
+    )
+    _announce(settings, parts)
+    result = _train(settings, parts, folder)
+    if result.status != "done":
+        click.echo(result.reason, err=True)
+    if result.history:
+        _save(result, parts, folder)
+    if result.status == "interrupted" and checkpoint:
+        click.echo("the same command again goes on from here", err=True)
+    return {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
+
+
+def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataChoice]:
+    """Return what the file says, overridden by what the command line says."""
+    config, choice = from_file(path) if path else (TrainConfig(), DataChoice())
+    changes = given(context, {"data": "name", "classes": "classes", "size": "size"})
+    fields = {name: name for name in config.as_dict()}
+    return config.replace(**given(context, fields)), choice.replace(**changes)
+
+
+def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
+    part = parts["train"]
+    sizes = (part.images.shape[1], *config.hidden, len(part.classes))
+    counts = ", ".join(f"{len(one):,} {name}" for name, one in parts.items())
+    shape = " x ".join(map(str, part.shape))
+    click.echo(f"{part.name}: {counts} images of {shape}", err=True)
+    click.echo(f"network: {'-'.join(map(str, sizes))}", err=True)
+
+
+def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) -> TrainResult:
+    from fastmlp import trainer
+
+    compile_kernels(config, parts["train"])
+    with Progress(config.epochs) as progress:
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            folder.record(row)
+            progress.show(row)
+
+        return trainer.train(
+            config,
+            parts["train"],
+            parts["valid"],
+            on_epoch=on_epoch,
+            checkpoint=folder.checkpoint,
+        )
+
+
+def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> None:
+    """Score the network once, and write and print what the run came to."""
+    from fastmlp.trainer import evaluate
+
+    network = result.network
+    scores = {name: evaluate(network, part) for name, part in parts.items()}
+    # Of a run that diverged in its first epoch there is no network to use.
+    usable = math.isfinite(scores["test"]["loss"]) and all(
+        np.isfinite(array).all() for array in network.state_dict().values()
+    )
+    if usable:
+        network.save(folder.path / run.MODEL)
+    metrics = {
+        **scores,
+        "seconds": result.seconds,
+        "samples_per_second": result.samples_per_second,
+        "status": result.status,
+        "reason": result.reason,
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "machine": machine.describe(),
+    }
+    folder.finish(result.history, metrics)
+    for name, score in scores.items():
+        click.echo(f"{name:5}  loss {score['loss']:.4f}  accuracy {score['accuracy']:.4f}")
+    click.echo(
+        f"{len(result.history)} epochs in {result.seconds:.2f} s, "
+        f"{result.samples_per_second:,.0f} images a second"
+    )
+
+    from fastmlp import report  # after the results: Matplotlib and scikit-learn take a second each
+
+    test = parts["test"]
+    restored = result.best_epoch if result.config.restore_best else 0
+    report.draw_curves(result.history, folder.path / run.CURVES, best_epoch=restored)
+    if usable:
+        report.draw_confusion(
+            test.labels, network.predict(test), test.classes, folder.path / run.CONFUSION
+        )
+    written = ", ".join(name for name in run.FILES if (folder.path / name).exists())
+    click.echo(f"{folder.path}: {written}")

@@ -1,0 +1,104 @@
+"""An optimiser's hyper-parameters -> the numbers that each compiled step reads.
+
+The formulas are in ``kernels/update.py``. What varies from step to step (Adam's bias correction, a decay that is
+divided by the batch) varies here, in plain NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmlp.kernels.simd import (
+    ADAM,
+    DECAY,
+    EPSILON,
+    GAIN,
+    GRADIENT_STEP,
+    MOMENTUM,
+    PLAIN,
+    RMSPROP,
+    ROOT_SCALE,
+    SQUARE_DECAY,
+    STEP,
+    VELOCITY,
+)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A rule of ``kernels/update.py`` and its numbers for every step of an epoch.
+
+    Attributes
+    ----------
+    rule : int
+    hyper : array [steps, 2, 8] of float64
+        For weights, for biases.
+    """
+
+    rule: int
+    hyper: np.ndarray
+
+
+def sgd(
+    steps: int,
+    learning_rate: float,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    decay_biases: bool = True,
+) -> Steps:
+    """``torch.optim.SGD`` with dampening 0."""
+    hyper = _table(steps, weight_decay, decay_biases)
+    if not momentum:
+        hyper[..., GRADIENT_STEP] = learning_rate
+        return Steps(int(PLAIN), hyper)
+    hyper[..., MOMENTUM], hyper[..., GAIN] = momentum, 1
+    hyper[..., STEP] = learning_rate * momentum if nesterov else learning_rate
+    hyper[..., GRADIENT_STEP] = learning_rate if nesterov else 0
+    return Steps(int(VELOCITY), hyper)
+
+
+def adam(
+    steps: int,
+    learning_rate: float,
+    *,
+    before: int,
+    weight_decay: float = 0.0,
+    decay_biases: bool = True,
+    betas: tuple[float, float] = (0.9, 0.999),
+    epsilon: float = 1e-8,
+) -> Steps:
+    """``torch.optim.Adam`` after `before` steps: decay is added to the gradient."""
+    hyper = _table(steps, weight_decay, decay_biases)
+    t = before + 1 + np.arange(steps)[:, None]
+    hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
+    hyper[..., STEP] = learning_rate / (1 - betas[0] ** t)
+    hyper[..., SQUARE_DECAY], hyper[..., EPSILON] = betas[1], epsilon
+    hyper[..., ROOT_SCALE] = 1 / np.sqrt(1 - betas[1] ** t)
+    return Steps(int(ADAM), hyper)
+
+
+def rmsprop(
+    steps: int,
+    learning_rate: float,
+    *,
+    weight_decay: float = 0.0,
+    decay_biases: bool = True,
+    alpha: float = 0.99,
+    epsilon: float = 1e-8,
+) -> Steps:
+    """``torch.optim.RMSprop``, not centred and without momentum."""
+    hyper = _table(steps, weight_decay, decay_biases)
+    hyper[..., STEP], hyper[..., ROOT_SCALE] = learning_rate, 1
+    hyper[..., SQUARE_DECAY], hyper[..., EPSILON] = alpha, epsilon
+    return Steps(int(RMSPROP), hyper)
+
+
+def _table(steps: int, weight_decay: float, decay_biases: bool) -> np.ndarray:
+    hyper = np.zeros((steps, 2, 8))
+    hyper[:, 0, DECAY] = weight_decay
+    hyper[:, 1, DECAY] = weight_decay if decay_biases else 0
+    return hyper

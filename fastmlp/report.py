@@ -1,0 +1,145 @@
+"""Stored runs -> figures: the one module that imports Matplotlib.
+
+Every figure has the same look, can be told apart in grey, has its legend outside the data, and is
+drawn without pyplot's global state (no window, no figure left open, any thread).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from fastmlp.files import write_atomic
+
+# From dark to light, each with its own dashes: grey print and colour-blind eyes tell them apart.
+COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 150,
+    "font.size": 10,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "text.parse_math": False,  # a class may be called "$"
+}
+FEW_EPOCHS = 40  # up to here each epoch gets a dot, without which a single one would not show
+
+
+@contextmanager
+def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
+    """Give an empty figure in the common style, and write it when the block ends.
+
+    Parameters
+    ----------
+    path : str or Path
+        A PNG file; one that is there stays whole until the new one is.
+    width, height : float
+        Inches, at 150 dots each.
+
+    Yields
+    ------
+    Figure
+        Laid out by Matplotlib's constrained layout, which makes room for ``loc="outside ..."``.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        image = io.BytesIO()
+        # Without the version of Matplotlib in it, equal pictures are equal files.
+        figure.savefig(image, format="png", metadata={"Software": None})
+    write_atomic(path, image.getvalue())
+
+
+def draw_curves(
+    history: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int = 0
+) -> None:
+    """Draw loss and accuracy by epoch, of training and, where there is one, validation.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        Rows as in `fastmlp.TrainResult.history`. What is not finite leaves a gap.
+    path : str or Path
+        Of the PNG file.
+    best_epoch : int
+        The epoch whose parameters the network has, marked by an upright line; 0 marks none.
+    """
+    with new_figure(path, 8, 3.2) as figure:
+        left, right = figure.subplots(1, 2)
+        for axes, quantity in ((left, "loss"), (right, "accuracy")):
+            for part, words in (("train", "training"), ("valid", "validation")):
+                values = column(history, f"{part}_{quantity}")
+                if np.isfinite(values).any():
+                    _draw_by_epoch(axes, column(history, "epoch"), values, words)
+            if best_epoch:
+                axes.axvline(best_epoch, color="#999999", linestyle=":", label="network kept")
+            axes.set_ylabel(quantity)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+
+def draw_confusion(
+    labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str], path: str | Path
+) -> None:
+    """Draw how many images of each class were taken for each class, as scikit-learn does.
+
+    Parameters
+    ----------
+    labels, predicted : array-like of int [N]
+        Indices into `classes`.
+    classes : sequence of str
+    path : str or Path
+        Of the PNG file.
+    """
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    side = 3 + 0.45 * len(classes)
+    with new_figure(path, side + 0.8, side) as figure:
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        ConfusionMatrixDisplay.from_predictions(
+            labels,
+            predicted,
+            labels=np.arange(len(classes)),
+            display_labels=classes,
+            cmap="Greys",
+            xticks_rotation=45 if len(classes) > 2 else 0,
+            values_format="d",
+            ax=axes,
+        )
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+        right = int((labels == predicted).sum())
+        axes.set_title(f"{right:,} of {len(labels):,} right ({right / len(labels):.2%})")
+
+
+def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """Return a column of a history as float64 [epochs]; None and infinity become NaN."""
+    values = np.array([np.nan if row[name] is None else row[name] for row in history], np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _draw_by_epoch(axes: Axes, epochs: np.ndarray, values: np.ndarray, words: str) -> None:
+    marker = "o" if len(epochs) <= FEW_EPOCHS else ""
+    axes.plot(epochs, values, marker=marker, markersize=3, label=words)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
