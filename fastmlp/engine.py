@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,23 @@ TEAM_FROM_WORK = 1_000_000
 
 ACTIVATIONS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY}
 LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
+
+
+class EpochRecord(NamedTuple):
+    """What an epoch recorded.
+
+    Attributes
+    ----------
+    losses : array [n] of float64
+    correct : array [n] of bool
+        Per sample in order, each as its batch saw it before its step; `correct` only with the loss "softmax".
+    penalties : array [steps] of float64
+        Sum of squares of all weights (not biases) before each step; empty unless asked for.
+    """
+
+    losses: np.ndarray
+    correct: np.ndarray
+    penalties: np.ndarray
 
 
 class Engine:
@@ -207,7 +224,8 @@ class Engine:
         *,
         flips: np.ndarray | None = None,
         factors: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+        penalties: bool = False,
+    ) -> EpochRecord:
         """Take one step for each batch of ``samples[order]``, the last of which may be smaller.
 
         Parameters
@@ -220,12 +238,8 @@ class Engine:
             Which samples to mirror; by default none.
         factors : array [n], optional
             What each sample's gradient is multiplied by; by default 1 / its batch, for a mean loss.
-
-        Returns
-        -------
-        losses : array [n] of float64
-        correct : array [n] of bool
-            Per sample, each as its batch saw it before its step; `correct` only with the loss "softmax".
+        penalties : bool
+            Whether to record the squares of the weights.
         """
         count, batch = len(order), self.plan.batch
         assert len(steps.hyper) == -(-count // batch)
@@ -239,6 +253,8 @@ class Engine:
         hyper = steps.hyper.astype(self.dtype)
         rule = np.int64(steps.rule)
         losses, correct = np.zeros(count), np.zeros(count, np.bool_)
+        sums = np.zeros(len(hyper) if penalties else 0)
+        squares_of_blocks = np.zeros(self.plan.blocks if penalties else 0)
         scratch = np.empty((batch, samples.images.shape[1]), samples.images.dtype)
         velocity = self._state("velocity", steps.rule in (VELOCITY, ADAM))
         squares = self._state("squares", steps.rule in (ADAM, RMSPROP))
@@ -261,11 +277,13 @@ class Engine:
                 hyper,
                 losses,
                 correct,
+                sums,
+                squares_of_blocks,
                 team,
             )
 
         self._as_team(run)
-        return losses, correct
+        return EpochRecord(losses, correct, sums)
 
     def logits(self, samples: Samples, indices: np.ndarray | None = None) -> np.ndarray:
         """Logits [n, classes] of ``samples[indices]``, by default of all; a row's bits depend on it alone."""

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from cycler import cycler
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ from fastmlp.files import write_atomic
 # From dark to light, each with its own dashes: grey print and colour-blind eyes tell them apart.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
@@ -41,6 +41,7 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # a class may be called "$"
 }
 FEW_EPOCHS = 40  # up to here each epoch gets a dot, without which a single one would not show
+SHORT_NAME = 4  # letters; names of more are written aslant below the matrix, lest they meet
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
     Figure
         Laid out by Matplotlib's constrained layout, which makes room for ``loc="outside ..."``.
     """
-    with matplotlib.rc_context(STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
@@ -116,16 +117,18 @@ def draw_confusion(
     with new_figure(path, side + 0.8, side) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
-        ConfusionMatrixDisplay.from_predictions(
+        axes.spines[["right", "top"]].set_visible(True)
+        display = ConfusionMatrixDisplay.from_predictions(
             labels,
             predicted,
             labels=np.arange(len(classes)),
             display_labels=classes,
             cmap="Greys",
-            xticks_rotation=45 if len(classes) > 2 else 0,
+            xticks_rotation=45 if max(map(len, classes)) > SHORT_NAME else 0,
             values_format="d",
             ax=axes,
         )
+        display.im_.colorbar.set_label("images")
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         right = int((labels == predicted).sum())
@@ -142,4 +145,4 @@ def _draw_by_epoch(axes: Axes, epochs: np.ndarray, values: np.ndarray, words: st
     marker = "o" if len(epochs) <= FEW_EPOCHS else ""
     axes.plot(epochs, values, marker=marker, markersize=3, label=words)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -134,7 +134,7 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     with np.errstate(invalid="ignore", over="ignore"):
         shifted = logits - logits.max(axis=1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    return {"loss": float(losses.mean()), "accuracy": float((logits.argmax(1) == labels).mean())}
+    return {"loss": float(record.losses.mean()), "accuracy": float((logits.argmax(1) == labels).mean())}
 
 
 def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
@@ -220,7 +220,7 @@ class _Run:
         rate = learning_rate(config, epoch)
         steps = self._steps(-(-len(order) // self.engine.plan.batch), rate)
         start = time.perf_counter()
-        losses, correct = self.engine.epoch(
+        record = self.engine.epoch(
             self.train_samples,
             order,
             steps,
@@ -230,8 +230,8 @@ class _Run:
         seconds = time.perf_counter() - start
         row: Row = {
             "epoch": epoch + 1,
-            "train_loss": float(losses.mean()),
-            "train_accuracy": float(correct.mean()),
+            "train_loss": float(record.losses.mean()),
+            "train_accuracy": float(record.correct.mean()),
             "valid_loss": None,
             "valid_accuracy": None,
             "learning_rate": rate,

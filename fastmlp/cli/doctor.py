@@ -21,7 +21,7 @@ ELEMENT_BYTES = {"float32": 4, "float64": 8}
 @click.option("--warm", is_flag=True, help="Compile the kernels now, and tell how long it took.")
 @data_home_option
 def doctor(warm: bool, data_home: Path | None) -> None:
-    """Tell what fastmlp finds here: CPU, tile, cores, compile cache, versions, data."""
+    """Tell what fastmlp finds on this machine."""
     for name, text in _findings():
         click.echo(f"{name:10}{text}")
     for number, line in enumerate(listing(data_home)):

@@ -17,10 +17,11 @@ MODES = {1: "L", 3: "RGB"}  # channels to Pillow's name for them
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("image", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(model: Path, image: tuple[Path, ...]) -> None:
-    """Tell the class of each IMAGE by a MODEL, a model.safetensors that train wrote.
+    """Tell the likeliest class of images in files.
 
-    Each image is turned to grey or colour, scaled to the network's size as in training, and given a
-    line: its path, the likeliest class and that class's probability, with tabs between them.
+    MODEL is a model.safetensors that train wrote. Each IMAGE is turned to grey or colour and scaled
+    to the network's size, as in training, and given a line: its path, the likeliest class and that
+    class's probability, with tabs between them.
     """
     network = load(model)
     shape = tuple(network.shape)

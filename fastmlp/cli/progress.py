@@ -86,7 +86,7 @@ class Progress:
         if self.bar is None:
             count = str(row["epoch"]).rjust(len(str(self.epochs)))
             print(
-                f"epoch {count}/{self.epochs}  {scores}  {row['seconds']:.2f} s",
+                f"epoch {count}/{self.epochs}  {scores}  {row['seconds']:.3g} s",
                 file=sys.stderr,
                 flush=True,
             )

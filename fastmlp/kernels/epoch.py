@@ -20,6 +20,7 @@ from fastmlp.kernels.plan import (
     ACTIVATION,
     BACK_SPLIT,
     BIAS,
+    BLOCKS,
     COLUMNS,
     GRADIENT,
     INPUT,
@@ -186,7 +187,7 @@ def transpose_layer(table, layer, parameters, workspace, team):
 
 
 @inlined
-def update_layer(table, layer, model, workspace, batch, rule, hyper, team):
+def update_layer(table, layer, model, workspace, batch, rule, hyper, squares, team):
     """One step of this thread's share of a layer's weights, and of its biases."""
     row = table[layer]
     X = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
@@ -198,6 +199,11 @@ def update_layer(table, layer, model, workspace, batch, rule, hyper, team):
     S = panels(model.squares, row[WEIGHTS], row[OUTPUT_PANELS], rows)
     p0, p1, s0, s1 = weights_share(row, team)
     inputs, numbers = row[INPUTS], hyper[0]
+    blocks = squares[:0].reshape(0, 0)
+    if squares.size > 0:
+        first = row[BLOCKS]
+        count = row[OUTPUT_PANELS] * row[INPUT_PANELS]
+        blocks = squares[first : first + count].reshape(row[OUTPUT_PANELS], row[INPUT_PANELS])
     for part in range(2 if s0 == 0 else 1):
         if part == 1:
             # Biases: one row of weights, of an input that is always one. The same call, since Numba would
@@ -207,7 +213,8 @@ def update_layer(table, layer, model, workspace, batch, rule, hyper, team):
             V = panels(model.velocity, row[BIAS], row[OUTPUT_PANELS], 1)
             S = panels(model.squares, row[BIAS], row[OUTPUT_PANELS], 1)
             inputs, numbers, s1 = ONE, hyper[1], ONE
-        update(X, D, W, V, S, inputs, rule, numbers, p0, p1, s0, s1)
+            blocks = squares[:0].reshape(0, 0)
+        update(X, D, W, V, S, inputs, rule, numbers, blocks, p0, p1, s0, s1)
 
 
 @kernel
@@ -225,6 +232,8 @@ def train_epoch(
     hyper,
     losses,
     correct,
+    penalties,
+    squares,
     team,
 ):
     """Take one optimiser step per batch of ``order``, the last of which may be smaller.
@@ -254,6 +263,10 @@ def train_epoch(
     losses : array [n] of float64
     correct : array [n] of bool
         Per sample in order, before its batch's step; `correct` only with SOFTMAX.
+    penalties : array [steps] of float64
+        Receives the sum of squares of all weights before each step, if it is not empty.
+    squares : array [blocks] of float64
+        Room for its parts; empty like `penalties`.
     team : Team
     """
     table = model.table
@@ -263,12 +276,15 @@ def train_epoch(
     for layer in range(1, layers):
         transpose_layer(table, layer, model.parameters, workspace, team)
     for start in range(0, count, batch_size):
+        step = start // batch_size
         batch = min(batch_size, count - start)
         stop = start + batch
         first = start + first_of(batch, team.rank, team.size)
         last = start + first_of(batch, team.rank + 1, team.size)
         X = panels(workspace, table[0, INPUT], table[0, INPUT_PANELS], batch)
         meet(team.barrier, team.size)
+        if penalties.size > 0 and step > 0 and team.rank == 0:
+            penalties[step - 1] = squares.sum()
         gather(
             samples.images,
             order[start:stop],
@@ -326,10 +342,14 @@ def train_epoch(
         meet(team.barrier, team.size)
         for layer in range(layers):
             update_layer(
-                table, layer, model, workspace, batch, rule, hyper[start // batch_size], team
+                table, layer, model, workspace, batch, rule, hyper[step], squares, team
             )
             if layer > 0:
                 transpose_layer(table, layer, model.parameters, workspace, team)
+
+    meet(team.barrier, team.size)
+    if penalties.size > 0 and team.rank == 0:
+        penalties[-1] = squares.sum()
 
 
 @kernel

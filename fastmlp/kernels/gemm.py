@@ -13,23 +13,19 @@ from fastmlp.kernels.tiles import TILE
 
 ROWS, VECTORS = TILE.rows, TILE.vectors
 
-
-@inlined
-def largest_power_of_two(count, most):
-    """The largest power of two that neither `count` nor `most` is below."""
-    power = 1
-    while 2 * power <= min(count, most):
-        power *= 2
-    return power
+NARROW_ROWS = TILE.narrow_rows
 
 
 @inlined
 def tile_height(rows, vectors):
-    """Rows of the next tile when `rows` are left: equal heights where tiles are full, else a power of two."""
+    """Rows of the next tile when `rows` are left: equal heights where tiles are full."""
     if vectors == VECTORS:
         tiles = (rows + ROWS - 1) // ROWS
         return (rows + tiles - 1) // tiles
-    return largest_power_of_two(rows, ROWS)
+    for height in NARROW_ROWS:
+        if height <= rows:
+            return height
+    return 1
 
 
 @kernel

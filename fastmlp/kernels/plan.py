@@ -28,7 +28,8 @@ ACTIVATION = 12  # code of simd.py: IDENTITY, RELU, SIGMOID, TANH
 RESIDUAL = 13  # 1 where the layer's input is added to its activation
 SUM = 14  # offset of that sum, the next layer's input; only of residual layers
 SUM_GRADIENT = 15  # offset of its gradient
-FIELDS = 16
+BLOCKS = 16  # first of the layer's lanes x lanes blocks of weights, when blocks are numbered
+FIELDS = 17
 
 ROWS, COLUMNS = 0, 1
 
@@ -49,6 +50,8 @@ class Plan:
     table : array [layers, FIELDS] of int64
     parameters, workspace : int
         Elements in the buffer of weights and biases (velocity has the same) and in that of activations.
+    blocks : int
+        lanes x lanes blocks of weights.
     batch : int
         Most rows of a batch.
     lanes : int
@@ -58,6 +61,7 @@ class Plan:
     table: np.ndarray
     parameters: int
     workspace: int
+    blocks: int
     batch: int
     lanes: int
 
@@ -88,7 +92,7 @@ def make_plan(
     layers = len(sizes) - 1
     table = np.zeros((layers, FIELDS), np.int64)
     ones = lanes
-    parameters, workspace = 0, ones + batch * lanes
+    parameters, workspace, blocks = 0, ones + batch * lanes, 0
 
     def reserve(count: int) -> int:
         nonlocal workspace
@@ -107,6 +111,7 @@ def make_plan(
         row[BIAS], parameters = parameters, parameters + width
         hidden = layer < layers - 1
         row[ACTIVATION] = activation if hidden else IDENTITY
+        row[BLOCKS], blocks = blocks, blocks + (height // lanes) * (width // lanes)
         row[INPUT] = handed_on
         row[OUTPUT] = handed_on = reserve(width * batch)
         if residual and hidden and layer > 0 and inputs == outputs:
@@ -118,4 +123,4 @@ def make_plan(
         wide = height * width * item_bytes > COLUMNS_FROM_BYTES
         row[SPLIT] = COLUMNS if wide and width // lanes >= 8 else ROWS
         row[BACK_SPLIT] = COLUMNS if wide and height // lanes >= 8 else ROWS
-    return Plan(table, parameters, workspace, batch, lanes)
+    return Plan(table, parameters, workspace, blocks, batch, lanes)

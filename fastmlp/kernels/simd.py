@@ -630,6 +630,34 @@ def map_vectors(typingctx, code, source, other, out, offset, count):
     return signature, codegen
 
 
+@intrinsic
+def sum_of_squares(typingctx, array, offset, count):
+    """The sum of squares of `count` vectors of `array` from element `offset` on, as float64.
+
+    Each lane sums its own column; the lanes are added in order.
+    """
+    signature = types.float64(array, offset, count)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, array.dtype)
+        pointer = e.pointer(array, arguments[0], arguments[1])
+
+        def body(i, sums):
+            value = e.load(pointer, builder.mul(i, e.index(e.lanes)))
+            return [e.fma(value, value, sums[0])]
+
+        (sums,) = e.loop(arguments[2], [e.constant(0.0)], body)
+        total = ir.Constant(ir.DoubleType(), 0.0)
+        for lane in range(e.lanes):
+            value = builder.extract_element(sums, ir.Constant(ir.IntType(32), lane))
+            if array.dtype == types.float32:
+                value = builder.fpext(value, ir.DoubleType())
+            total = builder.fadd(total, value)
+        return total
+
+    return signature, codegen
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Threads
 # ---------------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ class Tile:
         stay below the register count (32 with AVX-512 and NEON, 16 otherwise), or LLVM spills.
     vectors : int
         Panels side by side in a tile.
+    narrow_rows : tuple of int
+        Heights of forward tiles fewer panels wide, largest first and down to 1; a batch is cut into them greedily.
     update_rows : int
         Most rows of a weight-gradient tile, all within one panel of the layer's input; a power of two.
     update_vectors : int
@@ -39,6 +41,7 @@ class Tile:
     bytes: int
     rows: int
     vectors: int
+    narrow_rows: tuple[int, ...]
     update_rows: int
     update_vectors: int
     fma: bool
@@ -50,13 +53,12 @@ class Tile:
         Each shape costs some 50 ms of compilation.
         """
         full = [(m, self.vectors) for m in range(1, self.rows + 1)]
-        heights = powers_of_two(self.rows)
-        return full + [(m, p) for p in range(1, self.vectors) for m in heights]
+        return full + [(m, p) for p in range(1, self.vectors) for m in self.narrow_rows]
 
     @property
     def update_shapes(self) -> list[tuple[int, int]]:
         """All (rows, vectors) of a weight-gradient tile."""
-        heights = powers_of_two(self.update_rows)
+        heights = [1 << i for i in range(self.update_rows.bit_length())]
         return [(m, p) for p in range(1, self.update_vectors + 1) for m in heights]
 
     def lanes(self, element_bytes: int) -> int:
@@ -64,20 +66,17 @@ class Tile:
         return self.bytes // element_bytes
 
 
+TALL = (16, 12, 10, 8, 6, 4, 2, 1)
+SHORT = (8, 6, 4, 2, 1)
 TILES = {
     tile.name: tile
     for tile in (
-        Tile("avx512", bytes=64, rows=14, vectors=2, update_rows=8, update_vectors=3, fma=True),
-        Tile("avx2", bytes=32, rows=6, vectors=2, update_rows=4, update_vectors=2, fma=True),
-        Tile("neon", bytes=16, rows=12, vectors=2, update_rows=4, update_vectors=2, fma=True),
-        Tile("portable", bytes=16, rows=6, vectors=2, update_rows=4, update_vectors=2, fma=False),
+        Tile("avx512", bytes=64, rows=14, vectors=2, narrow_rows=TALL, update_rows=8, update_vectors=3, fma=True),
+        Tile("avx2", bytes=32, rows=6, vectors=2, narrow_rows=SHORT, update_rows=4, update_vectors=2, fma=True),
+        Tile("neon", bytes=16, rows=12, vectors=2, narrow_rows=TALL, update_rows=4, update_vectors=2, fma=True),
+        Tile("portable", bytes=16, rows=6, vectors=2, narrow_rows=SHORT, update_rows=4, update_vectors=2, fma=False),
     )
 }
-
-
-def powers_of_two(most: int) -> list[int]:
-    """1, 2, 4, ... up to `most`: any number is a sum of them."""
-    return [1 << i for i in range(most.bit_length())]
 
 
 def choose(features: dict[str, bool], machine: str, override: str | None) -> Tile:

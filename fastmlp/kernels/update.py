@@ -16,16 +16,17 @@ D already carries the 1 / batch of a mean loss. A bias is the single row of weig
 one, so it takes the same step. The formulas are emitted in ``simd.update_tile``, after its loop.
 """
 
-from fastmlp.kernels.gemm import largest_power_of_two
 from fastmlp.kernels.jit import inlined
-from fastmlp.kernels.simd import update_tile
+from fastmlp.kernels.simd import sum_of_squares, update_tile
 from fastmlp.kernels.tiles import TILE
 
 ROWS, VECTORS = TILE.update_rows, TILE.update_vectors
 
 
 @inlined
-def update(X, D, W, V, S, inputs, rule, hyper, panel_from, panel_to, slab_from, slab_to):
+def update(
+    X, D, W, V, S, inputs, rule, hyper, squares, panel_from, panel_to, slab_from, slab_to
+):
     """Change a part of W, and of V and S where the rule has them, by one step.
 
     Parameters
@@ -41,6 +42,8 @@ def update(X, D, W, V, S, inputs, rule, hyper, panel_from, panel_to, slab_from, 
     rule : int
         PLAIN, VELOCITY, ADAM or RMSPROP.
     hyper : array [8]
+    squares : array [panels, K / lanes] of float64
+        Receives the sum of squares of each lanes x lanes block of W before its step; not if it is empty.
     panel_from, panel_to, slab_from, slab_to : int
         The part: panels, and groups of `lanes` rows, of W.
     """
@@ -49,10 +52,16 @@ def update(X, D, W, V, S, inputs, rule, hyper, panel_from, panel_to, slab_from, 
     for p in range(panel_from, panel_to, VECTORS):
         vectors = min(VECTORS, panel_to - p)
         for s in range(slab_from, slab_to):
+            if squares.size > 0:
+                for q in range(p, p + vectors):
+                    block = (q * W.shape[1] + s * lanes) * lanes
+                    squares[q, s] = sum_of_squares(W, block, lanes)
             top = 0
             bottom = min(lanes, inputs - s * lanes)
             while top < bottom:
-                rows = largest_power_of_two(bottom - top, ROWS)
+                rows = ROWS
+                while rows > bottom - top:
+                    rows //= 2
                 update_tile(
                     rows,
                     vectors,
