@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastmlp.errors import FastMLPError as FastMLPError
     from fastmlp.errors import FormatError as FormatError
     from fastmlp.errors import StoreError as StoreError
+    from fastmlp.many import train_many as train_many
     from fastmlp.network import Network as Network
     from fastmlp.network import load as load
     from fastmlp.trainer import TrainResult as TrainResult
@@ -39,6 +40,7 @@ _HOMES = {
     "FastMLPError": "errors",
     "FormatError": "errors",
     "StoreError": "errors",
+    "train_many": "many",
     "Network": "network",
     "load": "network",
     "TrainResult": "trainer",

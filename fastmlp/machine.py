@@ -36,6 +36,11 @@ def describe() -> dict[str, Any]:
     }
 
 
+def last_level_cache() -> int:
+    """Bytes of the largest cache that a usable core sees; 0 where the system does not tell."""
+    return max(_caches(Path("/sys/devices/system/cpu")).values(), default=0)
+
+
 def _cpu() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

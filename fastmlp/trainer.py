@@ -77,6 +77,7 @@ def train(
     train: Dataset,
     valid: Dataset | None = None,
     *,
+    start: Network | None = None,
     on_epoch: Callable[[Row], object] | None = None,
     checkpoint: str | Path | None = None,
 ) -> TrainResult:
@@ -89,6 +90,8 @@ def train(
         Training images. Normalisation is measured on them and travels in the network.
     valid : Dataset, optional
         Validation images: needed for early stopping and for restoring the best epoch.
+    start : Network, optional
+        Whose weights and biases to begin with, instead of drawing them; its widths must be the configuration's.
     on_epoch : callable, optional
         Called with the epoch's row of the history; returning True ends training with status "stopped".
     checkpoint : path, optional
@@ -105,7 +108,7 @@ def train(
     ConfigError
         If patience is asked for without validation data.
     DataError
-        If the validation images do not fit the training images.
+        If the validation images, or the widths of `start`, do not fit.
     FormatError
         If the checkpoint is damaged, or of another configuration or data set.
     """
@@ -116,7 +119,7 @@ def train(
             f"valid: found {valid.shape} images of {valid.classes}, "
             f"expected {train.shape} of {train.classes} as in the training part"
         )
-    run = _Run(config, train, valid, checkpoint)
+    run = _Run(config, train, valid, start, checkpoint)
     try:
         return run.to_the_end(on_epoch)
     finally:
@@ -146,6 +149,20 @@ def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -
     )
 
 
+def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order in which an epoch (counted from 0) sees `count` samples, and which of them it mirrors.
+
+    Returns
+    -------
+    order : array [count] of int64
+        Batches are consecutive stretches of ``config.batch_size``.
+    flips : array [count] of bool
+    """
+    rng = np.random.default_rng([_EPOCHS, config.seed, epoch])
+    order = rng.permutation(count)
+    return order, rng.random(count) < 0.5 if config.flip else np.zeros(count, np.bool_)
+
+
 class _Run:
     """The state of one training run between epochs."""
 
@@ -154,18 +171,20 @@ class _Run:
         config: TrainConfig,
         train: Dataset,
         valid: Dataset | None,
+        start: Network | None,
         checkpoint: str | Path | None,
     ) -> None:
         self.config, self.data, self.valid = config, train, valid
-        self.normalization = Normalization.of(train, config.normalize)
+        self.normalization = train.normalization(config.normalize)
         sizes = (train.images.shape[1], *config.hidden, len(train.classes))
-        parameters = initialize(
-            sizes,
-            config.initialization,
-            np.random.default_rng([_INITIALISATION, config.seed]),
-            config.dtype,
-            std=config.initialization_std,
-        )
+        if start is None:
+            rng = np.random.default_rng([_INITIALISATION, config.seed])
+            scheme, std = config.initialization, config.initialization_std
+            parameters = initialize(sizes, scheme, rng, config.dtype, std=std)
+        elif start.sizes == sizes:
+            parameters = list(start.weights), list(start.biases)
+        else:
+            raise DataError(f"start: found a network of widths {start.sizes}, expected {sizes}")
         self.engine = Engine(
             *parameters,
             batch_size=min(config.batch_size, len(train)),
@@ -214,9 +233,7 @@ class _Run:
 
     def _epoch(self) -> Row:
         config, epoch = self.config, len(self.history)
-        rng = np.random.default_rng([_EPOCHS, config.seed, epoch])
-        order = rng.permutation(len(self.data))
-        flips = rng.random(len(self.data)) < 0.5 if config.flip else np.zeros(len(order), np.bool_)
+        order, flips = draw_epoch(config, len(self.data), epoch)
         rate = learning_rate(config, epoch)
         steps = self._steps(-(-len(order) // self.engine.plan.batch), rate)
         start = time.perf_counter()

@@ -176,6 +176,16 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
+    def normalization(self, per: str = "channel") -> transforms.Normalization:
+        """Return `Normalization.of` these images; measured once, though many models train on them."""
+        if per not in self._normalizations:
+            self._normalizations[per] = transforms.Normalization.of(self, per)
+        return self._normalizations[per]
+
+    @cached_property
+    def _normalizations(self) -> dict[str, transforms.Normalization]:
+        return {}
+
     def pick(self, classes: Sequence[str]) -> Dataset:
         """Keep the images of some classes, in their order, relabelled 0, 1, ... in the order named.
 

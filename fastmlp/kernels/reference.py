@@ -45,8 +45,9 @@ Float64 = NDArray[np.float64]
 
 
 def sigmoid(x: Float64) -> Float64:
-    """Return 1 / (1 + exp(-x)), in a form that does not overflow."""
-    return np.exp(-np.logaddexp(0, -x))
+    """Return 1 / (1 + exp(-x)), of which no exponential overflows."""
+    small = np.exp(-abs(x))
+    return np.where(x < 0, small, 1) / (1 + small)
 
 
 # What each code of simd.py makes of a value x and its neighbour y: the epilogues of `multiply`,
@@ -60,7 +61,7 @@ FUNCTIONS: dict[int, Callable[[Float64, Array], Float64]] = {
     int(TANH): lambda x, y: np.tanh(x),
     int(ADD): lambda x, y: x + y,
     int(SIGMOID_GRADIENT): lambda x, y: x * y * (1 - y),
-    int(TANH_GRADIENT): lambda x, y: x * (1 - y * y),
+    int(TANH_GRADIENT): lambda x, y: x * ((1 - y) * (1 + y)),
 }
 
 # What each rule of simd.py subtracts from a weight, given the numbers h of `hyper`, the weight's
@@ -82,8 +83,9 @@ def to_matrix(panels: Array) -> Float64:
 def to_panels(matrix: Array, lanes: int) -> Float64:
     """Return the panels [ceil(N / lanes), M, lanes] of a matrix [M, N], zero beyond N."""
     rows, columns = matrix.shape
-    padded = np.pad(matrix.astype(np.float64), ((0, 0), (0, -columns % lanes)))
-    return padded.reshape(rows, -1, lanes).transpose(1, 0, 2)
+    count = -(-columns // lanes)
+    padded = np.pad(matrix.astype(np.float64), ((0, 0), (0, count * lanes - columns)))
+    return padded.reshape(rows, count, lanes).transpose(1, 0, 2)
 
 
 def multiply(
@@ -221,6 +223,7 @@ def update(
     inputs: int,
     rule: int,
     hyper: Array,
+    squares: Array,
     panel_from: int,
     panel_to: int,
     slab_from: int,
@@ -228,6 +231,10 @@ def update(
 ) -> None:
     """Twin of `update.update`: one step of a rule with the gradient ``X.T @ D + decay * W``."""
     lanes = W.shape[2]
+    if squares.size:
+        blocks = W.astype(np.float64).reshape(len(W), -1, lanes, lanes)
+        blocks = blocks[panel_from:panel_to, slab_from:slab_to]
+        squares[panel_from:panel_to, slab_from:slab_to] = (blocks**2).sum(axis=(2, 3))
     rows = slice(slab_from * lanes, min(slab_to * lanes, inputs))
     part = np.s_[panel_from:panel_to, rows]
     h = hyper.astype(np.float64)
@@ -269,7 +276,7 @@ def gather(
     """Twin of `gather.gather`: ``X = source[indices] * scale + shift``; needs no scratch."""
     rows = slice(row_from, row_to)
     images = source[indices[rows]].astype(np.float64)
-    stretches = images.reshape(len(images), -1, columns)
-    mirrored = stretches[:, :, ::-1].reshape(images.shape)
+    count, width = images.shape
+    mirrored = images.reshape(count, width // columns, columns)[:, :, ::-1].reshape(count, width)
     images = np.where(flips[rows, None], mirrored, images)
     X[:, rows] = to_panels(images * scale + shift, X.shape[2])

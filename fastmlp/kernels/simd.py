@@ -90,6 +90,15 @@ class Emitter:
             return self.call("llvm.fma", a, b, c)
         return self.builder.fadd(self.builder.fmul(a, b), c)
 
+    def prefetch(self, pointer, offset):
+        """Ask for the cache line of element `offset`."""
+        b = self.builder
+        i8, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [i8, i32, i32, i32])
+        function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(i32, number) for number in (0, 3, 1))
+        b.call(function, [b.bitcast(self.at(pointer, offset), i8), read, keep, data])
+
     def loop(self, count, state, body):
         """``for i in range(count): state = body(i, state)``, the state in registers, `count` at least 1."""
         b = self.builder
@@ -376,6 +385,11 @@ PLAIN, VELOCITY, ADAM, RMSPROP = np.int64(0), np.int64(1), np.int64(2), np.int64
 # Columns of `hyper`; the rules that use them are in update.py.
 DECAY, MOMENTUM, GAIN, STEP, GRADIENT_STEP, SQUARE_DECAY, ROOT_SCALE, EPSILON = range(8)
 
+# From this batch on an update tile asks for its weights and velocities before its loop over the batch: 84 to 90 % of
+# the FMA ceiling at batch 100 and 256 (3072 x 512, Zen 5). At batch 10 the loop is too short to hide anything, and
+# plain SGD lost 10 %. Asking for the next tile's, or for ownership of the lines, won less.
+PREFETCH_FROM_BATCH = 24
+
 
 @intrinsic
 def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
@@ -430,11 +444,15 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
                 operands = [e.load(source, row) for source in sources]
                 return e.outer(e.at(x_pointer, row), 1, tile_rows, operands, sums)
 
-            sums = e.loop(batch, [e.constant(0.0)] * len(tile), over_batch)
             weights, velocities, squares = (
                 [e.at(base, builder.mul(weight_panel, e.index(p))) for p in range(tile_vectors)]
                 for base in (w_pointer, v_pointer, s_pointer)
             )
+            with builder.if_then(builder.icmp_signed(">=", batch, e.index(PREFETCH_FROM_BATCH))):
+                for m, p in tile:
+                    e.prefetch(weights[p], m * e.lanes)
+                    e.prefetch(velocities[p], m * e.lanes)
+            sums = e.loop(batch, [e.constant(0.0)] * len(tile), over_batch)
             decay, momentum, gain, step, gradient_step, square_decay, root_scale, epsilon = (
                 e.broadcast(hyper_pointer, column) for column in range(8)
             )

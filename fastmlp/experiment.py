@@ -1,0 +1,311 @@
+"""Experiment: a TOML file that says which images, which settings, which grid and how to choose.
+
+The tables, of which only ``[data]`` is required::
+
+    [data]                          # which images; see DataTable
+    name = "cifar10"
+    classes = ["airplane", "bird"]
+
+    [config]                        # any field of TrainConfig, for all trials
+    hidden = [512, 128, 32]
+
+    [grid]                          # fields of TrainConfig, each with the values to try
+    learning_rate = [0.1, 0.01]
+    momentum = [0.0, 0.9]
+
+    [search]
+    seeds = 3                       # trainings of each point of the grid
+    metric = "valid_accuracy"       # what the best point is chosen by
+
+With ``[[grid]]`` there are several grids in one search: all points of the first, all of the second.
+A ``[study]`` table is left to those who know it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, cast, get_args
+
+import numpy as np
+
+from fastmlp import datasets
+from fastmlp.config import TrainConfig, _read_toml
+from fastmlp.datasets import Dataset
+from fastmlp.errors import ConfigError, DataError
+
+Metric = Literal["valid_accuracy", "valid_loss"]
+"""What points are compared by: the highest accuracy or the lowest loss on the validation part."""
+
+Grid = Mapping[str, Sequence[Any]]
+"""Fields of TrainConfig, each with the values to try."""
+
+VALID_FRACTION = 0.1  # of the official training part
+MOST_POINTS = 100_000  # more is a slip in a grid, and would take long only to list
+MOST_SEEDS = 10_000
+NOT_IN_A_GRID = {
+    "seed": "use [search] seeds = N, which trains each point with N seeds",
+    "threads": "results do not depend on it",
+}
+
+
+class Point(NamedTuple):
+    """A point of a grid.
+
+    Attributes
+    ----------
+    parameters : dict
+        The grid's fields and this point's values.
+    config : TrainConfig
+        All of its settings.
+    """
+
+    parameters: dict[str, Any]
+    config: TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTable:
+    """Which images a search or study is about: the ``[data]`` table of its file.
+
+    Images are dealt out to the three parts first; then classes are picked and sizes changed. With
+    none of `split`, `train` and `valid`, the official test part tests, and a tenth of the official
+    training part, drawn with `seed`, validates.
+
+    Parameters
+    ----------
+    name : str
+        One of `fastmlp.datasets.NAMES`.
+    classes : tuple of str or None
+        Those to keep, labelled 0, 1, ... in this order; None keeps all.
+    size : int, (int, int) or None
+        What images are scaled to, in pixels: the side of a square, or height and width.
+    split : (float, float, float) or None
+        Shares of all images, official training and test parts alike, that train, validate and test;
+        which is which is drawn with `seed`.
+    train, valid : (int, int) or None
+        Rows of the whole data set that train and validate, from the first up to, not including, the
+        second; the official test part tests. Both or none.
+    seed : int
+        Of the draws above.
+
+    Raises
+    ------
+    ConfigError
+        If a value is wrong or contradicts another.
+    """
+
+    name: str
+    classes: tuple[str, ...] | None = None
+    size: int | tuple[int, int] | None = None
+    split: tuple[float, float, float] | None = None
+    train: tuple[int, int] | None = None
+    valid: tuple[int, int] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Say which value is wrong."""
+        for name, holds, expected in (
+            ("name", self.name in datasets.NAMES, f"one of {', '.join(datasets.NAMES)}"),
+            ("classes", _is(self.classes, str, count=None), "a list of names"),
+            ("size", type(self.size) is int or _is(self.size, int, 2), "pixels, such as 16"),
+            ("split", _is(self.split, float, 3), "three shares, such as [0.8, 0.1, 0.1]"),
+            ("train", _is(self.train, int, 2), "rows, such as [0, 55000]"),
+            ("valid", _is(self.valid, int, 2), "rows, such as [55000, 60000]"),
+            ("seed", type(self.seed) is int and self.seed >= 0, "a whole number from 0"),
+        ):
+            if not holds:
+                raise ConfigError(
+                    f"data.{name}: found {getattr(self, name)!r}, expected {expected}"
+                )
+        if (self.train is None) != (self.valid is None):
+            alone = "valid" if self.train is None else "train"
+            raise ConfigError(f"data.{alone}: found alone, expected both train and valid")
+        if self.split is not None and self.train is not None:
+            raise ConfigError("data.split: found beside train and valid, expected one or the other")
+
+    @classmethod
+    def from_table(cls, table: object) -> Self:
+        """Check and take a ``[data]`` table of a TOML file."""
+        values = _table("data", table, [field.name for field in dataclasses.fields(cls)])
+        if "name" not in values:
+            raise ConfigError("data.name: not found, expected a data set: [data] name = ...")
+        return cls(
+            **{
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a search or study file says.
+
+    Attributes
+    ----------
+    data : DataTable
+    config : TrainConfig
+        Of all trials, but for what the grid varies.
+    grid : tuple of Grid
+    seeds : int
+        Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
+    metric : {"valid_accuracy", "valid_loss"}
+    """
+
+    data: DataTable
+    config: TrainConfig
+    grid: tuple[Grid, ...]
+    seeds: int = 1
+    metric: Metric = "valid_accuracy"
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read a file.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be read, is not TOML, or holds an unknown name, a wrong value or a grid
+            with a point that cannot be trained.
+        """
+        document = _read_toml(Path(path))
+        try:
+            _table("", document, ["data", "config", "grid", "search", "study"])
+            search = _table("search", document.get("search", {}), ["seeds", "metric"])
+            grid = document.get("grid", {})
+            experiment = cls(
+                DataTable.from_table(document.get("data", {})),
+                TrainConfig().replace(**_table("config", document.get("config", {}))),
+                tuple(grid) if isinstance(grid, list) else (grid,),
+                **search,
+            )
+            check_choice(experiment.seeds, experiment.metric)
+            expand(experiment.config, experiment.grid)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        return experiment
+
+
+def load_parts(
+    data: DataTable, data_home: str | Path | None = None
+) -> tuple[Dataset, Dataset, Dataset]:
+    """Return the training, validation and test parts that a ``[data]`` table describes.
+
+    Parameters
+    ----------
+    data : DataTable
+    data_home : path, optional
+        The data folder, as for `fastmlp.datasets.load`.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be had, or classes, sizes or rows do not fit it.
+    """
+    whole = datasets.load(data.name, data_home)
+    if data.split is not None:
+        parts = whole.split(data.split, data.seed)
+    elif data.train is not None and data.valid is not None:
+        parts = _rows(whole, "train", data.train), _rows(whole, "valid", data.valid), whole.test
+    else:
+        shares = (1 - VALID_FRACTION, VALID_FRACTION)
+        parts = (*whole.train.split(shares, data.seed), whole.test)
+    if data.classes is not None:
+        parts = tuple(part.pick(data.classes) for part in parts)
+    if data.size is not None:
+        parts = tuple(part.resize(data.size) for part in parts)
+    return cast(tuple[Dataset, Dataset, Dataset], parts)
+
+
+def expand(config: TrainConfig, grid: Grid | Sequence[Grid]) -> tuple[Point, ...]:
+    """Return the points of a grid, in the order of scikit-learn's ParameterGrid.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        What the grid does not vary.
+    grid : mapping, or sequence of mappings
+        Of fields of TrainConfig to lists of values. Several grids follow each other; a point that
+        comes twice is taken once.
+
+    Raises
+    ------
+    ConfigError
+        If a name is no field, a value is wrong, or a point cannot be trained.
+    """
+    grids = [grid] if isinstance(grid, Mapping) else list(grid)
+    if not grids:
+        raise ConfigError("grid: found an empty list, expected at least one grid")
+    for one in grids:
+        _check_grid(one)
+    count = sum(math.prod(map(len, one.values())) for one in grids)
+    if count > MOST_POINTS:
+        raise ConfigError(f"grid: found {count:,} points, expected at most {MOST_POINTS:,}")
+    points: dict[TrainConfig, Point] = {}
+    for names, values in _combinations(grids):
+        changed = config.replace(**dict(zip(names, values, strict=True)))
+        parameters = {name: getattr(changed, name) for name in names}
+        points.setdefault(changed, Point(parameters, changed))
+    return tuple(points.values())
+
+
+def check_choice(seeds: object, metric: object) -> None:
+    """Refuse a number of seeds or a metric that is none."""
+    if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds: found {seeds!r}, expected an integer from 1 to {MOST_SEEDS}")
+    if metric not in get_args(Metric):
+        raise ConfigError(f"metric: found {metric!r}, expected {' or '.join(get_args(Metric))}")
+
+
+def _combinations(grids: Iterable[Grid]) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
+    for grid in grids:
+        names = sorted(grid)
+        for values in itertools.product(*(grid[name] for name in names)):
+            yield names, values
+
+
+def _check_grid(grid: object) -> None:
+    if not isinstance(grid, Mapping):
+        raise ConfigError(f"grid: found {grid!r}, expected a table of lists, [grid]")
+    for name, values in grid.items():
+        if name in NOT_IN_A_GRID:
+            raise ConfigError(f"grid.{name}: cannot be searched over; {NOT_IN_A_GRID[name]}")
+        if not isinstance(values, list | tuple | np.ndarray) or not len(values):
+            raise ConfigError(f"grid.{name}: found {values!r}, expected a list of values to try")
+
+
+def _rows(whole: Dataset, part: str, rows: tuple[int, int]) -> Dataset:
+    first, stop = rows
+    if not 0 <= first < stop <= len(whole):
+        raise DataError(
+            f"data.{part}: found rows {list(rows)}, expected first < stop within 0..{len(whole)}"
+        )
+    return whole.take(np.arange(first, stop))
+
+
+def _table(name: str, table: object, known: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return a table whose names are all known, or say which one is not."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{name}: found {table!r}, expected a table, [{name}]")
+    for key in table:
+        if known is not None and key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise ConfigError(f"{name}{name and '.'}{key}: no such name; {hint}")
+    return dict(table)
+
+
+def _is(value: object, kind: type, count: int | None) -> bool:
+    """Tell whether a value is None or a tuple of a kind (whole numbers are floats, too)."""
+    kinds = (int, float) if kind is float else (kind,)
+    return value is None or (
+        isinstance(value, tuple)
+        and (len(value) == count if count else len(value) > 0)
+        and all(type(one) in kinds for one in value)
+    )

@@ -1,0 +1,44 @@
+"""train_many against one train() after another."""
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import many
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return fastmlp.load_digits()
+
+
+def configs():
+    base = fastmlp.TrainConfig(epochs=2, hidden=(24,))
+    return [base.replace(learning_rate=rate, seed=seed) for rate in (0.1, 1e30) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_gives_the_bits_of_train(digits, jobs):
+    alone = [fastmlp.train(config, digits.train, digits.test) for config in configs()]
+    together = fastmlp.train_many(configs(), digits.train, digits.test, jobs=jobs)
+    assert [run.status for run in together] == ["done", "done", "diverged", "diverged"]
+    for one, other in zip(alone, together, strict=True):
+        assert one.config.replace(threads=None) == other.config.replace(threads=None)
+        for a, b in zip(one.network.weights, other.network.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_models_that_outgrow_the_cache_take_turns(digits, monkeypatch):
+    monkeypatch.setattr(many, "last_level_cache", lambda: 32 * 2**20)
+    small, large = fastmlp.TrainConfig(hidden=(8,)), fastmlp.TrainConfig(hidden=(2048, 2048))
+    assert many.models_at_once([small] * 4, digits, cores=2) == 2
+    assert many.models_at_once([small], digits, cores=2) == 1
+    assert many.models_at_once([small, large], digits, cores=2) == 1
+
+
+def test_one_model_can_be_ended_while_the_others_go_on(digits):
+    results = fastmlp.train_many(
+        configs()[:2], digits.train, on_epoch=lambda index, row: index == 1
+    )
+    assert [run.status for run in results] == ["done", "stopped"]
+    assert [len(run.history) for run in results] == [2, 1]

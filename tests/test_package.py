@@ -1,0 +1,159 @@
+"""The package as a whole: its ladder of imports, its import time, and what its papers say of it."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+import fastmlp
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "fastmlp"
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+SURFACES = {"bench", "cli", "estimator", "report", "studies"}
+# The one place of each package that is slow to load or ties code to a technique. "cli.doctor" and
+# "bench" describe and measure what lies below.
+HOMES = {
+    "click": {"cli"},
+    "llvmlite": {"kernels", "cli.doctor", "bench"},
+    "matplotlib": {"report"},
+    "numba": {"kernels", "bench"},
+    "torch": {"bench"},
+}
+SEES_KERNELS = {"cli.doctor", "bench"}
+
+
+def modules() -> dict[str, Path]:
+    """Return every file of the package by module name, without ``fastmlp.``."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path != PACKAGE / "__init__.py"  # gives every public name a home, below all of them
+    }
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield what a file imports, anywhere in it, as full names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: found a relative import, expected absolute ones"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def lies_in(name: str, places: set[str]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def step(name: str) -> int:
+    """Return how high on the ladder a module stands."""
+    top = name.partition(".")[0]
+    if top in {"errors", "__version__"}:
+        return 0
+    return 1 if top == "kernels" else 3 if top in SURFACES else 2
+
+
+@pytest.mark.parametrize("name", modules())
+def test_imports_run_down_the_ladder(name: str) -> None:
+    found = list(imports(modules()[name]))
+    own = [one.removeprefix("fastmlp.") for one in found if one.startswith("fastmlp.")]
+    climbing = [one for one in own if step(one) > step(name)]
+    assert not climbing, f"fastmlp.{name} imports from above: {climbing}"
+    kernels = [one for one in own if step(one) == 1]
+    if step(name) == 3 and not lies_in(name, SEES_KERNELS):
+        assert not kernels, f"fastmlp.{name} is a surface and imports kernels: {kernels}"
+    for package, homes in HOMES.items():
+        if not lies_in(name, homes):
+            assert package not in {one.partition(".")[0] for one in found}, f"fastmlp.{name}"
+
+
+def test_the_ladder_test_sees_imports_everywhere(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text("import a.b\ndef f():\n    from c import d\n    if f:\n        import e as g\n")
+    assert sorted(imports(file)) == ["a.b", "c.d", "e"]
+    assert {"kernels.simd", "cli", "cli.train", "trainer", "datasets"} <= set(modules())
+    assert step("errors") < step("kernels.simd") < step("trainer.train") < step("cli.train")
+
+
+def test_importing_the_package_loads_and_compiles_nothing() -> None:
+    command = [sys.executable, "-X", "importtime", "-c", "import fastmlp"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    times = {
+        fields[2].strip(): int(fields[1])
+        for line in lines
+        if (fields := line.removeprefix("import time:").split("|"))[1].strip().isdecimal()
+    }
+    heavy = ("PIL", "llvmlite", "matplotlib", "numba", "pooch", "scipy", "sklearn", "torch")
+    assert not [one for one in times if one.partition(".")[0] in heavy]
+    assert times["fastmlp"] < 1_000_000  # microseconds
+
+
+def test_asking_for_help_loads_no_compiler() -> None:
+    script = (
+        "import sys; from fastmlp.cli import main; main(['train', '--help']);"
+        "print({'numba', 'matplotlib', 'sklearn'} & set(sys.modules), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "set()\n")
+    assert "--learning-rate" in result.stdout
+
+
+@pytest.mark.parametrize("name", fastmlp.__all__)
+def test_every_public_name_is_there_and_described(name: str) -> None:
+    assert getattr(fastmlp, name).__doc__
+    assert name in dir(fastmlp)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = fastmlp.nonsense
+
+
+def test_the_installed_version_is_this_one() -> None:
+    try:
+        installed = version("fastmlp")
+    except PackageNotFoundError:
+        pytest.skip("fastmlp is not installed")
+    assert installed == fastmlp.__version__
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_continuous_integration_runs_the_two_commands_of_the_readme() -> None:
+    marked = re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.+)\n```$", README, re.MULTILINE)
+    assert marked == [
+        ("run", "pip install . && fastmlp train"),
+        ("test", 'pip install ".[test]" && python -m pytest'),
+    ]
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert re.findall(r'^eval "\$\(readme (\w+)\)"$', ci, re.MULTILINE) == ["run", "test"]
+
+
+def test_the_files_the_readme_names_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_python_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+    assert "'accuracy': 0.9" in capsys.readouterr().out
+
+
+def test_extras_and_dependencies() -> None:
+    names = {re.split(r"[<>=~!]", one)[0].lower() for one in PROJECT["dependencies"]}
+    core = {"numpy", "numba", "scikit-learn", "matplotlib", "click", "tqdm", "safetensors"}
+    assert core | {"pooch", "pillow", "platformdirs"} <= names
+    assert {"test", "bench", "peers"} <= set(PROJECT["optional-dependencies"])
+    assert PROJECT["requires-python"] == ">=3.11"
