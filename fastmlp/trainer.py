@@ -137,7 +137,7 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     with np.errstate(invalid="ignore", over="ignore"):
         shifted = logits - logits.max(axis=1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    return {"loss": float(record.losses.mean()), "accuracy": float((logits.argmax(1) == labels).mean())}
+    return {"loss": float(losses.mean()), "accuracy": float((logits.argmax(1) == labels).mean())}
 
 
 def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
