@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.epoch import Model, Samples, Team, evaluate_rows, train_epoch
+from fastmlp.kernels.epoch import Model, Samples, Team, evaluate_rows, train_epoch, write_right
 from fastmlp.kernels.pack import lanes_of, pack, unpack
 from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, Plan, make_plan
 from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # Rows that a thread takes through the network at a time when it only evaluates: enough for full tiles, few
 # enough for the activations to stay in L2.
 EVALUATION_ROWS = 128
+
+PAIR_OF_ONES = 0x3F803F80
 
 # Multiply-adds of one step below which a team loses more at its barriers than it gains.
 TEAM_FROM_WORK = 1_000_000
@@ -61,7 +63,10 @@ class Engine:
     biases : sequence of arrays [out]
     batch_size : int
         Most rows in a batch.
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "bfloat16"}
+        With bfloat16, products take bfloat16 and sum in float32; parameters and states are float32. bfloat16 has
+        float32's range of exponents, so that no gradient underflows that would not in float32: there is no loss
+        scaling to choose.
     threads : int, optional
         Size of the team; by default as many as there are usable cores, or 1 where a step is too small to share.
     activation : {"relu", "sigmoid", "tanh", "identity"}
@@ -89,7 +94,8 @@ class Engine:
     ) -> None:
         self._activation, self._residual = ACTIVATIONS[activation], residual
         self._loss = LOSSES[loss]
-        self.dtype = np.dtype(dtype)
+        self._pairs = dtype == "bfloat16"
+        self.dtype = np.dtype("float32" if self._pairs else dtype)
         self.sizes = (weights[0].shape[1], *(w.shape[0] for w in weights))
         work = batch_size * sum(w.size for w in weights)
         if threads is None:
@@ -100,9 +106,10 @@ class Engine:
         self.velocity: np.ndarray | None = None
         self.squares: np.ndarray | None = None
         self.steps_taken = 0
-        self.workspace = self._workspace(self.plan)
+        self.right = aligned(self.plan.right, np.dtype(np.int32)) if self._pairs else self.parameters
+        self.workspace, self.operands = self._workspace(self.plan)
         self._barrier = aligned(16, np.dtype(np.int64))
-        self._evaluation: tuple[Plan, np.ndarray] | None = None
+        self._evaluation: tuple[Plan, np.ndarray, np.ndarray] | None = None
         self._pool = ThreadPoolExecutor(threads, "fastmlp") if threads > 1 else None
         self.load(weights, biases)
 
@@ -114,12 +121,19 @@ class Engine:
             self.dtype.itemsize,
             int(self._activation),
             self._residual,
+            self._pairs,
         )
 
-    def _workspace(self, plan: Plan) -> np.ndarray:
+    def _workspace(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+        """The workspace of a plan, and what products read: itself, or pairs of bfloat16."""
         workspace = aligned(plan.workspace, self.dtype)
-        workspace[plan.lanes : plan.lanes * (plan.batch + 1)] = 1  # the biases' input
-        return workspace
+        ones = slice(plan.lanes, plan.lanes * (plan.batch + 1))  # the biases' input
+        workspace[ones] = 1
+        if not self._pairs:
+            return workspace, workspace
+        operands = aligned(plan.operands, np.dtype(np.int32))
+        operands[ones] = PAIR_OF_ONES
+        return workspace, operands
 
     # -- parameters in and out -----------------------------------------------------------------------------
 
@@ -144,6 +158,7 @@ class Engine:
     def load(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
         """Set the weights [out, in] and biases [out]."""
         self._pack(self.parameters, weights, biases)
+        write_right(self.plan.table, self.parameters, self.right)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Copies of weights [out, in] and biases [out]."""
@@ -258,7 +273,7 @@ class Engine:
         scratch = np.empty((batch, samples.images.shape[1]), samples.images.dtype)
         velocity = self._state("velocity", steps.rule in (VELOCITY, ADAM))
         squares = self._state("squares", steps.rule in (ADAM, RMSPROP))
-        model = Model(self.plan.table, self.parameters, velocity, squares)
+        model = Model(self.plan.table, self.parameters, self.right, velocity, squares)
         self.steps_taken += len(hyper)
 
         def run(rank: int) -> None:
@@ -270,6 +285,7 @@ class Engine:
                 factors,
                 model,
                 self.workspace,
+                self.operands,
                 scratch,
                 batch,
                 self._loss,
@@ -291,8 +307,11 @@ class Engine:
             indices = np.arange(len(samples.images))
         if self._evaluation is None:
             plan = self._plan(EVALUATION_ROWS)
-            self._evaluation = plan, np.stack([self._workspace(plan)] * self.threads)
-        plan, workspace = self._evaluation
+            workspaces, operands = zip(*[self._workspace(plan)] * self.threads, strict=True)
+            self._evaluation = plan, np.stack(workspaces), np.stack(operands)
+        plan, workspace, operands = self._evaluation
+        unused = self.parameters
+        model = Model(plan.table, self.parameters, self.right, unused, unused)
         logits = np.empty((len(indices), self.sizes[-1]), self.dtype)
         flips = np.zeros(len(indices), np.bool_)
         scratch = np.empty((1, samples.images.shape[1]), samples.images.dtype)
@@ -303,9 +322,9 @@ class Engine:
                 samples,
                 indices,
                 flips,
-                plan.table,
-                self.parameters,
+                model,
                 workspace,
+                operands,
                 scratch,
                 plan.batch,
                 logits,

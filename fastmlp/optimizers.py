@@ -85,7 +85,7 @@ def rmsprop(
     steps: int,
     learning_rate: float,
     *,
-    weight_decay: float = 0.0,
+    weight_decay: float | np.ndarray = 0.0,
     decay_biases: bool = True,
     alpha: float = 0.99,
     epsilon: float = 1e-8,
@@ -97,7 +97,42 @@ def rmsprop(
     return Steps(int(RMSPROP), hyper)
 
 
-def _table(steps: int, weight_decay: float, decay_biases: bool) -> np.ndarray:
+def sklearn_sgd(
+    learning_rate: float, weight_decays: np.ndarray, *, momentum: float, nesterov: bool
+) -> Steps:
+    """scikit-learn's SGD: the velocity keeps the rate, so that a new rate changes no step already on its way.
+
+    `weight_decays` has one number a step: scikit-learn divides its alpha by the batch's weight.
+    """
+    hyper = _table(len(weight_decays), weight_decays, False)
+    if not momentum:
+        hyper[..., GRADIENT_STEP] = learning_rate
+        return Steps(int(PLAIN), hyper)
+    hyper[..., MOMENTUM], hyper[..., GAIN] = momentum, learning_rate
+    hyper[..., STEP] = momentum if nesterov else 1
+    hyper[..., GRADIENT_STEP] = learning_rate if nesterov else 0
+    return Steps(int(VELOCITY), hyper)
+
+
+def sklearn_adam(
+    learning_rate: float,
+    weight_decays: np.ndarray,
+    *,
+    before: int,
+    betas: tuple[float, float],
+    epsilon: float,
+) -> Steps:
+    """scikit-learn's Adam after `before` steps: epsilon is added before the bias correction, not after it."""
+    hyper = _table(len(weight_decays), weight_decays, False)
+    t = before + 1 + np.arange(len(weight_decays))[:, None]
+    hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
+    hyper[..., STEP] = learning_rate * np.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
+    hyper[..., SQUARE_DECAY], hyper[..., EPSILON] = betas[1], epsilon
+    hyper[..., ROOT_SCALE] = 1
+    return Steps(int(ADAM), hyper)
+
+
+def _table(steps: int, weight_decay: float | np.ndarray, decay_biases: bool) -> np.ndarray:
     hyper = np.zeros((steps, 2, 8))
     hyper[:, 0, DECAY] = weight_decay
     hyper[:, 1, DECAY] = weight_decay if decay_biases else 0

@@ -1,18 +1,14 @@
-"""grid_search(): every point of a grid -> trials in any worker -> finished trials in SQLite -> ranks."""
+"""grid_search(): points of a grid -> trials in any worker -> finished trials in SQLite -> ranks."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-import signal
-import statistics
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load as from_safetensors
@@ -20,132 +16,15 @@ from safetensors.numpy import save as to_safetensors
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.errors import ConfigError
+from fastmlp.errors import DataError, StoreError
 from fastmlp.experiment import Grid, Metric, Point, check_choice, expand
 from fastmlp.network import Network
+from fastmlp.results import SearchResult, best_of, merit_of, rank
 from fastmlp.store import Key, Trial, TrialStore, finite
-from fastmlp.threads import usable_cores
 from fastmlp.trainer import evaluate
-from fastmlp.trials import Outcome, Parts, Tasks, in_processes, in_threads, on_cluster
-
-Backend = Literal["threading", "loky"]
+from fastmlp.trials import Backend, Outcome, Parts, Workers
 
 BEST = Path("best", "model.safetensors")  # in the folder of a search
-
-
-@dataclass(frozen=True)
-class RankedPoint:
-    """A point of the grid with its trials.
-
-    Attributes
-    ----------
-    rank : int
-        From 1, the best. Points with a diverged trial follow those without, points with a failed
-        one come last; among equals the grid's order decides.
-    index : int
-        Its place in the grid, from 0.
-    parameters : dict
-        The grid's fields and this point's values.
-    config : TrainConfig
-        All of its settings, with the first seed.
-    trials : tuple of Trial
-        One a seed.
-    """
-
-    rank: int
-    index: int
-    parameters: Mapping[str, Any]
-    config: TrainConfig
-    trials: tuple[Trial, ...]
-
-    @property
-    def sound(self) -> bool:
-        """Whether every trial came to a regular end."""
-        return all(trial.sound for trial in self.trials)
-
-    def mean(self, name: str) -> float | None:
-        """Return the mean over seeds of a number of `Trial`, None if a trial lacks it."""
-        values = [getattr(trial, name) for trial in self.trials]
-        return None if None in values else math.fsum(values) / len(values)
-
-    def deviation(self, name: str) -> float | None:
-        """Return the sample standard deviation over seeds, None for fewer than two values."""
-        values = [getattr(trial, name) for trial in self.trials]
-        return None if None in values or len(values) < 2 else statistics.stdev(values)
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes
-    ----------
-    points : tuple of RankedPoint
-        The whole grid, the best first.
-    metric : {"valid_accuracy", "valid_loss"}
-        What they are ranked by: its mean over seeds.
-    trained, skipped : int
-        Trials trained by this call, and found in the store.
-    network : Network or None
-        Of the best point, that of its best trial; None if no point is sound.
-    """
-
-    points: tuple[RankedPoint, ...]
-    metric: Metric
-    trained: int
-    skipped: int
-    network: Network | None
-
-    @property
-    def best(self) -> RankedPoint | None:
-        """The first point, unless no point is sound."""
-        return self.points[0] if self.points[0].sound else None
-
-    @property
-    def best_trial(self) -> Trial | None:
-        """The trial that `network` is of."""
-        return self.best and self.best.trials[_best_seed(self.best.trials, self.metric)]
-
-    def cv_results(self) -> dict[str, Any]:
-        """Return the table under the names of scikit-learn's ``cv_results_``, in the grid's order.
-
-        Seeds take the place of splits, and the validation part that of scikit-learn's test folds.
-        Scores are greater for better (a loss has its sign turned); NaN where a trial diverged or
-        failed.
-        """
-        points = sorted(self.points, key=lambda point: point.index)
-        sign = _sign(self.metric)
-        names = sorted({name for point in points for name in point.parameters})
-        table: dict[str, Any] = {
-            "mean_fit_time": [np.mean([t.seconds for t in p.trials]) for p in points],
-            "std_fit_time": [np.std([t.seconds for t in p.trials]) for p in points],
-        }
-        for name in names:
-            column = np.ma.masked_all(len(points), object)
-            for row, point in enumerate(points):
-                if name in point.parameters:
-                    column[row] = point.parameters[name]
-            table[f"param_{name}"] = column
-        table["params"] = [dict(point.parameters) for point in points]
-        for part, metric in (
-            ("test", self.metric),
-            ("train", self.metric.replace("valid", "train")),
-        ):
-            scores = np.array(
-                [[_score(trial, metric, sign) for trial in point.trials] for point in points]
-            )
-            for seed in range(scores.shape[1]):
-                table[f"split{seed}_{part}_score"] = scores[:, seed]
-            table[f"mean_{part}_score"] = scores.mean(axis=1)
-            table[f"std_{part}_score"] = scores.std(axis=1)
-            if part == "test":
-                means = np.nan_to_num(scores.mean(axis=1), nan=-np.inf)
-                ranks = [1 + int((means > mean).sum()) for mean in means]
-                table["rank_test_score"] = np.array(ranks, np.int32)
-        return {
-            name: column if name == "params" or isinstance(column, np.ndarray) else np.array(column)
-            for name, column in table.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -165,7 +44,7 @@ class Progress:
     remaining : float or None
         Seconds that are left at the rate measured so far; None before the first trial.
     parameters : dict
-        Of the trial that ended: the grid's fields and their values; empty before the first.
+        Of the trial that just ended: the grid's fields and its values.
     trial : Trial or None
         None before the first.
     """
@@ -173,12 +52,12 @@ class Progress:
     total: int
     done: int
     skipped: int
-    diverged: int = 0
-    failed: int = 0
-    best: float | None = None
-    remaining: float | None = None
-    parameters: Mapping[str, Any] | None = None
-    trial: Trial | None = None
+    diverged: int
+    failed: int
+    best: float | None
+    remaining: float | None
+    parameters: Mapping[str, Any]
+    trial: Trial | None
 
 
 def grid_search(
@@ -212,12 +91,12 @@ def grid_search(
     train, valid : Dataset
         To train, and to choose the best point.
     test : Dataset, optional
-        Seen once: by the networks of the best point.
+        Seen once, by the networks of the best point.
     store : path
         A folder for ``trials.sqlite`` and ``best/model.safetensors``.
     jobs : int, optional
         Trials at once. By default as many as there are usable cores, divided by
-        ``config.threads`` where that is set; threads that are left over go into the trials.
+        ``config.threads`` where that is set; cores that are left over help with the trials.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
@@ -244,95 +123,265 @@ def grid_search(
         If the store cannot be read or written, belongs to other data or is in use.
     KeyboardInterrupt
         On Ctrl-C. Threads end the epoch they are in first; finished trials are kept.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> from fastmlp import TrainConfig, grid_search, load_digits
+    >>> digits = load_digits()
+    >>> train, valid = digits.train.split([0.9, 0.1], seed=0)
+    >>> grid = {"learning_rate": [0.3, 0.003], "momentum": [0.0, 0.9]}
+    >>> config = TrainConfig(hidden=(32,), epochs=5)
+    >>> result = grid_search(config, grid, train, valid, digits.test, store=mkdtemp())
+    >>> result.best.parameters
+    {'learning_rate': 0.3, 'momentum': 0.0}
     """
     check_choice(seeds, metric)
     points = expand(config, grid)
-    plan = [
-        [point.config.replace(seed=point.config.seed + number) for number in range(seeds)]
-        for point in points
-    ]
-    workers = _Workers(jobs, backend, dask, config.threads)
-    parts = (train, valid)
+    workers = Workers(jobs, backend, dask, config.threads)
+    check_parts(train, valid, test)
+    with TrialStore(store, checksum_of((train, valid))) as kept:
+        search = Search(seeds, metric, (train, valid), kept, on_trial)
+        for point in points:
+            search.include(point)
+        search.report()
+        for number, outcome in workers.run(search.missing(), (train, valid)):
+            search.finish(number, outcome)
+        return search.settle(workers, test, Path(store) / BEST)
+
+
+def check_parts(train: Dataset, valid: Dataset, test: Dataset | None) -> None:
+    """Refuse parts of different images or classes."""
     for name, part in (("valid", valid), ("test", test)):
-        if part is not None:
-            _check_part(name, part, train)
-    checksum = hashlib.sha256(f"{train.checksum} {valid.checksum}".encode()).hexdigest()
-    with TrialStore(store, checksum) as kept:
-        search = _Search(points, plan, metric, kept, parts)
-        progress = _Meter(search, on_trial)
-        for number, outcome in workers.run(search.missing(), parts):
-            progress.show(*search.finish(number, outcome))
-        network = search.settle(workers, test, Path(store) / BEST)
-        return SearchResult(
-            search.ranked(), metric, search.trained, progress.skipped, network
-        )
-
-
-class _Workers:
-    """Where trials run."""
-
-    def __init__(
-        self, jobs: int | None, backend: str, address: str | None, threads: int | None
-    ) -> None:
-        if backend not in get_args(Backend):
-            raise ConfigError(
-                f"backend: found {backend!r}, expected {' or '.join(get_args(Backend))}"
+        if part is not None and (part.shape, part.classes) != (train.shape, train.classes):
+            raise DataError(
+                f"{name}: found {part.shape} images of {part.classes}, expected {train.shape} of "
+                f"{train.classes} as in the training part"
             )
-        if jobs is not None and (type(jobs) is not int or jobs < 1):
-            raise ConfigError(f"jobs: found {jobs!r}, expected a whole number from 1")
-        if address is not None and (jobs is not None or backend != "threading"):
-            raise ConfigError("dask: found with jobs or a backend, expected neither: its workers decide")
-        self.cores = usable_cores()
-        self.jobs = jobs or max(1, self.cores // (threads or 1))
-        self.backend, self.address = backend, address
-
-    def run(self, tasks: Tasks, parts: Parts) -> Iterator[tuple[int, Outcome]]:
-        """Run trials in the order given and yield each that ends, until Ctrl-C."""
-        if not tasks:
-            return
-        jobs = min(self.jobs, len(tasks))
-        threads = 1 if self.address else max(1, self.cores // jobs)
-        tasks = {
-            number: config.replace(threads=config.threads or threads)
-            for number, config in tasks.items()
-        }
-        with _interruptible(gently=self.address is None and self.backend == "threading") as stop:
-            if self.address is not None:
-                outcomes = on_cluster(tasks, parts, self.address)
-            elif self.backend == "loky":
-                outcomes = in_processes(tasks, parts, jobs)
-            else:
-                outcomes = in_threads(tasks, parts, jobs, stop)
-            with closing(outcomes):  # type: ignore[type-var]
-                for number, outcome in outcomes:
-                    if outcome.status != "interrupted":
-                        yield number, outcome
-            if stop.is_set():
-                raise KeyboardInterrupt
 
 
-@contextmanager
-def _interruptible(*, gently: bool) -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl-C sets; the second interrupts as ever.
+def checksum_of(parts: Parts) -> str:
+    """Return the hex sha256 that tells a store's data from other data."""
+    return hashlib.sha256(" ".join(part.checksum for part in parts).encode()).hexdigest()
 
-    Without `gently`, and where signals are somebody else's business, the first interrupts, too.
-    """
-    stop = threading.Event()
-    usual = signal.getsignal(signal.SIGINT)
-    in_charge = (
-        gently
-        and threading.current_thread() is threading.main_thread()
-        and usual is signal.default_int_handler
+
+def trial_of(seed: int, outcome: Outcome) -> Trial:
+    """Return what is stored of an outcome."""
+    assert outcome.status != "interrupted"
+    history = [
+        {name: finite(value) for name, value in row.items()} for row in outcome.history
+    ]
+    row = history[outcome.epoch - 1] if outcome.epoch else {}
+    return Trial(
+        seed=seed,
+        status=outcome.status,
+        reason=outcome.reason,
+        epochs=len(history),
+        epoch=outcome.epoch,
+        train_loss=row.get("train_loss"),
+        train_accuracy=row.get("train_accuracy"),
+        valid_loss=row.get("valid_loss"),
+        valid_accuracy=row.get("valid_accuracy"),
+        seconds=outcome.seconds,
+        history=history,
     )
 
-    def handle(number: int, frame: Any) -> None:
-        signal.signal(number, usual)
-        stop.set()
 
-    if in_charge:
-        signal.signal(signal.SIGINT, handle)
-    try:
-        yield stop
-    finally:
-        if in_charge:
-            signal.signal(signal.SIGINT, usual)
+def to_bytes(network: Network) -> bytes:
+    """Return the tensors of a network as the store keeps them: safetensors."""
+    scaling = network.normalization
+    return to_safetensors(
+        network.state_dict()
+        | {"normalization.mean": scaling.mean, "normalization.std": scaling.std}
+    )
+
+
+def from_bytes(data: bytes, config: TrainConfig, part: Dataset) -> Network:
+    """Return the network that `to_bytes` was given, trained with `config` on `part`."""
+    tensors = from_safetensors(data)
+    scaling = [tensors.pop(f"normalization.{name}") for name in ("mean", "std")]
+    return Network.from_state_dict(
+        tensors,
+        activation=config.activation,
+        residual=config.residual,
+        normalization=Normalization(*scaling),
+        classes=part.classes,
+        shape=part.shape,
+    )
+
+
+class Search:
+    """The trials of one search: which are missing, which may be the best, and how they rank.
+
+    Trials are numbered through: the first point with all seeds, the second with all seeds, ... The
+    network of a trial is stored while its point is the best of those whose trials are all finished,
+    or has trials to come. All this follows from the rows in the store, so that a resumed search goes
+    on alike.
+    """
+
+    def __init__(
+        self,
+        seeds: int,
+        metric: Metric,
+        parts: Parts,
+        store: TrialStore,
+        on_trial: Callable[[Progress], object] | None = None,
+    ) -> None:
+        self.seeds, self.metric = seeds, metric
+        self.parts, self.store, self.on_trial = parts, store, on_trial
+        self.stored = store.trials()
+        self.points: list[Point] = []
+        self.configs: list[TrainConfig] = []
+        self.keys: list[Key] = []
+        self.costs: list[int] = []
+        self.trials: dict[int, Trial] = {}
+        self.counts: Counter[str] = Counter()
+        self.leader: int | None = None
+        self.skipped = self.work_left = self.work_done = 0
+        self.start = time.perf_counter()
+
+    def include(self, point: Point) -> int:
+        """Add a point, with what the store has of it, and return the number of its first trial."""
+        first = len(self.configs)
+        for number in range(first, first + self.seeds):
+            config = point.config.replace(seed=point.config.seed + number - first)
+            self.configs.append(config)
+            self.keys.append(Key.of(config))
+            self.costs.append(self._cost(config))
+            self.work_left += self.costs[-1]
+            trial = self.stored.get(self.keys[-1])
+            if trial is not None and trial.status != "pruned":
+                self.take(number, trial)
+        self.points.append(point)
+        if self._leads(len(self.points) - 1):
+            self.leader = len(self.points) - 1
+        return first
+
+    def take(self, number: int, trial: Trial) -> None:
+        """Count a trial of the store as finished."""
+        self.trials[number] = trial
+        self.counts[trial.status] += 1
+        self.skipped += 1
+        self.work_left -= self.costs[number]
+
+    def missing(self) -> dict[int, TrainConfig]:
+        """Return what is to be trained, the longest first, so that none begins when others end."""
+        numbers = [number for number in range(len(self.keys)) if number not in self.trials]
+        numbers.sort(key=lambda number: -self.costs[number])
+        return {number: self.configs[number] for number in numbers}
+
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Store a finished trial, and its network if it may be the best."""
+        trial = trial_of(self.configs[number].seed, outcome)
+        self.trials[number] = trial
+        self.counts[trial.status] += 1
+        index = number // self.seeds
+        loser: int | None = None
+        if self._complete(index):
+            loser = index
+            if self._leads(index):
+                loser, self.leader = self.leader, index
+        elif not all(one.sound for one in self._trials(index)):
+            loser = index
+        network = None
+        if loser != index:
+            assert outcome.network is not None
+            network = to_bytes(outcome.network)
+        superseded = [] if loser is None else [self.keys[n] for n in self._numbers(loser)]
+        self.store.add(self.keys[number], trial, network, superseded)
+        self.work_done += self.costs[number]
+        self.work_left -= self.costs[number]
+        self.report(number)
+
+    def settle(self, workers: Workers, test: Dataset | None, path: Path) -> SearchResult:
+        """Test the best point's networks, save the best of them, and return the ranks."""
+        network = self._best_network(workers, test)
+        if network is not None:
+            path.parent.mkdir(exist_ok=True)
+            network.save(path)
+        trials = [self._trials(index) for index in range(len(self.points))]
+        return SearchResult(
+            rank(self.points, trials, self.metric),
+            self.metric,
+            trained=len(self.trials) - self.skipped,
+            skipped=self.skipped,
+            network=network,
+        )
+
+    def _best_network(self, workers: Workers, test: Dataset | None) -> Network | None:
+        if self.leader is None:
+            return None
+        numbers = self._numbers(self.leader)
+        self._restore(workers, [n for n in numbers if self.store.network(self.keys[n]) is None])
+        networks = [self._network(number) for number in numbers]
+        for number, network in zip(numbers, networks, strict=True):
+            if test is not None and self.trials[number].test_data != test.checksum:
+                scores = evaluate(network, test)
+                self.store.set_test(self.keys[number], test.checksum, scores)
+                self.trials[number] = replace(
+                    self.trials[number],
+                    test_data=test.checksum,
+                    test_loss=scores["loss"],
+                    test_accuracy=scores["accuracy"],
+                )
+        return networks[best_of(self._trials(self.leader), self.metric)]
+
+    def _restore(self, workers: Workers, numbers: Sequence[int]) -> None:
+        """Train again what lost its network to a better trial of a wider search."""
+        tasks = {number: self.configs[number] for number in numbers}
+        for number, outcome in workers.run(tasks, self.parts):
+            if outcome.network is None:
+                raise StoreError(
+                    f"{self.store.path}: found a {self.trials[number].status} trial that now is "
+                    f"{outcome.status} ({outcome.reason}); use another folder"
+                )
+            self.store.set_network(self.keys[number], to_bytes(outcome.network))
+
+    def _network(self, number: int) -> Network:
+        data = self.store.network(self.keys[number])
+        assert data is not None
+        return from_bytes(data, self.configs[number], self.parts[0])
+
+    def report(self, number: int | None = None) -> None:
+        """Tell how far the search is, after the trial with this number."""
+        if self.on_trial is None:
+            return
+        elapsed = time.perf_counter() - self.start
+        merit = None if self.leader is None else merit_of(self._trials(self.leader), self.metric)
+        progress = Progress(
+            total=len(self.keys),
+            done=len(self.trials),
+            skipped=self.skipped,
+            diverged=self.counts["diverged"],
+            failed=self.counts["failed"],
+            best=merit if merit is None else abs(merit),
+            remaining=elapsed * self.work_left / self.work_done if self.work_done else None,
+            parameters={} if number is None else self.points[number // self.seeds].parameters,
+            trial=None if number is None else self.trials[number],
+        )
+        self.on_trial(progress)
+
+    def _numbers(self, index: int) -> range:
+        return range(index * self.seeds, (index + 1) * self.seeds)
+
+    def _trials(self, index: int) -> list[Trial]:
+        return [self.trials[n] for n in self._numbers(index) if n in self.trials]
+
+    def _complete(self, index: int) -> bool:
+        return len(self._trials(index)) == self.seeds
+
+    def _leads(self, index: int) -> bool:
+        """Tell whether a point is complete, sound and better than the leader, or as good and before it."""
+        if not self._complete(index):
+            return False
+        merit = merit_of(self._trials(index), self.metric)
+        if merit is None or self.leader is None:
+            return merit is not None
+        best = merit_of(self._trials(self.leader), self.metric)
+        assert best is not None
+        return (merit, -index) > (best, -self.leader)
+
+    def _cost(self, config: TrainConfig) -> int:
+        """Return the multiplications of a full training, but for a factor that all share."""
+        sizes = (self.parts[0].images.shape[1], *config.hidden, len(self.parts[0].classes))
+        return config.epochs * int(np.dot(sizes[:-1], sizes[1:]))

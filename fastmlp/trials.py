@@ -6,15 +6,19 @@ trial does not know where it runs, and its bits do not depend on it.
 
 from __future__ import annotations
 
+import asyncio
+import re
+import signal
 import threading
 import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import BrokenProcessPool
@@ -24,11 +28,13 @@ from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.network import Network
+from fastmlp.threads import usable_cores
 from fastmlp.trainer import Row, train
 
 if TYPE_CHECKING:
     from distributed import Client
 
+Backend = Literal["threading", "loky"]
 Parts = tuple[Dataset, Dataset]
 Tasks = Mapping[int, TrainConfig]
 
@@ -41,7 +47,8 @@ class Outcome(NamedTuple):
 
     Attributes
     ----------
-    status : {"done", "stopped", "diverged", "failed", "interrupted"}
+    status : {"done", "stopped", "diverged", "failed", "pruned", "interrupted"}
+        As in `fastmlp.store.Trial`; an interrupted one is not stored.
     reason : str
         The status in one line.
     history : list of dict
@@ -53,7 +60,7 @@ class Outcome(NamedTuple):
     seconds : float
     """
 
-    status: Literal["done", "stopped", "diverged", "failed", "interrupted"]
+    status: Literal["done", "stopped", "diverged", "failed", "pruned", "interrupted"]
     reason: str
     history: list[Row]
     epoch: int
@@ -87,20 +94,106 @@ def run_trial(
     except Exception as error:  # any kind: it is this trial's alone
         seconds = time.perf_counter() - start
         return Outcome("failed", _line(error), [], 0, None, seconds)
+    seconds = time.perf_counter() - start
     status = "interrupted" if interrupted else result.status
-    return Outcome(
-        status,
-        result.reason,
-        result.history,
-        (config.restore_best and result.best_epoch) or len(result.history),
-        result.network if status in ("done", "stopped") else None,
-        time.perf_counter() - start,
-    )
+    if status not in ("done", "stopped"):
+        return Outcome(status, result.reason, result.history, 0, None, seconds)
+    epoch = (config.restore_best and result.best_epoch) or len(result.history)
+    return Outcome(status, result.reason, result.history, epoch, result.network, seconds)
+
+
+class Workers:
+    """Where trials run.
+
+    Parameters
+    ----------
+    jobs : int, optional
+        Trials at once; by default as many as there are usable cores, divided by `threads`.
+    backend : {"threading", "loky"}
+        Threads of this process, or processes.
+    dask : str, optional
+        Address of a scheduler, instead of the two.
+    threads : int, optional
+        Of each trial, where its configuration does not say.
+
+    Raises
+    ------
+    ConfigError
+        If a value is wrong or contradicts another.
+    """
+
+    def __init__(
+        self,
+        jobs: int | None = None,
+        backend: Backend = "threading",
+        dask: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if backend not in get_args(Backend):
+            names = " or ".join(get_args(Backend))
+            raise ConfigError(f"backend: found {backend!r}, expected {names}")
+        if jobs is not None and (type(jobs) is not int or jobs < 1):
+            raise ConfigError(f"jobs: found {jobs!r}, expected a whole number from 1")
+        if dask is not None and (jobs is not None or backend != "threading"):
+            raise ConfigError("dask: found with jobs or backend, which its workers decide; drop one")
+        self.cores = usable_cores()
+        self.jobs = jobs or max(1, self.cores // (threads or 1))
+        self.backend, self.dask = backend, dask
+
+    def run(self, tasks: Tasks, parts: Parts) -> Iterator[tuple[int, Outcome]]:
+        """Run trials in the order of `tasks` and yield the outcome of each as it ends.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C. In threads, trials end the epoch they are in first.
+        """
+        if not tasks:
+            return
+        jobs = min(self.jobs, len(tasks))
+        spare = 1 if self.dask else max(1, self.cores // jobs)
+        tasks = {n: config.replace(threads=config.threads or spare) for n, config in tasks.items()}
+        threaded = self.dask is None and self.backend == "threading"
+        with _interruptible(gently=threaded) as stop:
+            if self.dask is not None:
+                outcomes = on_cluster(tasks, parts, self.dask)
+            elif self.backend == "loky":
+                outcomes = in_processes(tasks, parts, jobs)
+            else:
+                outcomes = in_threads(tasks, parts, jobs, stop)
+            with closing(outcomes):
+                for number, outcome in outcomes:
+                    if outcome.status != "interrupted":
+                        yield number, outcome
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible(*, gently: bool) -> Iterator[threading.Event]:
+    """Give an event that the first Ctrl-C sets, if `gently`; the second interrupts as ever."""
+    stop = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+    # Signals may be somebody else's business, and reach the main thread alone.
+    in_main = threading.current_thread() is threading.main_thread()
+    handled = gently and in_main and usual is signal.default_int_handler
+
+    def handle(number: int, frame: object) -> None:
+        signal.signal(number, usual)
+        stop.set()
+
+    if handled:
+        signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        if handled:
+            signal.signal(signal.SIGINT, usual)
 
 
 def in_threads(
     tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome]]:
     """Run trials in threads of this process, in the order of `tasks`; yield each as it ends.
 
     Parameters
@@ -120,14 +213,16 @@ def in_threads(
     try:
         for numbered in outcomes:  # not `yield from`, which would close it first
             yield numbered
+    except BaseException:
+        stop.set()
+        raise
     finally:
         # A thread cannot be killed, and must not outlive the search: wait for its epoch to end.
-        stop.set()
         for _ in outcomes:
             pass
 
 
-def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Iterator[tuple[int, Outcome]]:
+def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[tuple[int, Outcome]]:
     """Run trials in processes of this machine, which read the images from one shared file.
 
     When a worker dies, all others are lost with it. The trials that were running are suspects: each
@@ -165,11 +260,12 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Iterator[tuple[int, O
                 deaths[index] += 1
                 if deaths[index] >= MOST_DEATHS:
                     del waiting[index]
-                    yield index, _given_up(error)
+                    codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
+                    yield index, _given_up(codes[1] if codes else _line(error))
         suspects = [index for index in sorted(running | set(suspects)) if index in waiting]
 
 
-def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Iterator[tuple[int, Outcome]]:
+def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[tuple[int, Outcome]]:
     """Run trials on a Dask cluster, one at a time in each thread of its workers.
 
     Dask itself runs a trial again whose worker died. It gives up after a number of deaths (four,
@@ -211,7 +307,7 @@ def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Iterator[tuple[int, 
                         deaths[index] += 1  # at the least
                         progress = True
                         if max(begun[index], deaths[index]) >= MOST_DEATHS:
-                            outcome = _given_up(outcome)
+                            outcome = _given_up(f"the last was {outcome.last_worker.address}")
                     if isinstance(outcome, Outcome):
                         del waiting[index]
                         progress = True
@@ -252,8 +348,8 @@ def _closing(outcomes: Any) -> Iterator[Any]:
             outcomes.close()
 
 
-def _given_up(error: BaseException) -> Outcome:
-    reason = f"its worker died {MOST_DEATHS} times: {_line(error)}"
+def _given_up(cause: str) -> Outcome:
+    reason = f"its worker died {MOST_DEATHS} times ({cause}), perhaps for want of memory"
     return Outcome("failed", reason, [], 0, None, 0.0)
 
 
@@ -268,14 +364,18 @@ def _connected(address: str) -> Iterator[Client]:
     try:
         from distributed import Client
     except ImportError:
-        raise ConfigError(
-            'dask: the package distributed is missing; install "fastmlp[dask]"'
-        ) from None
+        raise ConfigError('dask: distributed is missing; install "fastmlp[dask]"') from None
     try:
+        # A Client that finds nobody lingers for twice its time, so ask first. In a thread, as this
+        # one may have a loop already: a notebook's.
+        with ThreadPoolExecutor(1) as pool:
+            kind = pool.submit(asyncio.run, _identity(address)).result()
+        if kind != "Scheduler":
+            raise ValueError(f"a {kind} answers")
         client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # strangers may answer anything
         raise ConfigError(
-            f"dask: no scheduler answers at {address} ({_line(error)}); start one with "
+            f"dask: found no scheduler at {address!r} ({_line(error)}); start one with "
             "`dask scheduler`, and pass the address it prints"
         ) from None
     with client:
@@ -284,7 +384,7 @@ def _connected(address: str) -> Iterator[Client]:
             versions = client.run(_version)
         except TimeoutError:
             raise ConfigError(
-                f"dask: the scheduler at {address} has no worker; start some with "
+                f"dask: found no worker at {address}; start some with "
                 f"`dask worker {address} --nthreads 1`"
             ) from None
         except Exception as error:  # whatever importing fastmlp over there ran into
@@ -295,6 +395,17 @@ def _connected(address: str) -> Iterator[Client]:
                     f"dask: the worker {worker} has fastmlp {version}, expected {__version__}"
                 )
         yield client
+
+
+async def _identity(address: str) -> str:
+    """Return what a Dask server says that it is."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    security = Security().get_connection_args("client")
+    async with rpc(address, timeout=ANSWER_SECONDS, connection_args=security) as server:
+        answer = await asyncio.wait_for(server.identity(n_workers=0), ANSWER_SECONDS)
+        return str(answer["type"])
 
 
 def _version() -> str:

@@ -29,6 +29,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"))
+
+
 def history(epochs: int, *, valid: bool = True) -> list[dict[str, Any]]:
     return [
         {
@@ -61,7 +66,7 @@ def test_curves_show_the_history(tmp_path: Path, drawn: list[Figure]) -> None:
     ]
     box = legend.get_window_extent()
     assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes)
-    width, height = Image.open(tmp_path / "curves.png").size
+    height, width = pixels(tmp_path / "curves.png").shape
     assert 0 <= box.x0 < box.x1 <= width
     assert 0 <= box.y0 < box.y1 <= height
 
@@ -76,7 +81,7 @@ def test_a_single_epoch_is_visible(tmp_path: Path) -> None:
     row = history(1)[0]
     report.draw_curves([row], paths[0])
     report.draw_curves([row | dict.fromkeys(list(row)[1:], np.nan)], paths[1])
-    dark = [int((np.asarray(Image.open(path).convert("L")) < 64).sum()) for path in paths]
+    dark = [int((pixels(path) < 64).sum()) for path in paths]
     assert dark[0] > dark[1] + 20
 
 
@@ -119,12 +124,12 @@ def test_lines_can_be_told_apart_in_grey() -> None:
 def test_figures_leave_no_state_and_equal_ones_are_equal_files(tmp_path: Path) -> None:
     from matplotlib import pyplot
 
-    before = mpl.rcParams.copy()
+    before = {name: mpl.rcParams[name] for name in report.STYLE}
     for name in ("a.png", "b.png"):
         report.draw_confusion([0, 1, 1], [0, 1, 0], ["bird", "automobile"], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert pyplot.get_fignums() == []
-    assert mpl.rcParams == before
+    assert {name: mpl.rcParams[name] for name in report.STYLE} == before
 
 
 def test_an_old_figure_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,6 +16,22 @@ from fastmlp.errors import ConfigError
 # Mean and standard deviation of grey levels drawn evenly from 0..255, as `Problem.images` are.
 GREY_MEAN = 127.5
 GREY_DEVIATION = ((256**2 - 1) / 12) ** 0.5
+
+# Layer widths and batch sizes of what is measured, out of the studies of CIFAR-10 and MNIST.
+NETWORKS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "A": ((3072, 512, 128, 32, 2), (10, 32, 100, 256)),
+    "B": ((3072, 10), (10, 100, 200)),
+    "C": ((784, 3136, 10), (128,)),
+}
+
+
+def flops_per_sample(sizes: Sequence[int]) -> int:
+    """Count the arithmetic of training on one sample: the matrix products, without padding.
+
+    A multiply-add counts as two. The first layer has no gradient of its input.
+    """
+    products = [rows * columns for rows, columns in itertools.pairwise(sizes)]
+    return 2 * (3 * sum(products) - products[0])
 
 
 class Parameters(NamedTuple):

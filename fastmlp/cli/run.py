@@ -23,6 +23,11 @@ CONFUSION = "confusion.png"
 CHECKPOINT = "checkpoint.safetensors"
 FILES = (CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, CHECKPOINT)
 
+COLUMNS = (
+    *("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    *("learning_rate", "seconds", "samples_per_second"),
+)
+
 
 def new_folder(parent: Path, name: str) -> Path:
     """Make and return a folder that no other run has: ``parent/name-date-time``."""
@@ -73,22 +78,27 @@ class RunFolder:
         path = self.path / HISTORY
         if not self.started:
             write_atomic(self.path / CONFIG, self.config.encode())
-            write_atomic(path, (_line(row) + _earlier_lines(path, row["epoch"])).encode())
+            write_atomic(path, (_line(COLUMNS) + _earlier_lines(path, row["epoch"])).encode())
             self.started = True
         with path.open("a", newline="") as file:
-            file.write(_line(row.values()))
+            file.write(_line(row[name] for name in COLUMNS))
             file.flush()
             os.fsync(file.fileno())
 
     def finish(self, history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> None:
-        """Write metrics.json and the whole history.
+        """Write config.toml, the whole history and metrics.json.
 
-        A run that was killed between an epoch's checkpoint and its line lacks that line until here.
+        An epoch that diverged was not recorded, and a run that was killed after an epoch's
+        checkpoint lacks that epoch's line until here.
         """
-        lines = [_line(history[0]), *(_line(row.values()) for row in history)]
-        write_atomic(self.path / HISTORY, "".join(lines).encode())
-        text = json.dumps(_plain(metrics), indent=2, allow_nan=False)
-        write_atomic(self.path / METRICS, f"{text}\n".encode())
+        rows = [COLUMNS, *([row[name] for name in COLUMNS] for row in history)]
+        texts = {
+            CONFIG: self.config,
+            HISTORY: "".join(map(_line, rows)),
+            METRICS: json.dumps(_plain(metrics), indent=2, allow_nan=False) + "\n",
+        }
+        for name, text in texts.items():
+            write_atomic(self.path / name, text.encode())
 
 
 def _earlier_lines(path: Path, epoch: int) -> str:

@@ -15,6 +15,7 @@ from fastmlp.kernels.forward import affine
 from fastmlp.kernels.gather import gather
 from fastmlp.kernels.jit import ONE, ZERO, inlined, kernel
 from fastmlp.kernels.loss import SOFTMAX, elementwise_loss, softmax_cross_entropy
+from fastmlp.kernels.operands import write_operands, write_right_operand
 from fastmlp.kernels.pack import transpose
 from fastmlp.kernels.plan import (
     ACTIVATION,
@@ -23,13 +24,20 @@ from fastmlp.kernels.plan import (
     BLOCKS,
     COLUMNS,
     GRADIENT,
+    GRADIENT_COLUMNS,
+    GRADIENT_ROWS,
     INPUT,
+    INPUT_COLUMNS,
+    INPUT_DEPTH,
     INPUT_PANELS,
+    INPUT_ROWS,
     INPUTS,
     OUTPUT,
+    OUTPUT_DEPTH,
     OUTPUT_PANELS,
     OUTPUTS,
     RESIDUAL,
+    RIGHT,
     ROWS,
     SPLIT,
     SUM,
@@ -47,6 +55,7 @@ from fastmlp.kernels.simd import (
     SIGMOID_GRADIENT,
     TANH,
     TANH_GRADIENT,
+    packing,
     panels,
 )
 from fastmlp.kernels.team import first_of, meet
@@ -78,10 +87,14 @@ class Samples(NamedTuple):
 
 
 class Model(NamedTuple):
-    """The flat buffers of one network; `table` is that of its plan."""
+    """The flat buffers of one network; `table` is that of its plan.
+
+    `right` holds the weights as products read them: the parameters themselves, or pairs.
+    """
 
     table: np.ndarray
     parameters: np.ndarray
+    right: np.ndarray
     velocity: np.ndarray
     squares: np.ndarray
 
@@ -102,38 +115,90 @@ class Team(NamedTuple):
 
 
 @inlined
+def gather_batch(
+    samples, indices, flips, table, workspace, operands, scratch, row_from, row_to
+):
+    """Rows of the batch ``images[indices]`` as the first layer's input."""
+    row, batch = table[0], indices.shape[0]
+    X = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
+    C, R = left_operands(
+        operands, row[INPUT_COLUMNS], row[INPUT_ROWS], row[INPUT_DEPTH], row[INPUT_PANELS], batch
+    )
+    gather(
+        samples.images,
+        indices,
+        flips,
+        samples.columns,
+        samples.scale,
+        samples.shift,
+        X,
+        C,
+        R,
+        scratch,
+        row_from,
+        row_to,
+    )
+
+
+@inlined
+def rows_from(batch, rank, size):
+    """Where a thread's rows of a batch begin: even, so that no pair of rows belongs to two threads."""
+    return min(batch, 2 * first_of((batch + 1) // 2, rank, size))
+
+
+@inlined
 def rectangle(split, panels, batch, team):
     """This thread's share of a layer's outputs: panels, or rows of the batch."""
-    by_columns = split == COLUMNS
-    count = panels if by_columns else batch
-    first = first_of(count, team.rank, team.size)
-    last = first_of(count, team.rank + 1, team.size)
-    if by_columns:
+    if split == COLUMNS:
+        first = first_of(panels, team.rank, team.size)
+        last = first_of(panels, team.rank + 1, team.size)
         return first, last, ZERO, batch
+    first = rows_from(batch, team.rank, team.size)
+    last = rows_from(batch, team.rank + 1, team.size)
     return ZERO, panels, first, last
 
 
 @inlined
-def forward_layer(table, layer, parameters, workspace, batch, team):
-    """One layer for this thread's share of the batch."""
-    row = table[layer]
-    X = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
-    H = panels(workspace, row[OUTPUT], row[OUTPUT_PANELS], batch)
-    W = panels(parameters, row[WEIGHTS], row[OUTPUT_PANELS], row[INPUT_PANELS] * X.shape[2])
-    b = panels(parameters, row[BIAS], row[OUTPUT_PANELS], 1)
-    p0, p1, m0, m1 = rectangle(row[SPLIT], row[OUTPUT_PANELS], batch, team)
-    affine(X, W, b, H, row[ACTIVATION], p0, p1, m0, m1)
-    if row[RESIDUAL]:
-        Y = panels(workspace, row[SUM], row[OUTPUT_PANELS], batch)
-        elementwise(ADD, H, X, Y, p0, p1, m0, m1)
+def left_operands(operands, columns, rows, depth, panel_count, batch):
+    """Views of a batch's activations or gradients as left operands: over their columns, over their rows."""
+    pairs = (batch + packing(operands) - 1) // packing(operands)
+    return panels(operands, columns, depth, batch), panels(operands, rows, panel_count, pairs)
 
 
 @inlined
-def backward_layer(table, layer, workspace, batch, team):
+def forward_layer(table, layer, model, workspace, operands, batch, team):
+    """One layer for this thread's share of the batch, and its output as the next products read it."""
+    row = table[layer]
+    X = panels(operands, row[INPUT_COLUMNS], row[INPUT_DEPTH], batch)
+    H = panels(workspace, row[OUTPUT], row[OUTPUT_PANELS], batch)
+    W = panels(model.right, row[RIGHT], row[OUTPUT_PANELS], row[INPUT_DEPTH] * H.shape[2])
+    b = panels(model.parameters, row[BIAS], row[OUTPUT_PANELS], 1)
+    p0, p1, m0, m1 = rectangle(row[SPLIT], row[OUTPUT_PANELS], batch, team)
+    affine(X, W, b, H, row[ACTIVATION], p0, p1, m0, m1)
+    Y = H
+    if row[RESIDUAL]:
+        Y = panels(workspace, row[SUM], row[OUTPUT_PANELS], batch)
+        before = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
+        elementwise(ADD, H, before, Y, p0, p1, m0, m1)
+    if layer < table.shape[0] - 1:
+        above = table[layer + 1]
+        C, R = left_operands(
+            operands,
+            above[INPUT_COLUMNS],
+            above[INPUT_ROWS],
+            above[INPUT_DEPTH],
+            above[INPUT_PANELS],
+            batch,
+        )
+        write_operands(Y, C, R, p0, p1, m0, m1)
+
+
+@inlined
+def backward_layer(table, layer, workspace, operands, batch, team):
     """The gradient that layer `layer` hands down, for this thread's share of the batch."""
     row, below = table[layer], table[layer - 1]
-    D = panels(workspace, row[GRADIENT], row[OUTPUT_PANELS], batch)
-    T = panels(workspace, row[TRANSPOSED], row[INPUT_PANELS], row[OUTPUT_PANELS] * D.shape[2])
+    D = panels(operands, row[GRADIENT_COLUMNS], row[OUTPUT_DEPTH], batch)
+    T = panels(operands, row[TRANSPOSED], row[INPUT_PANELS], row[OUTPUT_DEPTH] * D.shape[2])
     H = panels(workspace, below[OUTPUT], row[INPUT_PANELS], batch)
     G = panels(workspace, below[GRADIENT], row[INPUT_PANELS], batch)
     start, start_row, start_panel = panels(workspace, ZEROS, 1, 1), ZERO, ZERO
@@ -149,6 +214,15 @@ def backward_layer(table, layer, workspace, batch, team):
     input_gradient(D, T, start, start_row, start_panel, H, out, epilogue, p0, p1, m0, m1)
     if below[RESIDUAL]:
         elementwise(derivative, out, H, G, p0, p1, m0, m1)
+    C, R = left_operands(
+        operands,
+        below[GRADIENT_COLUMNS],
+        below[GRADIENT_ROWS],
+        below[OUTPUT_DEPTH],
+        below[OUTPUT_PANELS],
+        batch,
+    )
+    write_operands(G, C, R, p0, p1, m0, m1)
 
 
 @inlined
@@ -176,27 +250,29 @@ def weights_share(row, team):
 
 
 @inlined
-def transpose_layer(table, layer, parameters, workspace, team):
+def transpose_layer(table, layer, parameters, operands, team):
     """Write this thread's share of W.T; the first layer needs none."""
     row = table[layer]
-    lanes = panels(workspace, ZEROS, 1, 1).shape[2]
+    lanes = panels(operands, ZEROS, 1, 1).shape[2]
     W = panels(parameters, row[WEIGHTS], row[OUTPUT_PANELS], row[INPUT_PANELS] * lanes)
-    T = panels(workspace, row[TRANSPOSED], row[INPUT_PANELS], row[OUTPUT_PANELS] * lanes)
+    T = panels(operands, row[TRANSPOSED], row[INPUT_PANELS], row[OUTPUT_DEPTH] * lanes)
     p0, p1, s0, s1 = weights_share(row, team)
     transpose(W, T, p0, p1, s0, s1)
 
 
 @inlined
-def update_layer(table, layer, model, workspace, batch, rule, hyper, squares, team):
+def update_layer(table, layer, model, operands, batch, rule, hyper, squares, team):
     """One step of this thread's share of a layer's weights, and of its biases."""
     row = table[layer]
-    X = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
-    D = panels(workspace, row[GRADIENT], row[OUTPUT_PANELS], batch)
+    pairs = (batch + packing(operands) - 1) // packing(operands)
+    X = panels(operands, row[INPUT_ROWS], row[INPUT_PANELS], pairs)
+    D = panels(operands, row[GRADIENT_ROWS], row[OUTPUT_PANELS], pairs)
     lanes = X.shape[2]
     rows = row[INPUT_PANELS] * lanes
     W = panels(model.parameters, row[WEIGHTS], row[OUTPUT_PANELS], rows)
     V = panels(model.velocity, row[WEIGHTS], row[OUTPUT_PANELS], rows)
     S = panels(model.squares, row[WEIGHTS], row[OUTPUT_PANELS], rows)
+    right = panels(model.right, row[RIGHT], row[OUTPUT_PANELS], row[INPUT_DEPTH] * lanes)
     p0, p1, s0, s1 = weights_share(row, team)
     inputs, numbers = row[INPUTS], hyper[0]
     blocks = squares[:0].reshape(0, 0)
@@ -204,17 +280,18 @@ def update_layer(table, layer, model, workspace, batch, rule, hyper, squares, te
         first = row[BLOCKS]
         count = row[OUTPUT_PANELS] * row[INPUT_PANELS]
         blocks = squares[first : first + count].reshape(row[OUTPUT_PANELS], row[INPUT_PANELS])
-    for part in range(2 if s0 == 0 else 1):
+    for part in range(2 if s0 == 0 and s1 > 0 else 1):
         if part == 1:
             # Biases: one row of weights, of an input that is always one. The same call, since Numba would
             # compile a second one into the epoch once more.
-            X = panels(workspace, lanes, 1, batch)
+            X = panels(operands, lanes, 1, pairs)
             W = panels(model.parameters, row[BIAS], row[OUTPUT_PANELS], 1)
             V = panels(model.velocity, row[BIAS], row[OUTPUT_PANELS], 1)
             S = panels(model.squares, row[BIAS], row[OUTPUT_PANELS], 1)
             inputs, numbers, s1 = ONE, hyper[1], ONE
             blocks = squares[:0].reshape(0, 0)
-        update(X, D, W, V, S, inputs, rule, numbers, blocks, p0, p1, s0, s1)
+            right = panels(model.right, ZEROS, 0, 0)
+        update(X, D, W, V, S, right, inputs, rule, numbers, blocks, p0, p1, s0, s1)
 
 
 @kernel
@@ -225,6 +302,7 @@ def train_epoch(
     factors,
     model,
     workspace,
+    operands,
     scratch,
     batch_size,
     loss,
@@ -251,6 +329,8 @@ def train_epoch(
         Changed in place.
     workspace : array
         The plan's workspace, shared by the team; its first vector is zeros, the next `batch_size` ones.
+    operands : array
+        What products read: the workspace itself, or the plan's pairs, which begin like it.
     scratch : array [batch_size, D] like images
         Room for mirrored images.
     batch_size : int
@@ -274,34 +354,24 @@ def train_epoch(
     count = order.shape[0]
     outputs = table[layers - 1, OUTPUTS]
     for layer in range(1, layers):
-        transpose_layer(table, layer, model.parameters, workspace, team)
+        transpose_layer(table, layer, model.parameters, operands, team)
     for start in range(0, count, batch_size):
         step = start // batch_size
         batch = min(batch_size, count - start)
         stop = start + batch
-        first = start + first_of(batch, team.rank, team.size)
-        last = start + first_of(batch, team.rank + 1, team.size)
-        X = panels(workspace, table[0, INPUT], table[0, INPUT_PANELS], batch)
+        first = rows_from(batch, team.rank, team.size)
+        last = rows_from(batch, team.rank + 1, team.size)
         meet(team.barrier, team.size)
         if penalties.size > 0 and step > 0 and team.rank == 0:
             penalties[step - 1] = squares.sum()
-        gather(
-            samples.images,
-            order[start:stop],
-            flips[start:stop],
-            samples.columns,
-            samples.scale,
-            samples.shift,
-            X,
-            scratch,
-            first - start,
-            last - start,
+        gather_batch(
+            samples, order[start:stop], flips[start:stop], table, workspace, operands, scratch, first, last
         )
         by_rows = True
         for layer in range(layers):
             if not by_rows or table[layer, SPLIT] == COLUMNS:
                 meet(team.barrier, team.size)
-            forward_layer(table, layer, model.parameters, workspace, batch, team)
+            forward_layer(table, layer, model, workspace, operands, batch, team)
             by_rows = table[layer, SPLIT] == ROWS
         if not by_rows:
             meet(team.barrier, team.size)
@@ -317,8 +387,8 @@ def train_epoch(
                 D,
                 losses[start:stop],
                 correct[start:stop],
-                first - start,
-                last - start,
+                first,
+                last,
             )
         else:
             elementwise_loss(
@@ -330,22 +400,31 @@ def train_epoch(
                 factors[start:stop],
                 D,
                 losses[start:stop],
-                first - start,
-                last - start,
+                first,
+                last,
             )
+        C, R = left_operands(
+            operands,
+            table[layers - 1, GRADIENT_COLUMNS],
+            table[layers - 1, GRADIENT_ROWS],
+            table[layers - 1, OUTPUT_DEPTH],
+            table[layers - 1, OUTPUT_PANELS],
+            batch,
+        )
+        write_operands(D, C, R, ZERO, table[layers - 1, OUTPUT_PANELS], first, last)
         by_rows = True
         for layer in range(layers - 1, 0, -1):
             if not by_rows or table[layer, BACK_SPLIT] == COLUMNS:
                 meet(team.barrier, team.size)
-            backward_layer(table, layer, workspace, batch, team)
+            backward_layer(table, layer, workspace, operands, batch, team)
             by_rows = table[layer, BACK_SPLIT] == ROWS
         meet(team.barrier, team.size)
         for layer in range(layers):
             update_layer(
-                table, layer, model, workspace, batch, rule, hyper[step], squares, team
+                table, layer, model, operands, batch, rule, hyper[step], squares, team
             )
             if layer > 0:
-                transpose_layer(table, layer, model.parameters, workspace, team)
+                transpose_layer(table, layer, model.parameters, operands, team)
 
     meet(team.barrier, team.size)
     if penalties.size > 0 and team.rank == 0:
@@ -354,46 +433,52 @@ def train_epoch(
 
 @kernel
 def evaluate_rows(
-    samples, indices, flips, table, parameters, workspace, scratch, chunk, logits, team
+    samples, indices, flips, model, workspace, operands, scratch, chunk, logits, team
 ):
     """Logits of ``samples.images[indices]``, each thread taking its own chunks of rows.
 
     Parameters
     ----------
+    samples : Samples
     indices : array [n] of int64
     flips : array [n] of bool
-    workspace : array [size, ...]
-        One workspace a thread, for batches of `chunk` rows.
+        All false.
+    model : Model
+        With the table of a plan for batches of `chunk` rows.
+    workspace, operands : arrays [size, ...]
+        Those of the plan, for each thread.
     scratch : array [1, D] like images
         Not used: nothing is mirrored.
     logits : array [n, outputs]
     """
+    table = model.table
     layers = table.shape[0]
     outputs = table[layers - 1, OUTPUTS]
     count = indices.shape[0]
     chunks = (count + chunk - 1) // chunk
-    own = workspace[team.rank]
+    own, own_operands = workspace[team.rank], operands[team.rank]
     alone = Team(0, 1, team.barrier)
     for c in range(first_of(chunks, team.rank, team.size), first_of(chunks, team.rank + 1, team.size)):
         start = c * chunk
         stop = min(count, start + chunk)
         batch = stop - start
-        X = panels(own, table[0, INPUT], table[0, INPUT_PANELS], batch)
-        gather(
-            samples.images,
-            indices[start:stop],
-            flips[start:stop],
-            samples.columns,
-            samples.scale,
-            samples.shift,
-            X,
-            scratch,
-            ZERO,
-            batch,
+        gather_batch(
+            samples, indices[start:stop], flips[start:stop], table, own, own_operands, scratch, ZERO, batch
         )
         for layer in range(layers):
-            forward_layer(table, layer, parameters, own, batch, alone)
+            forward_layer(table, layer, model, own, own_operands, batch, alone)
         Z = panels(own, table[layers - 1, OUTPUT], table[layers - 1, OUTPUT_PANELS], batch)
         for m in range(batch):
             for j in range(outputs):
                 logits[start + m, j] = Z[j // Z.shape[2], m, j % Z.shape[2]]
+
+
+@kernel
+def write_right(table, parameters, right):
+    """Write all weights as products read them; nothing where they read the parameters."""
+    for layer in range(table.shape[0]):
+        row = table[layer]
+        lanes = panels(parameters, ZEROS, 1, 1).shape[2]
+        W = panels(parameters, row[WEIGHTS], row[OUTPUT_PANELS], row[INPUT_PANELS] * lanes)
+        R = panels(right, row[RIGHT], row[OUTPUT_PANELS], row[INPUT_DEPTH] * lanes)
+        write_right_operand(W, R, 0, row[OUTPUT_PANELS], 0, row[INPUT_PANELS])

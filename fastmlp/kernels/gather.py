@@ -5,6 +5,7 @@ float64 in one pass.
 """
 
 from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.operands import write_operands
 from fastmlp.kernels.simd import convert_vectors
 
 
@@ -27,7 +28,9 @@ def flip_row(source, row, columns, out, m):
 
 
 @inlined
-def gather(source, indices, flips, columns, scale, shift, X, scratch, row_from, row_to):
+def gather(
+    source, indices, flips, columns, scale, shift, X, C, R, scratch, row_from, row_to
+):
     """``X[:, m] = source[indices[m]] * scale + shift`` for a range of batch rows m.
 
     Parameters
@@ -43,6 +46,8 @@ def gather(source, indices, flips, columns, scale, shift, X, scratch, row_from, 
     scale, shift : arrays [D] of X's type
     X : array [D / lanes, batch, lanes]
         The batch; padding beyond D becomes zero.
+    C, R : arrays
+        The batch as left operands, see ``operands.py``; X itself where products read it as it is.
     scratch : array [batch, D] of source's type
         Room for mirrored rows.
     row_from, row_to : int
@@ -65,6 +70,7 @@ def gather(source, indices, flips, columns, scale, shift, X, scratch, row_from, 
             else:
                 place = indices[m] * width + first
                 convert_vectors(source, place, count, scale, shift, first, X, out, batch * lanes)
+        write_operands(X, C, R, s, s + count, row_from, row_to)
     if whole * lanes < width:
         for m in range(row_from, row_to):
             for j in range(whole * lanes, width):
@@ -72,3 +78,4 @@ def gather(source, indices, flips, columns, scale, shift, X, scratch, row_from, 
                 X[whole, m, j - whole * lanes] = value * scale[j] + shift[j]
             for j in range(width - whole * lanes, lanes):
                 X[whole, m, j] = 0
+        write_operands(X, C, R, whole, whole + 1, row_from, row_to)

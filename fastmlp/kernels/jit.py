@@ -24,7 +24,7 @@ import numba
 import numpy as np
 import platformdirs
 
-from fastmlp.kernels.tiles import TILE
+from fastmlp.kernels.tiles import NATIVE_BF16, TILE
 
 # A literal 0 in a call is a type of its own to Numba: the callee would be compiled once more for it.
 ZERO, ONE = np.int64(0), np.int64(1)
@@ -36,7 +36,7 @@ def _digest() -> str:
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     cpu = f"{llvm.get_host_cpu_name()} {sorted(dict(llvm.get_host_cpu_features()).items())}"
-    parts = (numba.__version__, llvmlite.__version__, platform.python_version(), cpu, repr(TILE))
+    parts = (numba.__version__, llvmlite.__version__, platform.python_version(), cpu, f"{TILE} {NATIVE_BF16}")
     digest.update("\n".join(parts).encode())
     return digest.hexdigest()[:16]
 

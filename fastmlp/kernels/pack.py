@@ -9,7 +9,7 @@ every kernel keeps it zero.
 import numpy as np
 
 from fastmlp.kernels.jit import inlined
-from fastmlp.kernels.simd import transpose_block
+from fastmlp.kernels.simd import packing, transpose_block
 from fastmlp.kernels.tiles import TILE
 
 
@@ -46,14 +46,15 @@ def transpose(W, T, panel_from, panel_to, slab_from, slab_to):
     Parameters
     ----------
     W : array [N / lanes, K, lanes]
-    T : array [K / lanes, N, lanes]
+    T : array [K / lanes, N, lanes], or pairs of its rows [K / lanes, N / 2, lanes]
     panel_from, panel_to : int
         Panels of W.
     slab_from, slab_to : int
         Groups of `lanes` rows of W, that is, panels of T.
     """
     lanes = W.shape[2]
+    rows = lanes // packing(T)
     for p in range(panel_from, panel_to):
         for s in range(slab_from, slab_to):
             source = (p * W.shape[1] + s * lanes) * lanes
-            transpose_block(W, source, T, (s * T.shape[1] + p * lanes) * lanes)
+            transpose_block(W, source, T, (s * T.shape[1] + p * rows) * lanes)

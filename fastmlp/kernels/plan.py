@@ -21,7 +21,7 @@ BIAS = 5  # offset of b panels in `parameters`
 INPUT = 6  # offset of the layer's input in the workspace
 OUTPUT = 7  # offset of its output
 GRADIENT = 8  # offset of the gradient before the activation
-TRANSPOSED = 9  # offset of W.T panels in the workspace
+TRANSPOSED = 9  # offset of W.T panels in the operands
 SPLIT = 10  # how a team shares the layer: ROWS or COLUMNS
 BACK_SPLIT = 11  # the same for the gradient of its input
 ACTIVATION = 12  # code of simd.py: IDENTITY, RELU, SIGMOID, TANH
@@ -29,11 +29,20 @@ RESIDUAL = 13  # 1 where the layer's input is added to its activation
 SUM = 14  # offset of that sum, the next layer's input; only of residual layers
 SUM_GRADIENT = 15  # offset of its gradient
 BLOCKS = 16  # first of the layer's lanes x lanes blocks of weights, when blocks are numbered
-FIELDS = 17
+# What products read. In float32 and float64 the operands are the workspace and the parameters themselves; in
+# bfloat16 they are arrays of pairs beside them.
+INPUT_COLUMNS = 17  # offset of the input as left operand of the forward product
+INPUT_ROWS = 18  # offset of the input as left operand of the weight gradient
+GRADIENT_COLUMNS = 19  # offset of the gradient as left operand of the input gradient
+GRADIENT_ROWS = 20  # offset of the gradient as right operand of the weight gradient
+RIGHT = 21  # offset of the weights as right operand
+INPUT_DEPTH = 22  # panels of the input as left operand
+OUTPUT_DEPTH = 23  # panels of the gradient as left operand
+FIELDS = 24
 
 ROWS, COLUMNS = 0, 1
 
-# Offsets of single vectors in the workspace, before everything else: zeros, and a batch of ones after it.
+# Offset in the workspace of a vector of zeros; a batch of ones, the biases' input, stands after it.
 ZEROS = 0
 
 # Sharing a layer by rows lets a thread carry its rows through several layers without a barrier, but each thread
@@ -50,6 +59,8 @@ class Plan:
     table : array [layers, FIELDS] of int64
     parameters, workspace : int
         Elements in the buffer of weights and biases (velocity has the same) and in that of activations.
+    operands, right : int
+        Elements in the arrays of pairs: activations and transposed weights, and weights. 0 where there are none.
     blocks : int
         lanes x lanes blocks of weights.
     batch : int
@@ -61,6 +72,8 @@ class Plan:
     table: np.ndarray
     parameters: int
     workspace: int
+    operands: int
+    right: int
     blocks: int
     batch: int
     lanes: int
@@ -73,6 +86,7 @@ def make_plan(
     item_bytes: int,
     activation: int = int(RELU),
     residual: bool = False,
+    pairs: bool = False,
 ) -> Plan:
     """Lay out a network.
 
@@ -88,11 +102,15 @@ def make_plan(
         Code of ``simd.py``, of all layers but the last.
     residual : bool
         Whether a hidden layer's input is added to its output where that is as wide, and itself hidden.
+    pairs : bool
+        Whether products read pairs of bfloat16.
     """
     layers = len(sizes) - 1
     table = np.zeros((layers, FIELDS), np.int64)
-    ones = lanes
-    parameters, workspace, blocks = 0, ones + batch * lanes, 0
+    ones = lanes  # where the biases' input begins, in the workspace and in the operands
+    parameters, right, blocks = 0, 0, 0
+    workspace = ones + batch * lanes
+    operands = workspace if pairs else 0
 
     def reserve(count: int) -> int:
         nonlocal workspace
@@ -100,27 +118,50 @@ def make_plan(
         workspace += count
         return offset
 
+    def reserve_operand(count: int) -> int:
+        nonlocal operands
+        offset = operands
+        operands += count
+        return offset
+
+    def columns_and_rows(panels: int, offset: int) -> tuple[int, int]:
+        """Room for both operands made of an array [panels, batch, lanes] at `offset`."""
+        if not pairs:
+            return offset, offset
+        columns = reserve_operand(-(-panels // 2) * batch * lanes)
+        return columns, reserve_operand(panels * -(-batch // 2) * lanes)
+
     handed_on = reserve(round_up(sizes[0], lanes) * batch)
     for layer in range(layers):
         row = table[layer]
         inputs, outputs = sizes[layer], sizes[layer + 1]
         height, width = round_up(inputs, lanes), round_up(outputs, lanes)
+        input_panels, output_panels = height // lanes, width // lanes
+        hidden = layer < layers - 1
         row[INPUTS], row[OUTPUTS] = inputs, outputs
-        row[INPUT_PANELS], row[OUTPUT_PANELS] = height // lanes, width // lanes
+        row[INPUT_PANELS], row[OUTPUT_PANELS] = input_panels, output_panels
+        row[INPUT_DEPTH] = -(-input_panels // 2) if pairs else input_panels
+        row[OUTPUT_DEPTH] = -(-output_panels // 2) if pairs else output_panels
         row[WEIGHTS], parameters = parameters, parameters + height * width
         row[BIAS], parameters = parameters, parameters + width
-        hidden = layer < layers - 1
+        row[RIGHT] = row[WEIGHTS]
+        if pairs:
+            row[RIGHT], right = right, right + row[INPUT_DEPTH] * lanes * width
+        row[BLOCKS], blocks = blocks, blocks + input_panels * output_panels
         row[ACTIVATION] = activation if hidden else IDENTITY
-        row[BLOCKS], blocks = blocks, blocks + (height // lanes) * (width // lanes)
         row[INPUT] = handed_on
+        row[INPUT_COLUMNS], row[INPUT_ROWS] = columns_and_rows(input_panels, handed_on)
         row[OUTPUT] = handed_on = reserve(width * batch)
         if residual and hidden and layer > 0 and inputs == outputs:
             row[RESIDUAL] = 1
             row[SUM] = handed_on = reserve(width * batch)
             row[SUM_GRADIENT] = reserve(width * batch)
         row[GRADIENT] = reserve(width * batch)
-        row[TRANSPOSED] = reserve(height * width) if layer else 0
+        row[GRADIENT_COLUMNS], row[GRADIENT_ROWS] = columns_and_rows(output_panels, row[GRADIENT])
+        if layer:
+            transposed = row[OUTPUT_DEPTH] * lanes * height
+            row[TRANSPOSED] = reserve_operand(transposed) if pairs else reserve(transposed)
         wide = height * width * item_bytes > COLUMNS_FROM_BYTES
-        row[SPLIT] = COLUMNS if wide and width // lanes >= 8 else ROWS
-        row[BACK_SPLIT] = COLUMNS if wide and height // lanes >= 8 else ROWS
-    return Plan(table, parameters, workspace, blocks, batch, lanes)
+        row[SPLIT] = COLUMNS if wide and output_panels >= 8 else ROWS
+        row[BACK_SPLIT] = COLUMNS if wide and input_panels >= 8 else ROWS
+    return Plan(table, parameters, workspace, operands, right, blocks, batch, lanes)

@@ -9,6 +9,10 @@ Weights, activations and gradients are all stored so, with columns beyond N zero
 ``vectors`` accumulators held in registers while k runs, in order, over the whole contraction; what follows
 (ReLU, the mask of its derivative, the optimiser's step) happens in the same registers.
 
+In bfloat16 an element of the left and right operands is a *pair*: two bfloat16 that stand next to each other along
+k, as an int32, the first in its low half. Panels of pairs are half as deep along k and otherwise the same; sums,
+and all that is computed from them, are float32.
+
 A sum over k is one chain of fused multiply-adds per output element, so its bits depend neither on the tile's
 shape nor on which thread computes it. No fast-math flag is set anywhere: a NaN stays a NaN.
 """
@@ -22,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels.tiles import TILE
+from fastmlp.kernels.tiles import NATIVE_BF16, TILE
 
 INDEX = ir.IntType(64)
 
@@ -56,20 +60,20 @@ class Emitter:
         return self.builder.gep(pointer, [offset])
 
     def load(self, pointer, offset=0):
-        p = self.builder.bitcast(self.at(pointer, offset), self.vector.as_pointer())
+        """A vector of what `pointer` points to: numbers, or pairs."""
+        kind = ir.VectorType(pointer.type.pointee, self.lanes)
+        p = self.builder.bitcast(self.at(pointer, offset), kind.as_pointer())
         return self.builder.load(p, align=self.bytes)
 
     def store(self, value, pointer, offset=0):
-        p = self.builder.bitcast(self.at(pointer, offset), self.vector.as_pointer())
+        p = self.builder.bitcast(self.at(pointer, offset), value.type.as_pointer())
         self.builder.store(value, p, align=self.bytes)
 
     def splat(self, scalar):
         """A vector whose lanes all hold `scalar`."""
-        one = self.builder.insert_element(
-            ir.Constant(self.vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-        )
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(one, ir.Constant(self.vector, ir.Undefined), mask)
+        nothing = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        one = self.builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
+        return self.shuffle(one, nothing, [0] * self.lanes)
 
     def broadcast(self, pointer, offset=0):
         return self.splat(self.builder.load(self.at(pointer, offset), align=self.bytes))
@@ -160,8 +164,56 @@ class Emitter:
         for m in range(rows):
             scalar = self.broadcast(left, m * step)
             for vector in operands:
-                result.append(self.fma(scalar, vector, sums[len(result)]))
+                result.append(self.multiply_add(scalar, vector, sums[len(result)]))
         return result
+
+    def multiply_add(self, x, y, total):
+        """total + x * y, for numbers or for pairs of bfloat16."""
+        if x.type == self.vector:
+            return self.fma(x, y, total)
+        if NATIVE_BF16:
+            # llvmlite has no bfloat16 type; LLVM accepts the pairs as the integers they were declared as.
+            name = "llvm.x86.avx512bf16.dpbf16ps.512"
+            kind = ir.FunctionType(self.vector, [self.vector, x.type, y.type])
+            function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+            return self.builder.call(function, [total, x, y])
+        # What the instruction does: the second of each pair first, each step rounded and denormals zero.
+        total = self.without_denormals(total)
+        for half in (self.high_half, self.low_half):
+            total = self.without_denormals(self.fma(half(x), half(y), total))
+        return total
+
+    def high_half(self, pairs):
+        mask = ir.Constant(pairs.type, [0xFFFF0000] * self.lanes)
+        return self.builder.bitcast(self.builder.and_(pairs, mask), self.vector)
+
+    def low_half(self, pairs):
+        shift = ir.Constant(pairs.type, [16] * self.lanes)
+        return self.builder.bitcast(self.builder.shl(pairs, shift), self.vector)
+
+    def without_denormals(self, x):
+        """x, or a zero of its sign where it is denormal."""
+        b = self.builder
+        integer = ir.VectorType(ir.IntType(32), self.lanes)
+        bits = b.bitcast(x, integer)
+        exponent = b.and_(bits, ir.Constant(integer, [0x7F800000] * self.lanes))
+        is_tiny = b.icmp_unsigned("==", exponent, ir.Constant(integer, [0] * self.lanes))
+        sign = b.and_(bits, ir.Constant(integer, [0x80000000] * self.lanes))
+        return b.bitcast(b.select(is_tiny, sign, bits), self.vector)
+
+    def bfloat16(self, x):
+        """float32 rounded to bfloat16, to nearest, ties to even, as integers below 2**16.
+
+        Denormals become zero, since the instruction takes them so; NaN stays NaN.
+        """
+        b = self.builder
+        integer = ir.VectorType(ir.IntType(32), self.lanes)
+        splat = lambda value: ir.Constant(integer, [value] * self.lanes)  # noqa: E731
+        bits = b.bitcast(self.without_denormals(x), integer)
+        odd = b.and_(b.lshr(bits, splat(16)), splat(1))
+        rounded = b.lshr(b.add(bits, b.add(odd, splat(0x7FFF))), splat(16))
+        quiet = b.or_(b.lshr(bits, splat(16)), splat(0x40))
+        return b.select(b.fcmp_unordered("uno", x, x), quiet, rounded)
 
     def exp(self, x):
         """Within 1 ulp below the overflow threshold; 0 where it would be subnormal; NaN stays NaN."""
@@ -320,7 +372,7 @@ def multiply_tile(
     )
 
     def codegen(context, builder, signature, arguments):
-        e = Emitter(context, builder, A.dtype)
+        e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
         panel_count, height, _ = e.shape(A, v["A"])
         slab = builder.mul(height, e.index(e.lanes))
@@ -415,7 +467,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
     signature = types.void(rows, vectors, X, x, D, d, W, V, S, w, rule, hyper)
 
     def codegen(context, builder, signature, arguments):
-        e = Emitter(context, builder, X.dtype)
+        e = Emitter(context, builder, W.dtype)
         v = dict(zip(names, arguments, strict=True))
         batch = e.shape(X, v["X"])[1]
         weight_panel = builder.mul(e.shape(W, v["W"])[1], e.index(e.lanes))
@@ -564,8 +616,90 @@ def convert_vectors(typingctx, source, s, count, scale, shift, f, out, o, out_st
 
 
 @intrinsic
+def packing(typingctx, operand):
+    """How many numbers along k an element of an operand holds: 2 in an array of pairs, else 1."""
+
+    def codegen(context, builder, signature, arguments):
+        return ir.Constant(INDEX, 2 if operand.dtype == types.int32 else 1)
+
+    return types.intp(operand), codegen
+
+
+@intrinsic
+def pair_rows(typingctx, source, s, rows, out, o):
+    """Pairs of consecutive rows of a panel of float32: row i of `out` holds rows 2 i and 2 i + 1 of `source`.
+
+    The partner of an odd last row is zero. Where `out` is no array of pairs nothing is done: it is `source`.
+    """
+    signature = types.void(source, s, rows, out, o)
+
+    def codegen(context, builder, signature, arguments):
+        if out.dtype != types.int32:
+            return context.get_dummy_value()
+        e = Emitter(context, builder, source.dtype)
+        source_pointer = e.pointer(source, arguments[0], arguments[1])
+        out_pointer = e.pointer(out, arguments[3], arguments[4])
+        rows = arguments[2]
+        last = builder.sub(rows, e.index(1))
+
+        def body(i, _):
+            first = builder.mul(i, e.index(2))
+            has_partner = builder.icmp_signed("<", first, last)
+            second = builder.select(has_partner, builder.add(first, e.index(1)), first)
+            low = e.bfloat16(e.load(source_pointer, builder.mul(first, e.index(e.lanes))))
+            high = e.bfloat16(e.load(source_pointer, builder.mul(second, e.index(e.lanes))))
+            high = builder.shl(high, ir.Constant(high.type, [16] * e.lanes))
+            high = builder.select(has_partner, high, ir.Constant(high.type, [0] * e.lanes))
+            e.store(builder.or_(low, high), out_pointer, builder.mul(i, e.index(e.lanes)))
+            return []
+
+        pairs = builder.ashr(builder.add(rows, e.index(1)), e.index(1))
+        with builder.if_then(builder.icmp_signed(">", pairs, e.index(0))):
+            e.loop(pairs, [], body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def pair_columns(typingctx, source, s, rows, out, o, fill):
+    """Pairs of neighbouring columns: each row of a panel of float32 becomes half a row of a panel of pairs.
+
+    Even panels go into the first half (`o` at its start), odd ones into the second. With `fill` the other half of
+    the row becomes zero: for a last panel that has no neighbour. Nothing is done where `out` is no array of pairs.
+    """
+    signature = types.void(source, s, rows, out, o, fill)
+
+    def codegen(context, builder, signature, arguments):
+        if out.dtype != types.int32:
+            return context.get_dummy_value()
+        e = Emitter(context, builder, source.dtype)
+        source_pointer = e.pointer(source, arguments[0], arguments[1])
+        out_pointer = e.pointer(out, arguments[3], arguments[4])
+        short = ir.VectorType(ir.IntType(16), e.lanes)
+
+        def body(i, _):
+            place = builder.mul(i, e.index(e.lanes))
+            half = builder.trunc(e.bfloat16(e.load(source_pointer, place)), short)
+            e.store(half, out_pointer, place)
+            with builder.if_then(builder.icmp_signed("!=", arguments[5], e.index(0))):
+                zeros = ir.Constant(short, [0] * e.lanes)
+                e.store(zeros, e.at(out_pointer, place), e.lanes // 2)
+            return []
+
+        with builder.if_then(builder.icmp_signed(">", arguments[2], e.index(0))):
+            e.loop(arguments[2], [], body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
 def transpose_block(typingctx, source, s, out, o):
-    """Transpose the contiguous lanes x lanes block of `source` at `s` into that of `out` at `o`."""
+    """Transpose the contiguous lanes x lanes block of `source` at `s` into that of `out` at `o`.
+
+    In an array of pairs, pairs of the transpose's consecutive rows.
+    """
     signature = types.void(source, s, out, o)
 
     def codegen(context, builder, signature, arguments):
@@ -584,6 +718,11 @@ def transpose_block(typingctx, source, s, out, o):
                     rows[i] = e.shuffle(low, high, pick_low)
                     rows[i + width] = e.shuffle(low, high, pick_high)
             width //= 2
+        if out.dtype == types.int32:
+            halves = [e.bfloat16(row) for row in rows]
+            shift = ir.Constant(halves[0].type, [16] * e.lanes)
+            pairs = zip(halves[::2], halves[1::2], strict=True)
+            rows = [builder.or_(low, builder.shl(high, shift)) for low, high in pairs]
         for i, row in enumerate(rows):
             e.store(row, out_pointer, i * e.lanes)
         return context.get_dummy_value()
@@ -726,6 +865,40 @@ def barrier_wait(typingctx, state, size):
                 e.give_way()
                 builder.branch(spin)
                 builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Measuring
+# ---------------------------------------------------------------------------------------------------------
+
+# Sums that do not wait for each other: as many as the largest tile keeps in registers.
+CHAINS = TILE.rows * TILE.vectors
+
+
+@intrinsic
+def fma_chain(typingctx, times, values):
+    """``values += values[0] * values[1]``, `times` times: nothing but multiply-adds, all in registers.
+
+    Parameters
+    ----------
+    times : int
+        At least 1.
+    values : array [CHAINS * lanes]
+        A vector for each chain; the first two are also what every chain multiplies.
+    """
+    signature = types.void(times, values)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, values.dtype)
+        pointer = e.pointer(values, arguments[1], e.index(0))
+        sums = [e.load(pointer, chain * e.lanes) for chain in range(CHAINS)]
+        x, y = sums[:2]
+        sums = e.loop(arguments[0], sums, lambda i, before: [e.fma(x, y, one) for one in before])
+        for chain, value in enumerate(sums):
+            e.store(value, pointer, chain * e.lanes)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -94,8 +94,13 @@ def choose(features: dict[str, bool], machine: str, override: str | None) -> Til
     return TILES["portable"]
 
 
-TILE = choose(
-    dict(llvm.get_host_cpu_features()),
-    llvm.get_process_triple(),
-    os.environ.get("FASTMLP_TILE"),
+FEATURES = dict(llvm.get_host_cpu_features())
+TILE = choose(FEATURES, llvm.get_process_triple(), os.environ.get("FASTMLP_TILE"))
+
+# Whether pairs of bfloat16 are multiplied by the CPU's own instruction. Without it, or with FASTMLP_BF16=emulated,
+# two multiply-adds and their rounding give the same bits.
+NATIVE_BF16 = (
+    bool(FEATURES.get("avx512bf16"))
+    and TILE.name == "avx512"
+    and os.environ.get("FASTMLP_BF16") != "emulated"
 )

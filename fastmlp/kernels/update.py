@@ -17,6 +17,7 @@ one, so it takes the same step. The formulas are emitted in ``simd.update_tile``
 """
 
 from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.operands import write_right_operand
 from fastmlp.kernels.simd import sum_of_squares, update_tile
 from fastmlp.kernels.tiles import TILE
 
@@ -25,18 +26,21 @@ ROWS, VECTORS = TILE.update_rows, TILE.update_vectors
 
 @inlined
 def update(
-    X, D, W, V, S, inputs, rule, hyper, squares, panel_from, panel_to, slab_from, slab_to
+    X, D, W, V, S, right, inputs, rule, hyper, squares, panel_from, panel_to, slab_from, slab_to
 ):
     """Change a part of W, and of V and S where the rule has them, by one step.
 
     Parameters
     ----------
-    X : array [K / lanes, batch, lanes]
+    X : array [K / lanes, batch, lanes], or pairs of its rows
         The layer's input.
-    D : array [N / lanes, batch, lanes]
+    D : array [N / lanes, batch, lanes], or pairs of its rows
         Gradient of the layer's output before its activation.
     W, V, S : arrays [N / lanes, rows, lanes]
         Weights, velocity and mean squares; rows beyond `inputs` are padding and stay as they are.
+    right : array
+        W as the forward product reads it: W itself, or pairs of its rows, which are written anew. Empty for
+        biases, which no product reads.
     inputs : int
         Rows of W in use.
     rule : int
@@ -77,3 +81,5 @@ def update(
                     hyper,
                 )
                 top += rows
+            if right.size > 0:
+                write_right_operand(W, right, p, p + vectors, s, s + 1)

@@ -1,0 +1,83 @@
+"""What the machine can do at most: multiply-adds a second and bytes a second.
+
+Both run the vectors of the kernels' own tile, on as many cores at once as asked for. The first
+keeps everything in registers, the second does as little arithmetic as a pass over memory can.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from fastmlp.engine import aligned
+from fastmlp.kernels.jit import ZERO, kernel
+from fastmlp.kernels.pack import lanes_of
+from fastmlp.kernels.simd import ADD, CHAINS, fma_chain, map_vectors
+
+# Work of one thread: tens of milliseconds, beside which starting it takes no time.
+FLOPS = 10_000_000_000
+BYTES = 2_000_000_000
+
+FLOAT32 = np.dtype(np.float32)
+
+
+@kernel
+def _multiply_add(times: Any, values: Any) -> None:
+    fma_chain(times, values)
+
+
+@kernel
+def _add_in_place(times: Any, a: Any, b: Any, vectors: Any) -> None:
+    for _ in range(times):
+        map_vectors(ADD, a, b, a, ZERO, vectors)
+
+
+def spend_flops(threads: int, dtype: np.dtype[Any] = FLOAT32) -> None:
+    """Do `FLOPS` floating-point operations in each of `threads` threads, as fast as it goes."""
+    lanes = lanes_of(dtype)
+    times = FLOPS // (2 * lanes * CHAINS)
+    values = [aligned(CHAINS * lanes, dtype) for _ in range(threads)]
+    for one in values:
+        one.fill(1e-6)
+    _together(threads, lambda rank: _multiply_add(times, values[rank]))
+
+
+def flops_per_second(threads: int, seconds: float) -> float:
+    """Convert the seconds of one `spend_flops`."""
+    return threads * FLOPS / seconds
+
+
+def bytes_per_second(threads: int, working_set: int) -> float:
+    """Measure ``a += b`` over arrays that take `working_set` bytes, divided between `threads`.
+
+    Two vectors are read and one written; a fused update with momentum reads two and writes two.
+    """
+    lanes = lanes_of(FLOAT32)
+    vectors = working_set // (2 * threads * lanes * FLOAT32.itemsize)
+    pairs = [[aligned(vectors * lanes, FLOAT32) for _ in "ab"] for _ in range(threads)]
+    for pair in pairs:
+        for one in pair:
+            one.fill(1)  # touches every page
+    traffic = 3 * vectors * lanes * FLOAT32.itemsize
+    times = max(1, BYTES // traffic)
+
+    def add(rank: int) -> None:
+        _add_in_place(times, *pairs[rank], vectors)
+
+    _add_in_place(1, *pairs[0], vectors)  # compiles
+    start = time.perf_counter()
+    _together(threads, add)
+    return threads * times * traffic / (time.perf_counter() - start)
+
+
+def _together(threads: int, run: Callable[[int], None]) -> None:
+    """Call ``run(rank)`` for every rank at once and wait for all."""
+    if threads == 1:
+        run(0)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, range(threads)))

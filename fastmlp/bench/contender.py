@@ -1,0 +1,90 @@
+"""fastmlp among its peers: the engine behind the interface of `fastmlp.bench.peers.Peer`.
+
+What peers are spared is part of each of its steps: rows are gathered from uint8 and normalised.
+What the trainer adds around the engine (a schedule, early stopping, a line of history an epoch) is
+left out, as it is for the peers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmlp.bench.peers import Training
+from fastmlp.bench.problem import GREY_DEVIATION, GREY_MEAN, Parameters, Problem
+from fastmlp.engine import Engine
+from fastmlp.kernels.epoch import Samples
+from fastmlp.optimizers import Steps, sgd
+from fastmlp.threads import usable_cores
+
+
+@dataclass(frozen=True)
+class FastMLP:
+    """fastmlp's engine with one element type.
+
+    Parameters
+    ----------
+    name
+        Its name in tables.
+    dtype
+        As in `fastmlp.TrainConfig`.
+    """
+
+    name: str = "fastmlp"
+    dtype: str = "float32"
+    decays_biases: bool = True
+
+    def available(self) -> bool:
+        """Whether it can run here: always."""
+        return True
+
+    def prepare(self, problem: Problem, threads: int) -> Training:
+        """Compile, and start the threads.
+
+        Where ``threads`` is one for each usable core the engine chooses itself, as it does for
+        users, and takes a single one if a step is too small to share.
+        """
+        own_choice = threads == usable_cores()
+        return _EngineTraining(problem, self.dtype, None if own_choice else threads)
+
+
+def load(problem: Problem, dtype: str, threads: int | None) -> tuple[Engine, Samples]:
+    """Give a problem's start and its images to an engine, and compile."""
+    engine = Engine(
+        [weights.T for weights in problem.start.weights],
+        problem.start.biases,
+        batch_size=problem.batch_size,
+        dtype=dtype,
+        threads=threads,
+    )
+    scale = np.full(problem.sizes[0], 1 / GREY_DEVIATION)
+    samples = engine.samples(problem.images, scale, -GREY_MEAN * scale, labels=problem.labels)
+    engine.warm_up(samples)
+    return engine, samples
+
+
+def steps_of(problem: Problem, count: int) -> Steps:
+    """Return the optimiser's numbers for `count` steps of a problem."""
+    return sgd(
+        count,
+        problem.learning_rate,
+        momentum=problem.momentum,
+        weight_decay=problem.weight_decay,
+    )
+
+
+class _EngineTraining:
+    def __init__(self, problem: Problem, dtype: str, threads: int | None) -> None:
+        self._problem, self._trained = problem, 0
+        self._engine, self._samples = load(problem, dtype, threads)
+
+    def run(self, steps: int) -> None:
+        for epoch, first, last in self._problem.segments(self._trained, steps):
+            order = self._problem.order(epoch)[first:last].ravel()
+            self._engine.epoch(self._samples, order, steps_of(self._problem, last - first))
+        self._trained += steps
+
+    def parameters(self) -> Parameters:
+        weights, biases = self._engine.weights()
+        return Parameters([np.ascontiguousarray(w.T) for w in weights], biases)

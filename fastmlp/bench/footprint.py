@@ -1,0 +1,107 @@
+"""What starting costs, and memory: measured in processes that do nothing else.
+
+Each trains network A through `fastmlp.train`, as a user's script does, on CIFAR-sized images.
+``python -m fastmlp.bench.footprint ROWS`` is such a process: it prints a line when the training is
+over, the most memory it has had resident by then, in bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fastmlp.bench.problem import NETWORKS
+from fastmlp.bench.results import Footprint
+
+BATCH = 100
+IMAGES = 50_000  # as many as CIFAR-10 has for training
+
+
+def measure() -> Footprint:
+    """Measure starts and memory; takes about 40 seconds.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If a training failed; its traceback stands on standard error.
+    """
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as filled:
+        cold, _ = _spawn(BATCH, filled)
+        warm = min(_spawn(BATCH, filled)[0] for _ in range(3))
+        _, peak = _spawn(IMAGES, filled)
+        _, compiling_peak = _spawn(IMAGES, empty)
+    return Footprint(
+        images=IMAGES,
+        cold_seconds=cold,
+        warm_seconds=warm,
+        peak_bytes=peak,
+        compiling_peak_bytes=compiling_peak,
+    )
+
+
+def peak_bytes() -> int | None:
+    """Return the most memory this process has had resident, in bytes; None if the system is silent.
+
+    Not getrusage on Linux: a child begins with the peak of its parent there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
+
+
+def train_once(rows: int) -> None:
+    """Train network A for an epoch on `rows` images of noise."""
+    import numpy as np
+
+    import fastmlp
+
+    sizes, _ = NETWORKS["A"]
+    random = np.random.default_rng(0)
+    data = fastmlp.Dataset(
+        images=random.integers(0, 256, (rows, sizes[0]), dtype=np.uint8),
+        labels=random.integers(0, sizes[-1], rows),
+        shape=(3, 32, 32),
+        classes=tuple(str(label) for label in range(sizes[-1])),
+        name="noise",
+    )
+    config = fastmlp.TrainConfig(
+        hidden=sizes[1:-1],
+        learning_rate=0.01,
+        momentum=0.9,
+        weight_decay=1e-3,
+        batch_size=BATCH,
+        epochs=1,
+    )
+    result = fastmlp.train(config, data)
+    assert result.status == "done", result.reason
+
+
+def _spawn(rows: int, cache: str) -> tuple[float, int | None]:
+    """Train in a fresh process; return its seconds until it was done, and its peak memory."""
+    command = [sys.executable, "-m", __name__, str(rows)]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, env=os.environ | {"NUMBA_CACHE_DIR": cache}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        seconds = time.perf_counter() - start
+    if process.returncode != 0 or not line:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return seconds, None if line == "None" else int(line)
+
+
+if __name__ == "__main__":
+    train_once(int(sys.argv[1]))
+    print(peak_bytes(), flush=True)

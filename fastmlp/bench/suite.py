@@ -1,0 +1,255 @@
+"""The whole benchmark: what the machine can do, whole trainings, single kernels, starting up."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fastmlp import machine
+from fastmlp.bench import footprint
+from fastmlp.bench.ceiling import bytes_per_second, flops_per_second, spend_flops
+from fastmlp.bench.contender import FastMLP
+from fastmlp.bench.kernels import layer_kernels
+from fastmlp.bench.measure import CEILING, contest, in_turns, repeats
+from fastmlp.bench.peers import PEERS
+from fastmlp.bench.problem import NETWORKS, Problem
+from fastmlp.bench.results import Bandwidth, Comparison, KernelRow, Results
+from fastmlp.config import TrainConfig
+from fastmlp.datasets import Dataset
+from fastmlp.errors import ConfigError
+from fastmlp.many import train_many
+from fastmlp.threads import usable_cores
+from fastmlp.trainer import train
+
+OURS = (FastMLP(),)
+CONTENDERS = (*OURS, *PEERS)
+
+# Of a timed run of a kernel: thousands of calls on the smallest layers, a few on the largest.
+KERNEL_SECONDS = 0.005
+
+# What the comparisons train.
+COMPARED, COMPARED_BATCH, COMPARED_EPOCHS = "A", 100, 2
+
+# Of one core's share, where no cache is known.
+MEMORY_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to measure, and for how long.
+
+    Parameters
+    ----------
+    networks
+        Keys of `NETWORKS`.
+    batches
+        Batch sizes of all of them; None for each network's own.
+    threads
+        For every implementation alike.
+    rounds
+        How often each of them is timed.
+    seconds
+        Length of a timed run, about.
+    samples
+        Rows of data: by default so many that no cache holds them.
+    start_up
+        Whether to measure `footprint` too.
+
+    Raises
+    ------
+    ConfigError
+        If a network is unknown, a number is below 1 or a batch larger than the data.
+    """
+
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    batches: tuple[int, ...] | None = None
+    threads: int = dataclasses.field(default_factory=usable_cores)
+    rounds: int = 7
+    seconds: float = 0.3
+    samples: int = 20_000
+    start_up: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured before anything is."""
+        known = ",".join(NETWORKS)
+        if not self.networks or not set(self.networks) <= set(NETWORKS):
+            found = ",".join(self.networks) or "none"
+            raise ConfigError(f"networks: found {found}, expected some of {known}")
+        for batch in self.batches or ():
+            if not 1 <= batch <= self.samples:
+                raise ConfigError(
+                    f"batch: found {batch}, expected 1 to {self.samples}, the samples"
+                )
+        for name in ("threads", "rounds"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: found {getattr(self, name)}, expected at least 1")
+
+    def problems(self) -> Iterator[tuple[str, Problem]]:
+        """Yield every network's name and problem for each batch size."""
+        for name in self.networks:
+            sizes, own_batches = NETWORKS[name]
+            for batch in self.batches or own_batches:
+                yield name, Problem(sizes, batch, self.samples)
+
+
+def run(settings: Settings, tell: Callable[[str], object]) -> Results:
+    """Measure everything.
+
+    Parameters
+    ----------
+    settings : Settings
+    tell : callable
+        Called with a line about what is measured next.
+
+    Returns
+    -------
+    Results
+    """
+    results = Results(
+        date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        machine=machine.describe(),
+        settings=dataclasses.asdict(settings),
+        missing={},
+        footprint=None,
+        bandwidth=[],
+        comparisons=[],
+        contests=[],
+        one_core=[],
+        kernels=[],
+    )
+    if settings.start_up:  # first: compiling leaves nothing behind that could disturb it
+        tell("starting up and memory")
+        results["footprint"] = footprint.measure()
+    tell("bandwidth")
+    results["bandwidth"] = bandwidths(settings.threads, settings.rounds)
+    tell("many models, many threads")
+    results["comparisons"] = [many_models(settings), more_threads_than_cores(settings)]
+    for name, problem in settings.problems():
+        what = f"network {name}, batch {problem.batch_size}"
+        tell(f"{what}: {settings.threads} threads")
+        found, missing = contest(
+            name, problem, settings.threads, CONTENDERS, settings.rounds, settings.seconds
+        )
+        results["contests"].append(found)
+        results["missing"] |= missing
+        tell(f"{what}: one core, kernels")
+        found, _ = contest(name, problem, 1, OURS, settings.rounds, settings.seconds)
+        results["one_core"].append(found)
+        results["kernels"] += kernel_rows(name, problem, settings.rounds)
+    return results
+
+
+def bandwidths(threads: int, rounds: int) -> list[Bandwidth]:
+    """Measure what one core reads and writes at each level, and all of them in memory."""
+    caches = machine.describe()["caches"]
+    places = [(place, 1, caches[place] // 2) for place in ("L2", "L3") if place in caches]
+    beyond = max(MEMORY_BYTES, 4 * max(caches.values(), default=0))
+    cores = min(threads, usable_cores())
+    places += [("memory", count, beyond * count) for count in sorted({1, cores})]
+    return [
+        Bandwidth(
+            place=place,
+            threads=count,
+            working_set=size,
+            rates=[bytes_per_second(count, size) for _ in range(rounds)],
+        )
+        for place, count, size in places
+    ]
+
+
+def kernel_rows(network: str, problem: Problem, rounds: int) -> list[KernelRow]:
+    """Time every kernel of a network in turns, the FMA ceiling of one core in their midst."""
+    kernels = list(layer_kernels(problem))
+    counts = [one.calls_in(KERNEL_SECONDS) for one in kernels]
+    calls: dict[str, Callable[[], object]] = {
+        str(number): functools.partial(one.call, count)
+        for number, (one, count) in enumerate(zip(kernels, counts, strict=True))
+    }
+    timings = in_turns(calls | {CEILING: functools.partial(spend_flops, 1)}, rounds, pause=0)
+    ceiling = [flops_per_second(1, one) for one in timings.pop(CEILING).seconds]
+    return [
+        KernelRow(
+            network=network,
+            kernel=one.name,
+            inputs=one.inputs,
+            outputs=one.outputs,
+            batch=problem.batch_size,
+            flops=one.flops,
+            bytes=one.bytes,
+            seconds=[seconds / count for seconds in timing.seconds],
+            ceiling=ceiling,
+        )
+        for one, count, timing in zip(kernels, counts, timings.values(), strict=True)
+    ]
+
+
+def many_models(settings: Settings) -> Comparison:
+    """Compare a model for each core, by `train_many`, with a single model on a single core.
+
+    Whole calls are timed. Grey levels are 0 to 2 and enter the network as they are, because a pass
+    over the images to normalise them would not be training.
+    """
+    sizes, _ = NETWORKS[COMPARED]
+    problem = Problem(sizes, COMPARED_BATCH, settings.samples)
+    data = Dataset(
+        images=problem.images % 3,
+        labels=problem.labels,
+        shape=(3, 32, 32),
+        classes=tuple(str(label) for label in range(sizes[-1])),
+        name="noise",
+    )
+    config = TrainConfig(
+        hidden=sizes[1:-1],
+        learning_rate=1e-3,
+        momentum=problem.momentum,
+        weight_decay=problem.weight_decay,
+        batch_size=COMPARED_BATCH,
+        epochs=COMPARED_EPOCHS,
+        normalize="none",
+    )
+    cores = usable_cores()
+    base, other = "one model on one core", f"{cores} models on {cores} cores, train_many"
+    configs = [config.replace(seed=seed) for seed in range(cores)]
+    alone = functools.partial(train, config.replace(threads=1), data)
+    together = functools.partial(train_many, configs, data)
+    alone()
+    together()
+    timings = in_turns({base: alone, other: together}, settings.rounds)
+    trained = COMPARED_EPOCHS * settings.samples
+    return Comparison(
+        base=base,
+        other=other,
+        network=COMPARED,
+        batch=COMPARED_BATCH,
+        base_rates=[trained / one for one in timings[base].seconds],
+        other_rates=[cores * trained / one for one in timings[other].seconds],
+    )
+
+
+def more_threads_than_cores(settings: Settings) -> Comparison:
+    """Compare a team of two threads for each core with one of one."""
+    problem = Problem(NETWORKS[COMPARED][0], COMPARED_BATCH, settings.samples)
+    cores = usable_cores()
+    base, other = f"{cores} threads on {cores} cores", f"{2 * cores} threads on {cores} cores"
+    calls: dict[str, Callable[[], object]] = {}
+    steps = 0
+    for name, threads in ((base, cores), (other, 2 * cores)):
+        training = OURS[0].prepare(problem, threads)
+        training.run(problem.steps_per_epoch)
+        steps = steps or repeats(training.run, problem.steps_per_epoch, settings.seconds)
+        calls[name] = functools.partial(training.run, steps)
+    timings = in_turns(calls, settings.rounds)
+    base_rates, other_rates = (
+        [steps * COMPARED_BATCH / one for one in timings[name].seconds] for name in (base, other)
+    )
+    return Comparison(
+        base=base,
+        other=other,
+        network=COMPARED,
+        batch=COMPARED_BATCH,
+        base_rates=base_rates,
+        other_rates=other_rates,
+    )

@@ -1,0 +1,58 @@
+"""scikit-learn's callbacks (SLEP023), where the installed version has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in for scikit-learn's; an estimator without `set_callbacks` supports none."""
+
+
+class Tasks:
+    """What callbacks are told of one fit: a task, and one below it for each epoch.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+    X, y, sample_weight
+        As they were given to `fit`.
+    epochs : int
+        Most there will be; 0 where nobody sees them.
+    """
+
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int) -> None:
+        self._estimator = estimator
+        self._known = {
+            "estimator": estimator,
+            "X": X,
+            "y": y,
+            "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
+        }
+        self._root = self._epoch = None
+        if hasattr(estimator, "_init_callback_context"):
+            self._root = estimator._init_callback_context(max_subtasks=epochs)
+            self._root.call_on_fit_task_begin(**self._known)
+        # Whether anyone looks: an epoch's weights are copied out for them.
+        self.watched = bool(self._root and getattr(estimator, "_skl_callbacks", None))
+
+    def begin_epoch(self) -> None:
+        """Tell that an epoch begins."""
+        if self.watched:
+            self._epoch = self._root.subcontext(task_name="epoch")
+            self._epoch.call_on_fit_task_begin(**self._known)
+
+    def end_epoch(self) -> bool:
+        """Tell that an epoch has ended, and return whether a callback asks to stop."""
+        return self.watched and bool(self._told(self._epoch))
+
+    def end(self) -> None:
+        """Tell that the fit has ended."""
+        if self._root is not None:
+            self._told(self._root)
+
+    def _told(self, context: Any) -> Any:
+        return context.call_on_fit_task_end(**self._known, reconstruction_attributes={})

@@ -1,0 +1,165 @@
+"""One network on the engine: scikit-learn's arrays in, losses and outputs out."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from sklearn.neural_network._base import ACTIVATIONS
+
+from fastmlp.engine import Engine
+from fastmlp.estimator import solvers
+from fastmlp.threads import usable_cores
+
+_ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+_LOSSES = {"softmax": "softmax", "logistic": "logistic", "identity": "squared"}
+
+Parameters = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+class Examples(NamedTuple):
+    """Validated data.
+
+    Attributes
+    ----------
+    X : array [n, features] of float32 or float64
+    y : array [n, outputs]
+        One column a class, one for two classes; or the values to predict.
+    weight : array [n] or None
+        What each row counts.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+
+
+class Run:
+    """The network of an estimator while it trains; ``with`` ends its threads.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        With weights, and a solver in ``_optimizer``.
+    examples : Examples
+    batch_size : int
+    resumes : bool
+        Whether the solver has taken steps before.
+    """
+
+    def __init__(
+        self, estimator: Any, examples: Examples, batch_size: int, *, resumes: bool
+    ) -> None:
+        self._estimator, self._batch_size = estimator, batch_size
+        self._out_activation = estimator.out_activation_
+        dtype = estimator.coefs_[0].dtype
+        self._engine = Engine(
+            [coef.T for coef in estimator.coefs_],
+            estimator.intercepts_,
+            batch_size=batch_size,
+            dtype=dtype.name,
+            threads=_threads(estimator.n_jobs),
+            activation=_ACTIVATIONS[estimator.activation],
+            loss=_LOSSES[self._out_activation],
+        )
+        if resumes:
+            solvers.load_states(estimator._optimizer, self._engine)
+        labels = examples.y.argmax(axis=1) if self._out_activation == "softmax" else None
+        self._samples = self._described(
+            examples.X, labels=labels, targets=None if labels is not None else examples.y
+        )
+        self._weight = examples.weight
+        # scikit-learn clips probabilities so far from 0 and 1, and so the loss of each row.
+        self._clip = np.finfo(dtype).eps if self._out_activation != "identity" else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._engine.close()
+
+    def epoch(self, order: np.ndarray, scale: float) -> float:
+        """Take a step for each batch of rows and return the epoch's loss, as scikit-learn averages it.
+
+        Parameters
+        ----------
+        order : int64 array [n]
+            Rows of the examples.
+        scale : float
+            What the step schedule multiplies the learning rate by.
+        """
+        alpha, count = self._estimator.alpha, len(order)
+        starts = np.arange(0, count, self._batch_size)
+        rows = np.diff(starts, append=count)
+        weight, factors, totals = None, None, rows
+        if self._weight is not None:
+            weight = self._weight[order]
+            totals = np.add.reduceat(weight, starts)
+            if not totals.all():
+                raise ZeroDivisionError(
+                    "sample_weight: found a batch whose weights sum to zero, expected none; drop "
+                    "rows of weight zero or take a larger batch_size"
+                )
+            factors = weight / np.repeat(totals, rows)
+        record = self._engine.epoch(
+            self._samples,
+            order,
+            solvers.next_steps(self._estimator._optimizer, alpha / totals, scale),
+            factors=factors,
+            penalties=alpha > 0,
+        )
+        losses = self._per_row(record.losses)
+        sums = np.add.reduceat(losses if weight is None else losses * weight, starts)
+        if alpha > 0:
+            sums += 0.5 * alpha * record.penalties
+        return float((sums / totals * rows).sum() / count)
+
+    def outputs(self, examples: Examples) -> np.ndarray:
+        """Probabilities or values [n, outputs] that the network gives now."""
+        outputs = self._engine.logits(self._described(examples.X))
+        with np.errstate(invalid="ignore"):  # of a network that diverged
+            ACTIVATIONS[self._out_activation](outputs)
+        return outputs
+
+    def parameters(self) -> Parameters:
+        """Copies of the weights [in, out] and biases."""
+        weights, biases = self._engine.weights()
+        return [np.ascontiguousarray(weight.T) for weight in weights], biases
+
+    def write_back(self) -> None:
+        """Give the estimator weights, biases and its solver's state."""
+        self._estimator.coefs_, self._estimator.intercepts_ = self.parameters()
+        solvers.save_states(self._estimator._optimizer, self._engine)
+
+    def _described(self, X: np.ndarray, **y: np.ndarray | None) -> Any:
+        width = X.shape[1]
+        return self._engine.samples(X, np.ones(width), np.zeros(width), **y)
+
+    def _per_row(self, losses: np.ndarray) -> np.ndarray:
+        if self._clip is None:
+            return losses / self._engine.sizes[-1]
+        return np.clip(losses, -math.log1p(-self._clip), -math.log(self._clip))
+
+
+def _threads(n_jobs: int | None) -> int | None:
+    """Return how many threads to train with; None lets the engine choose by the size of a step."""
+    if n_jobs is None:
+        return 1 if _among_others() else None
+    return n_jobs if n_jobs > 0 else max(1, usable_cores() + 1 + n_jobs)
+
+
+def _among_others() -> bool:
+    """Whether this is one of many tasks that share the cores: a task of joblib, or a worker process."""
+    import multiprocessing
+
+    from joblib.parallel import get_active_backend
+
+    backend, _ = get_active_backend()
+    return bool(backend.nesting_level) or multiprocessing.parent_process() is not None

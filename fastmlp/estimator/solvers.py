@@ -1,0 +1,136 @@
+"""scikit-learn's optimiser objects <-> the engine's steps and states.
+
+An estimator keeps what its solver remembers in scikit-learn's own object, as plain arrays: a pickle
+holds nothing of the engine, and `partial_fit` goes on wherever the fit before it ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.neural_network._stochastic_optimizers import (
+    AdamOptimizer,
+    BaseOptimizer,
+    SGDOptimizer,
+)
+
+from fastmlp.optimizers import Steps, rmsprop, sklearn_adam, sklearn_sgd
+
+if TYPE_CHECKING:
+    from fastmlp.engine import Engine
+
+
+class RMSPropOptimizer(BaseOptimizer):  # type: ignore[misc]
+    """``torch.optim.RMSprop``'s state, in the manner of scikit-learn's solvers.
+
+    Parameters
+    ----------
+    params : list of arrays
+        Weights, then biases; their shapes are those of `vs`, the mean squares of the gradients.
+    learning_rate_init, epsilon : float
+    """
+
+    def __init__(
+        self, params: Sequence[np.ndarray], learning_rate_init: float, epsilon: float
+    ) -> None:
+        super().__init__(learning_rate_init)
+        self.epsilon = epsilon
+        self.vs = [np.zeros_like(param) for param in params]
+
+
+# Where a solver keeps what the engine calls a state, and the sign it has there: scikit-learn's
+# velocity is added to the weights, the engine's subtracted.
+_STATES = {
+    SGDOptimizer: (("velocities", "velocity", -1),),
+    AdamOptimizer: (("ms", "velocity", 1), ("vs", "squares", 1)),
+    RMSPropOptimizer: (("vs", "squares", 1),),
+}
+
+
+def new_optimizer(estimator: Any) -> BaseOptimizer:
+    """Return what the estimator's solver starts from."""
+    params = estimator.coefs_ + estimator.intercepts_
+    match estimator.solver:
+        case "sgd":
+            return SGDOptimizer(
+                params,
+                estimator.learning_rate_init,
+                estimator.learning_rate,
+                estimator.momentum,
+                estimator.nesterovs_momentum,
+                estimator.power_t,
+            )
+        case "adam":
+            return AdamOptimizer(
+                params,
+                estimator.learning_rate_init,
+                estimator.beta_1,
+                estimator.beta_2,
+                estimator.epsilon,
+            )
+        case _:
+            return RMSPropOptimizer(params, estimator.learning_rate_init, estimator.epsilon)
+
+
+def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float) -> Steps:
+    """Return an epoch's numbers, and count its steps where the solver counts.
+
+    Parameters
+    ----------
+    optimizer : BaseOptimizer
+    weight_decays : array [steps]
+        What each step adds to its gradient, per weight.
+    scale : float
+        What the step schedule multiplies the learning rate by.
+    """
+    match optimizer:
+        case AdamOptimizer():
+            rate = optimizer.learning_rate_init * scale
+            betas = optimizer.beta_1, optimizer.beta_2
+            steps = sklearn_adam(
+                rate, weight_decays, before=optimizer.t, betas=betas, epsilon=optimizer.epsilon
+            )
+            optimizer.t += len(weight_decays)
+            bias_corrections = 1 - np.array(betas) ** optimizer.t
+            optimizer.learning_rate = rate * np.sqrt(bias_corrections[1]) / bias_corrections[0]
+            return steps
+        case SGDOptimizer():
+            return sklearn_sgd(
+                optimizer.learning_rate * scale,
+                weight_decays,
+                momentum=optimizer.momentum,
+                nesterov=optimizer.nesterov,
+            )
+        case _:
+            return rmsprop(
+                len(weight_decays),
+                optimizer.learning_rate * scale,
+                weight_decay=weight_decays,
+                decay_biases=False,
+                epsilon=optimizer.epsilon,
+            )
+
+
+def load_states(optimizer: BaseOptimizer, engine: Engine) -> None:
+    """Give the engine what the solver remembers."""
+    for arrays, state, sign in _states(optimizer):
+        layers = len(arrays) // 2
+        weights = [sign * array.T for array in arrays[:layers]]
+        engine.load_state(state, weights, [sign * array for array in arrays[layers:]])
+
+
+def save_states(optimizer: BaseOptimizer, engine: Engine) -> None:
+    """Keep what the engine remembers in the solver."""
+    states = engine.states()
+    for arrays, state, sign in _states(optimizer):
+        if state in states:  # sgd without momentum has none
+            weights, biases = states[state]
+            arrays[:] = [np.ascontiguousarray(sign * array.T) for array in weights]
+            arrays += [sign * array for array in biases]
+
+
+def _states(optimizer: BaseOptimizer) -> Iterator[tuple[list[np.ndarray], str, int]]:
+    for name, state, sign in _STATES[type(optimizer)]:
+        yield getattr(optimizer, name), state, sign

@@ -1,0 +1,326 @@
+"""The training that replaces scikit-learn's, with its random draws, its losses and its decisions.
+
+scikit-learn validates, initialises and, for what the engine does not accelerate, also trains.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network._base import LOSS_FUNCTIONS
+from sklearn.utils import check_random_state, shuffle
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    validate_data,
+)
+
+from fastmlp.errors import ConfigError, DataError
+from fastmlp.estimator import solvers
+from fastmlp.estimator.callbacks import Tasks
+from fastmlp.estimator.run import Examples, Parameters, Run
+from fastmlp.network import initialize
+
+STOCHASTIC = ("sgd", "adam", "rmsprop")
+PROGRESS = "progress"
+
+
+class EngineTraining:
+    """What both estimators do in another way than scikit-learn's, whose classes they inherit from."""
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        incremental: bool = False,
+        validation: tuple[Any, Any, Any] | None = None,
+    ) -> Any:
+        """Train, after `validation` (X_val, y_val, sample_weight_val) is checked like the rest."""
+        given = X, y, sample_weight
+        reason = self._left_to_sklearn(X)
+        if reason:
+            return self._fit_by_sklearn(*given, incremental, validation, reason)
+        widths = np.atleast_1d(self.hidden_layer_sizes).astype(int).tolist()
+        if any(width <= 0 for width in widths):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {widths}.")
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        if is_classifier(self) and self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._fit_by_sklearn(*given, incremental, validation, "multilabel y")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        examples = Examples(X, y.reshape(len(y), -1), sample_weight)
+        held_out = None if validation is None else self._held_out(examples, *validation)
+        self.n_outputs_ = examples.y.shape[1]
+        self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            self._initialize(examples.y, [X.shape[1], *widths, self.n_outputs_], X.dtype)
+        self._check_shapes(examples)
+        tasks = Tasks(self, *given, 1 if incremental else self.max_iter)
+        self._train(examples, held_out, incremental, tasks)
+        if not all(np.isfinite(array).all() for array in self.coefs_ + self.intercepts_):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        tasks.end()
+        return self
+
+    # -- what scikit-learn does ----------------------------------------------------------------------
+
+    def _left_to_sklearn(self, X: Any) -> str | None:
+        """Say what of this fit the engine does not accelerate, if anything."""
+        if self.solver not in STOCHASTIC:
+            return f"solver={self.solver!r}"
+        if self.loss == "poisson":
+            return "loss='poisson'"
+        return "sparse X" if scipy.sparse.issparse(X) else None
+
+    def _fit_by_sklearn(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: Any, reason: str
+    ) -> Any:
+        stochastic = self.solver in STOCHASTIC
+        for name, asked in (
+            ("X_val", validation is not None),
+            ("solver='rmsprop'", self.solver == "rmsprop"),
+            ("learning_rate='step'", stochastic and self.learning_rate == "step"),
+            ("monitor='loss'", stochastic and self.early_stopping and self.monitor != "score"),
+            ("verbose='progress'", self.verbose == PROGRESS),
+        ):
+            if asked:
+                raise ConfigError(
+                    f"{name}: found with {reason}, which scikit-learn itself trains and where it "
+                    "has no such thing, expected without; see fastmlp.MLPClassifier's docstring"
+                )
+        tasks = Tasks(self, X, y, sample_weight, 0)
+        super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)  # type: ignore[misc]
+        tasks.end()
+        return self
+
+    def _initialize(self, y: np.ndarray, layer_units: list[int], dtype: Any) -> None:
+        super()._initialize(y, layer_units, dtype)  # type: ignore[misc]
+        self.validation_loss_curve_: list[float] | None = None
+        if self.solver == "rmsprop":  # what scikit-learn does for the solvers it knows
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.best_loss_: float | None = None if self.early_stopping else np.inf
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        if self.initialization == "sklearn":
+            return super()._init_coef(fan_in, fan_out, dtype)  # type: ignore[misc, no-any-return]
+        sizes = fan_in, fan_out
+        (weight,), (bias,) = initialize(sizes, self.initialization, self._random_state, dtype)
+        return np.ascontiguousarray(weight.T), bias
+
+    def _check_solver(self) -> bool:
+        if self.solver == "rmsprop":
+            return True
+        return super()._check_solver()  # type: ignore[misc, no-any-return]
+
+    # -- data ----------------------------------------------------------------------------------------
+
+    def _check_shapes(self, examples: Examples) -> None:
+        """Refuse what compiled code, which checks no bounds, must never see."""
+        sizes = [examples.X.shape[1], *(bias.shape[0] for bias in self.intercepts_)]
+        found = [coef.shape for coef in self.coefs_]
+        if found != list(zip(sizes, sizes[1:], strict=False)) or sizes[-1] != self.n_outputs_:
+            raise DataError(
+                f"coefs_: found shapes {found} with {sizes[0]} features and {self.n_outputs_} "
+                "outputs, expected those of the data and intercepts_; a warm start or partial_fit "
+                "goes on with the shapes of the fit before it"
+            )
+
+    def _held_out(self, examples: Examples, X: Any, y: Any, sample_weight: Any) -> Examples:
+        """Return validated validation data."""
+        if X is None or y is None:
+            name, other = ("X_val", "y_val") if X is None else ("y_val", "X_val")
+            raise DataError(f"{name}: found None, expected it together with {other}")
+        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        y = self._encoded(y)
+        check_consistent_length(X, y)
+        y = y.reshape(len(y), -1)
+        if y.shape[1] != examples.y.shape[1]:
+            raise DataError(
+                f"y_val: found {y.shape[1]} outputs, expected {examples.y.shape[1]} as in y"
+            )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        return Examples(X, y, sample_weight)
+
+    def _split(self, examples: Examples) -> tuple[np.ndarray, Examples]:
+        """Set rows aside as scikit-learn does; return those to train on, and what is held out."""
+        stratified = is_classifier(self) and self.n_outputs_ == 1
+        rows, others = train_test_split(
+            np.arange(len(examples.X)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=examples.y if stratified else None,
+        )
+        if len(others) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        weight = examples.weight
+        chosen = None if weight is None else weight[others]
+        return rows, Examples(examples.X[others], examples.y[others], chosen)
+
+    def _batch(self, count: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, count)
+        if self.batch_size > count:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=2,
+            )
+        return int(np.clip(self.batch_size, 1, count))
+
+    # -- the loop ------------------------------------------------------------------------------------
+
+    def _train(
+        self, examples: Examples, held_out: Examples | None, incremental: bool, tasks: Tasks
+    ) -> None:
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        resumes = incremental and hasattr(self, "_optimizer")
+        if not resumes:
+            self._optimizer = solvers.new_optimizer(self)
+        rows = np.arange(len(examples.X))
+        if self.early_stopping and held_out is None:
+            rows, held_out = self._split(examples)
+        if held_out is not None:
+            self._begin_validation()
+        best: Parameters | None = None
+        order = np.arange(len(rows))
+        epochs = 1 if incremental else self.max_iter
+        with (
+            Run(self, examples, self._batch(len(rows)), resumes=resumes) as run,
+            self._progress(epochs) as report,
+        ):
+            try:
+                self.n_iter_ = 0
+                while self.n_iter_ < epochs:
+                    tasks.begin_epoch()
+                    if self.shuffle:
+                        order = shuffle(order, random_state=self._random_state)
+                    self.loss_ = run.epoch(rows[order], self._scale())
+                    self.n_iter_ += 1
+                    self.t_ += len(rows)
+                    self.loss_curve_.append(self.loss_)
+                    stalls, is_best = self._judge(run, held_out)
+                    self._no_improvement_count = self._no_improvement_count + 1 if stalls else 0
+                    if is_best:
+                        best = run.parameters()
+                    report()
+                    self._optimizer.iteration_ends(self.t_)
+                    if tasks.watched:
+                        run.write_back()
+                    if tasks.end_epoch() or self._has_converged():
+                        break
+                    if self.n_iter_ == self.max_iter and not incremental:
+                        warnings.warn(
+                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
+                            "and the optimization hasn't converged yet.",
+                            ConvergenceWarning,
+                            stacklevel=2,
+                        )
+            except KeyboardInterrupt:
+                warnings.warn("Training interrupted by user.", stacklevel=2)
+            run.write_back()
+        if self.early_stopping:
+            if best is not None:
+                self._best_coefs, self._best_intercepts = best
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+
+    def _scale(self) -> float:
+        """Return what the step schedule multiplies the learning rate by in the next epoch."""
+        if self.learning_rate != "step":
+            return 1.0
+        return float(self.step_factor ** (len(self.loss_curve_) // self.step_epochs))
+
+    def _judge(self, run: Run, held_out: Examples | None) -> tuple[bool, bool]:
+        """Return whether the epoch improved by less than `tol`, and whether to keep its weights."""
+        if held_out is not None:
+            stalls, is_best = self._validate(run, held_out)
+            if self.early_stopping:
+                return stalls, is_best
+        best = np.inf if self.best_loss_ is None else self.best_loss_
+        self.best_loss_ = min(best, self.loss_)
+        return self.loss_ > best - self.tol, False
+
+    def _begin_validation(self) -> None:
+        if self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        if self.validation_loss_curve_ is None:
+            self.validation_loss_curve_ = []
+
+    def _validate(self, run: Run, held_out: Examples) -> tuple[bool, bool]:
+        """Record validation loss and score; return whether they stall, and are the best so far."""
+        outputs = run.outputs(held_out)
+        name = "binary_log_loss" if self.out_activation_ == "logistic" else self.loss
+        with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
+            loss = float(LOSS_FUNCTIONS[name](held_out.y, outputs, held_out.weight))
+        score = self._score_of(outputs, held_out)
+        if self.monitor == "loss":
+            best = min(self.validation_loss_curve_, default=np.inf)
+            stalls, is_best = not loss <= best - self.tol, loss < best
+        else:  # a score that is NaN does not stall, as in scikit-learn
+            best = self.best_validation_score_
+            stalls, is_best = score < best + self.tol, score > best
+        self.validation_loss_curve_.append(loss)
+        self.validation_scores_.append(score)
+        if is_best:
+            self.best_validation_score_ = score
+        return stalls, is_best
+
+    def _has_converged(self) -> bool:
+        if self._no_improvement_count <= self.n_iter_no_change:
+            return False
+        watched = f"Validation {self.monitor}" if self.early_stopping else "Training loss"
+        message = (
+            f"{watched} did not improve more than tol={self.tol:f} for "
+            f"{self.n_iter_no_change} consecutive epochs."
+        )
+        if self._optimizer.trigger_stopping(message, self._talks()):
+            return True
+        self._no_improvement_count = 0  # the learning rate was lowered
+        return False
+
+    # -- what a person sees --------------------------------------------------------------------------
+
+    def _talks(self) -> bool:
+        return bool(self.verbose) and self.verbose != PROGRESS
+
+    @contextmanager
+    def _progress(self, epochs: int) -> Iterator[Callable[[], None]]:
+        """Yield what reports an epoch: by a line, as scikit-learn's, by a bar, or not at all."""
+        if self.verbose == PROGRESS:
+            from tqdm import tqdm
+
+            with tqdm(total=epochs, unit="epoch", dynamic_ncols=True) as bar:
+                yield lambda: bar.update() and bar.set_postfix(self._figures())
+        else:
+            yield self._print if self._talks() else lambda: None
+
+    def _print(self) -> None:
+        print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        if self.early_stopping:
+            print(f"Validation score: {self.validation_scores_[-1]:f}")
+
+    def _figures(self) -> dict[str, float]:
+        figures = {"loss": self.loss_}
+        if self.validation_scores_:
+            figures["validation score"] = self.validation_scores_[-1]
+        return figures

@@ -1,0 +1,39 @@
+"""Activations, gradients and weights -> what the products read.
+
+In float32 and float64 a product reads them as they are and everything here does nothing. In bfloat16 it reads pairs
+along the sum, rounded to nearest even; a matrix [M, N] is summed over its columns (forward, input gradient) or over
+its rows (weight gradient, weights as right operands), so that two copies are kept:
+
+    pairs of columns  [ceil(N / (2 lanes)), M, lanes]    pairs of rows  [ceil(N / lanes), ceil(M / 2), lanes]
+"""
+
+from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.simd import pair_columns, pair_rows
+
+
+@inlined
+def write_operands(source, columns, rows, panel_from, panel_to, row_from, row_to):
+    """Write a rectangle of `source` [panels, M, lanes] as pairs of columns and as pairs of rows.
+
+    `row_from` is even, and `row_to` even or M. Where an operand has the type of `source` it is `source`, and stays.
+    """
+    panels, height, lanes = source.shape
+    count = row_to - row_from
+    for p in range(panel_from, panel_to):
+        first = (p * height + row_from) * lanes
+        half = (p % 2) * (lanes // 2)
+        place = ((p // 2) * height + row_from) * lanes + half
+        is_alone = p == panels - 1 and half == 0
+        pair_columns(source, first, count, columns, place, int(is_alone))
+        pair_rows(source, first, count, rows, (p * rows.shape[1] + row_from // 2) * lanes)
+
+
+@inlined
+def write_right_operand(W, right, panel_from, panel_to, slab_from, slab_to):
+    """Write part of the weights W [panels, K, lanes], whole groups of `lanes` rows, as pairs of rows."""
+    lanes = W.shape[2]
+    for p in range(panel_from, panel_to):
+        for s in range(slab_from, slab_to):
+            block = (p * W.shape[1] + s * lanes) * lanes
+            place = (p * right.shape[1] + s * lanes // 2) * lanes
+            pair_rows(W, block, lanes, right, place)

@@ -1,0 +1,261 @@
+"""A finished search -> report.md, trials.csv and figures.
+
+Matplotlib and scikit-learn are loaded when the figures are drawn, not when this module is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmlp import machine
+from fastmlp.datasets import Dataset
+from fastmlp.files import write_atomic
+from fastmlp.results import RankedPoint, SearchResult, merit_of
+
+REPORT, TABLE = "report.md", "trials.csv"
+CURVES, CONFUSION = "curves.png", "confusion.png"
+NUMBERS = (
+    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    *("test_loss", "test_accuracy"),
+)
+MOST_LABELS = 16  # values of an axis up to which a heat map's cells carry their numbers
+
+
+def write_report(
+    folder: str | Path, title: str, result: SearchResult, parts: Mapping[str, Dataset]
+) -> list[str]:
+    """Write the table of all trials, the figures and the report that shows them.
+
+    Parameters
+    ----------
+    folder : path
+        Of the search.
+    title : str
+        The report's first line.
+    result : SearchResult
+    parts : mapping of str to Dataset
+        ``"train"``, ``"valid"`` and, where the best point was tested, ``"test"``.
+
+    Returns
+    -------
+    list of str
+        The names of the files in `folder` that were written.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; it names the file.
+    """
+    folder = Path(folder)
+    write_atomic(folder / TABLE, _csv(result).encode())
+    figures = _draw(folder, result, parts)
+    write_atomic(folder / REPORT, _markdown(title, result, parts, figures).encode())
+    return [REPORT, TABLE, *figures]
+
+
+def axes_of(points: Sequence[RankedPoint]) -> dict[str, list[Any]]:
+    """Return the settings that differ between points, each with its values in the grid's order."""
+    ordered = sorted(points, key=lambda point: point.index)
+    names = {name: None for point in ordered for name in point.parameters}
+    values = {
+        name: list(dict.fromkeys(getattr(point.config, name) for point in ordered))
+        for name in names
+    }
+    return {name: choices for name, choices in values.items() if len(choices) > 1}
+
+
+def shown(value: Any) -> str:
+    """Return a setting as people write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return "-".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def draw_heat_map(
+    result: SearchResult, across: str, down: str, path: str | Path
+) -> None:
+    """Draw the best result for each pair of values of two settings, whatever the others.
+
+    Parameters
+    ----------
+    result : SearchResult
+    across, down : str
+        Two of `axes_of` its points.
+    path : str or Path
+        Of the PNG file. A cell without a point that came to a regular end stays empty.
+    """
+    from fastmlp.report import new_figure
+
+    axes = axes_of(result.points)
+    columns, rows = axes[across], axes[down]
+    best = np.full((len(rows), len(columns)), np.nan)
+    for point in reversed(result.points):  # the best last
+        if merit_of(point.trials, result.metric) is not None:
+            row = rows.index(getattr(point.config, down))
+            best[row, columns.index(getattr(point.config, across))] = point.mean(result.metric)
+    words = result.metric.replace("valid_", "validation ")
+    extreme = "lowest" if result.metric == "valid_loss" else "highest"
+    with new_figure(path, 3.2 + 0.7 * len(columns), 1.8 + 0.45 * len(rows)) as figure:
+        plot = figure.subplots()
+        plot.grid(visible=False)
+        picture = plot.imshow(np.ma.masked_invalid(best), cmap="Greys", aspect="auto")
+        figure.colorbar(picture, label=f"{extreme} {words}")
+        plot.set_xticks(range(len(columns)), list(map(shown, columns)))
+        plot.set_yticks(range(len(rows)), list(map(shown, rows)))
+        plot.set_xlabel(across.replace("_", " "))
+        plot.set_ylabel(down.replace("_", " "))
+        if max(best.shape) <= MOST_LABELS:
+            for (row, column), value in np.ndenumerate(best):
+                dark = picture.norm(value) > 0.5
+                plot.text(
+                    *(column, row, "-" if np.isnan(value) else f"{value:.3f}"),
+                    color="white" if dark else "black",
+                    ha="center",
+                    va="center",
+                )
+
+
+def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> list[str]:
+    from fastmlp import report
+
+    names = []
+    trial = result.best_trial
+    if trial is not None and result.network is not None:
+        kept = trial.epoch if trial.epoch < trial.epochs else 0
+        report.draw_curves(trial.history, folder / CURVES, best_epoch=kept)
+        part = parts[_judged(parts)]
+        predicted = result.network.predict(part)
+        report.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION)
+        names += [CURVES, CONFUSION]
+        for down, across in itertools.combinations(axes_of(result.points), 2):
+            names.append(f"{down}-{across}.png")
+            draw_heat_map(result, across, down, folder / names[-1])
+    return names
+
+
+def _judged(parts: Mapping[str, Dataset]) -> str:
+    return "test" if "test" in parts else "valid"
+
+
+def _csv(result: SearchResult) -> str:
+    """Return a row for each trial, the best point's first."""
+    names = list(dict.fromkeys(name for point in result.points for name in point.parameters))
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    columns = ("status", "epochs", "epoch", *NUMBERS, "seconds", "reason")
+    table.writerow(["rank", *names, "seed", *columns])
+    for point in result.points:
+        values = [getattr(point.config, name) for name in names]
+        values = [shown(value) if isinstance(value, tuple) else value for value in values]
+        for trial in point.trials:
+            numbers = [getattr(trial, name) for name in columns]
+            table.writerow([point.rank, *values, trial.seed, *numbers])
+    return buffer.getvalue()
+
+
+def _markdown(
+    title: str, result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[str]
+) -> str:
+    trials = [trial for point in result.points for trial in point.trials]
+    counts = Counter(trial.status for trial in trials)
+    ended = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    about = machine.describe()
+    words = result.metric.replace("valid_", "validation ")
+    extreme = "lowest" if result.metric == "valid_loss" else "highest"
+    lines = [
+        f"# {title}",
+        "",
+        f"- Images: {parts['train'].name}, {sizes}; classes {', '.join(parts['train'].classes)}",
+        f"- Trials: {len(trials)} ({ended}) of {len(result.points)} points, "
+        f"{sum(trial.seconds for trial in trials):,.1f} seconds of training in all",
+        f"- Chosen by: {extreme} {words}, mean over seeds",
+        f"- Machine: {about['cpu']}, {about['usable_cores']} cores, "
+        f"fastmlp {about['versions']['fastmlp']}",
+        "",
+    ]
+    lines += _best(result, parts, figures)
+    lines += ["## All points", "", *_table(result), ""]
+    maps = [name for name in figures if name not in (CURVES, CONFUSION)]
+    if maps:
+        lines += [
+            "## Two settings at a time",
+            "",
+            f"The {extreme} {words} for each pair of values, whatever the other settings.",
+            "",
+            *(f"![{name.removesuffix('.png')}]({name})" for name in maps),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _best(
+    result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[str]
+) -> list[str]:
+    if result.best is None or result.best_trial is None:
+        return ["No trial came to a regular end: there is no best point.", ""]
+    point = result.best
+    names = [name for name in NUMBERS if point.mean(name) is not None]
+    several = f", mean of {len(point.trials)} seeds" if len(point.trials) > 1 else ""
+    lines = [
+        "## The best point",
+        "",
+        f"{_settings(point) or 'The only one'}{several}:",
+        "",
+        "|  | " + " | ".join(name.replace("_", " ") for name in names) + " |",
+        "|---|" + "---:|" * len(names),
+        "| mean | " + " | ".join(_number(point.mean(name)) for name in names) + " |",
+    ]
+    if several:
+        spread = " | ".join(_number(point.deviation(name)) for name in names)
+        lines.append(f"| standard deviation | {spread} |")
+    lines += [
+        "",
+        f"The network of seed {result.best_trial.seed} is `best/model.safetensors`: "
+        f"{result.best_trial.reason}, kept is epoch {result.best_trial.epoch}.",
+        "",
+    ]
+    if CURVES in figures:
+        lines += [
+            f"![Loss and accuracy by epoch]({CURVES})",
+            "",
+            f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION})",
+            "",
+        ]
+    return [*lines, "```toml", "[config]", point.config.to_toml().rstrip(), "```", ""]
+
+
+def _table(result: SearchResult) -> list[str]:
+    names = list(dict.fromkeys(name for point in result.points for name in point.parameters))
+    numbers = ("train_accuracy", "valid_accuracy", "valid_loss")
+    heads = ["rank", *(name.replace("_", " ") for name in (*names, *numbers)), "epochs", "ended"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---:|" * (len(heads) - 1) + "---|"]
+    for point in result.points:
+        cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
+        for name in numbers:
+            spread = point.deviation(name)
+            cells.append(_number(point.mean(name)) + ("" if spread is None else f" ± {spread:.4f}"))
+        cells.append(", ".join(str(trial.epochs) for trial in point.trials))
+        cells.append(", ".join(dict.fromkeys(trial.status for trial in point.trials)))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _settings(point: RankedPoint) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {shown(value)}" for name, value in point.parameters.items()
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

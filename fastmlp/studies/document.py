@@ -1,0 +1,152 @@
+"""A report as blocks, written as Markdown for a code host or as one HTML page.
+
+In texts, headers and cells, ``**bold**`` and ```code``` mean the same in both.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading; level 1 is the report's title."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of cells."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file in the report's folder, and what it shows."""
+
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Details:
+    """A table that is opened by a click on its summary."""
+
+    summary: str
+    table: Table
+
+
+Block = Heading | Paragraph | Table | Picture | Details
+
+
+def to_markdown(blocks: Iterable[Block]) -> str:
+    """Return the blocks as GitHub's Markdown."""
+    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+
+
+def to_html(blocks: Sequence[Block], folder: Path) -> str:
+    """Return the blocks as one page with the pictures of `folder` inside it."""
+    title = next(block.text for block in blocks if isinstance(block, Heading))
+    body = "\n".join(_html(block, folder) for block in blocks)
+    return PAGE.format(title=html.escape(title), body=body)
+
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff;
+  max-width: 56rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }}
+h1, h2 {{ line-height: 1.2; margin: 2rem 0 0.5rem; }}
+figure {{ margin: 1.5rem 0; }}
+figure a {{ display: block; }}
+img {{ max-width: 100%; height: auto; }}
+figcaption {{ color: #444; font-size: 0.9rem; }}
+.table {{ overflow-x: auto; margin: 1rem 0; }}
+table {{ border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }}
+th, td {{ border-bottom: 1px solid #ccc; padding: 0.3rem 0.6rem 0.3rem 0; text-align: left;
+  vertical-align: top; overflow-wrap: normal; }}
+summary {{ cursor: pointer; }}
+code {{ font-size: 0.9em; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Paragraph(text):
+            return text
+        case Table(header, rows):
+            lines = [header, ["---"] * len(header), *rows]
+            return "\n".join(
+                f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
+                for line in lines
+            )
+        case Picture(file, caption):
+            return f"![{caption}]({file})\n\n*{caption}*"
+        case Details(summary, table):
+            return (
+                f"<details><summary>{html.escape(summary)}</summary>\n\n"
+                f"{_markdown(table)}\n\n</details>"
+            )
+
+
+def _html(block: Block, folder: Path) -> str:
+    match block:
+        case Heading(text, level):
+            return f"<h{level}>{_inline(text)}</h{level}>"
+        case Paragraph(text):
+            return f"<p>{_inline(text)}</p>"
+        case Table(header, rows):
+            head = "".join(f"<th>{_inline(cell)}</th>" for cell in header)
+            lines = "\n".join(
+                f"<tr>{''.join(f'<td>{_inline(cell)}</td>' for cell in row)}</tr>" for row in rows
+            )
+            return (
+                f'<div class="table"><table>\n<thead><tr>{head}</tr></thead>\n'
+                f"<tbody>\n{lines}\n</tbody></table></div>"
+            )
+        case Picture(file, caption):
+            data = base64.b64encode((folder / file).read_bytes()).decode()
+            source = f"data:image/png;base64,{data}"
+            return (
+                f'<figure><img src="{source}" alt="{html.escape(caption)}">'
+                f"<figcaption>{_inline(caption)}</figcaption></figure>"
+            )
+        case Details(summary, table):
+            return (
+                f"<details><summary>{html.escape(summary)}</summary>\n"
+                f"{_html(table, folder)}\n</details>"
+            )
+
+
+def _inline(text: str) -> str:
+    text = html.escape(text)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)

@@ -1,0 +1,275 @@
+"""Figures of a study: the ``figure`` entries of a section.
+
+Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
+
+- ``series``: a line each for the points of `part` and `where` (or for ``sides``), told apart by the
+  field ``by``; a panel each for ``quantities``.
+- ``parts``: a row of panels each for ``sides``, with training and validation in the same panel; a
+  column each for loss, ``cost`` if asked for, and accuracy.
+- ``bars``: a group each for ``sides``, a bar each for ``quantities`` or, with ``twins`` (a list of
+  parts), for each of those parts.
+- ``samples``: a few images of each class, before and after normalisation.
+- ``weights``: the first layer's weights as pictures, one an output, ten in a row.
+
+Lines are means over seeds, bands go from the least to the greatest seed. Training is black and
+validation blue wherever both are shown; where settings are compared, the study's basic setting is
+black.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from fastmlp.datasets import Dataset, Normalization
+from fastmlp.errors import ConfigError
+from fastmlp.network import Network
+from fastmlp.report import COLOURS, DASHES, draw_confusion, new_figure
+from fastmlp.studies.measures import Lab
+from fastmlp.studies.results import Point, Results
+from fastmlp.studies.tables import FIELDS, WORDS, setting
+
+HATCHES = ("", "///", "...", "xxx", "\\\\\\")
+MARKERS = "osD^vPX*"
+BAND = 0.18  # opacity
+SAMPLES = 5  # of each class
+FROM_IMAGES = ("samples", "weights")  # kinds that need more than the stored trials
+
+
+def draw(results: Results, section: Mapping[str, Any], folder: Path) -> None:
+    """Draw the figures of a section that are made of stored trials."""
+    kinds = {"series": _series, "parts": _parts, "bars": _bars}
+    for entry in section.get("figure", []):
+        if entry["kind"] in kinds:
+            kinds[entry["kind"]](results, entry, folder / f"{entry['file']}.png")
+        elif entry["kind"] not in FROM_IMAGES:
+            expected = ", ".join([*kinds, *FROM_IMAGES])
+            raise ConfigError(f"figure.kind: found {entry['kind']!r}, expected {expected}")
+    if "confusion" in section.get("measure", []):
+        taken = results.measured["confusion"]
+        counts = np.array(taken["counts"][0])
+        labels, predicted = (
+            np.repeat(index.ravel(), counts.ravel()) for index in np.indices(counts.shape)
+        )
+        draw_confusion(labels, predicted, taken["classes"], folder / "confusion.png")
+
+
+def draw_from_images(lab: Lab, section: Mapping[str, Any], folder: Path) -> None:
+    """Draw the figures of a section that need images or networks."""
+    for entry in section.get("figure", []):
+        path = folder / f"{entry['file']}.png"
+        if entry["kind"] == "samples":
+            draw_samples(lab.data("main")[0], path, normalized=entry.get("normalized", True))
+        elif entry["kind"] == "weights":
+            networks = [(side["label"], lab.networks(side)) for side in entry["sides"]]
+            draw_weights([(label, found[0]) for label, found in networks if found], path)
+
+
+# -- lines ---------------------------------------------------------------------------------------------
+
+
+def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
+    lines = _lines(results, entry)
+    quantities = entry.get("quantities", ["train_loss", "valid_accuracy"])
+    with new_figure(path, 4.2 * len(quantities), 3.2 + 0.22 * -(-len(lines) // 4)) as figure:
+        for axes, name in zip(np.atleast_1d(figure.subplots(1, len(quantities))), quantities, strict=True):
+            for style, (label, point) in lines:
+                _line(axes, point, name, label, style)
+            if entry.get("log") and name.endswith(("loss", "cost")):
+                axes.set_yscale("log")
+            _name(axes, WORDS[name])
+        title = FIELDS.get(entry.get("by", ""), entry.get("by", "")).replace("_", " ")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(4, len(labels)), title=title
+        )
+
+
+def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[str, Point]]]:
+    """Return the figure's points with labels and styles; 0 is the study's basic setting."""
+    if "sides" in entry:
+        found = [(side["label"], results.select(side)) for side in entry["sides"]]
+    else:
+        where = entry.get("where", {})
+        found = []
+        for part in entry.get("part", ["main"]):
+            found += [
+                (setting(getattr(point.config, entry["by"])), point)
+                for point in results.points(part, where)
+            ]
+        if not entry.get("by") == "activation":
+            found.sort(key=lambda one: _sortable(getattr(one[1].config, entry["by"])))
+    lines = [(label, point) for label, point in found if point is not None]
+    basic = results.study.parts["main"].config
+    styles = iter(range(1, len(COLOURS)))
+    seen = any(point.config == basic and point.part == "main" for _, point in lines)
+    numbered = []
+    for label, point in lines:
+        is_basic = seen and point.config == basic and point.part == "main"
+        numbered.append((0 if is_basic else next(styles), (label, point)))
+    return numbered
+
+
+def _sortable(value: Any) -> Any:
+    return (isinstance(value, str), value)
+
+
+def _parts(results: Results, entry: Mapping[str, Any], path: Path) -> None:
+    sides = [
+        (side["label"], point) for side in entry["sides"] if (point := results.select(side))
+    ]
+    kinds = ["loss", *(["cost"] if entry.get("cost") else []), "accuracy"]
+    with new_figure(path, 3.4 * len(kinds) + 0.6, 0.5 + 2.5 * len(sides)) as figure:
+        grid = figure.subplots(len(sides), len(kinds), squeeze=False)
+        for row, (label, point) in zip(grid, sides, strict=True):
+            for axes, kind in zip(row, kinds, strict=True):
+                for style, (part, words) in enumerate((("train", "training"), ("valid", "validation"))):
+                    _line(axes, point, f"{part}_{kind}", words, style)
+                _name(axes, kind)
+            row[0].set_title(label, loc="left", fontsize=10)
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+
+
+def _line(axes: Axes, point: Point, name: str, label: str, style: int) -> None:
+    """Draw the mean over seeds, as far as all seeds go, with a band over them."""
+    histories = [run.trial.history for run in point.runs]
+    length = max(map(len, histories))
+    values = np.full((len(histories), length), np.nan)
+    for row, history in zip(values, histories, strict=True):
+        row[: len(history)] = [
+            np.nan if one.get(name) is None else one[name] for one in history
+        ]
+    values[~np.isfinite(values)] = np.nan
+    shown = np.isfinite(values).any(axis=0)
+    epochs = np.arange(1, length + 1)[shown]
+    values = values[:, shown]
+    if not len(epochs):
+        axes.plot([], [], color=COLOURS[style], linestyle=DASHES[style], label=label)
+        return
+    colour = COLOURS[style]
+    axes.fill_between(
+        epochs, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=colour, alpha=BAND, lw=0
+    )
+    axes.plot(
+        epochs,
+        np.nanmean(values, axis=0),
+        color=colour,
+        linestyle=DASHES[style],
+        marker=MARKERS[style],
+        markevery=max(1, len(epochs) // 8),
+        markersize=4,
+        label=label,
+    )
+
+
+def _name(axes: Axes, words: str) -> None:
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(words)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+# -- bars ----------------------------------------------------------------------------------------------
+
+
+def _bars(results: Results, entry: Mapping[str, Any], path: Path) -> None:
+    quantities, twins = entry["quantities"], entry.get("twins", ["main"])
+    sides = entry["sides"]
+    bars = [(twin, name) for twin in twins for name in quantities]
+    words = entry.get("words", [WORDS[name] for _, name in bars])
+    width = 0.8 / len(bars)
+    with new_figure(path, 1.6 + 1.1 * len(sides) * max(1, len(bars) / 3), 3.6) as figure:
+        axes = figure.subplots()
+        axes.grid(visible=False, axis="x")
+        lowest = np.inf
+        for number, ((twin, name), label) in enumerate(zip(bars, words, strict=True)):
+            points = [results.select({**side, "part": twin}) for side in sides]
+            heights = [np.nan if p is None else p.mean(name) or np.nan for p in points]
+            errors = [0.0 if p is None else p.deviation(name) for p in points]
+            if not np.isfinite(heights).any():
+                continue
+            lowest = min(lowest, float(np.nanmin(heights)))
+            axes.bar(
+                np.arange(len(sides)) + (number - (len(bars) - 1) / 2) * width,
+                heights,
+                width,
+                yerr=errors,
+                capsize=2,
+                label=label,
+                color=COLOURS[number],
+                alpha=0.75,
+                edgecolor="white",
+                hatch=HATCHES[number % len(HATCHES)],
+            )
+        axes.set_xticks(np.arange(len(sides)), [side["label"] for side in sides])
+        if quantities[0].endswith("accuracy") and np.isfinite(lowest):
+            axes.set_ylim(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1)
+        axes.set_ylabel(quantities[0].split("_")[-1] if len(quantities) > 1 else WORDS[quantities[0]])
+        axes.set_xlabel(entry.get("axis", "setting"))
+        if len(bars) > 1:
+            figure.legend(loc="outside lower center", ncols=2)
+
+
+# -- pictures ------------------------------------------------------------------------------------------
+
+
+def draw_samples(part: Dataset, path: Path, *, normalized: bool = True) -> None:
+    """Draw a few images of each class, and below each what the network sees of it."""
+    rows = [np.flatnonzero(part.labels == label)[:SAMPLES] for label in range(len(part.classes))]
+    scaling = Normalization.of(part, "channel")
+    kinds = ("as stored", "normalised") if normalized else ("as stored",)
+    lines = [(name, kind) for name in range(len(part.classes)) for kind in kinds]
+    with new_figure(path, 1.3 * SAMPLES + 1.4, 1.35 * len(lines) + 0.5) as figure:
+        grid = figure.subplots(len(lines), SAMPLES, squeeze=False)
+        for line, (label, kind) in zip(grid, lines, strict=True):
+            for axes, row in zip(line, rows[label], strict=False):
+                values = part.images[row].astype(np.float64)
+                if kind == "normalised":
+                    values = scaling.apply(values[None])[0]
+                    values = (np.clip(values, -2, 2) + 2) / 4
+                else:
+                    values = values / 255
+                _picture(axes, values, part.shape)
+            for axes in line[len(rows[label]) :]:
+                axes.set_axis_off()
+            line[0].set_ylabel(f"{part.classes[label]}\n{kind}")
+        if normalized:
+            figure.supxlabel(
+                "normalised: black is 2 standard deviations below the mean of its channel, "
+                "white 2 above",
+                fontsize=8,
+            )
+
+
+def draw_weights(networks: Sequence[tuple[str, Network]], path: Path) -> None:
+    """Draw what each output of a linear network looks for, a row of pictures a network."""
+    if not networks:
+        return
+    first = networks[0][1]
+    outputs = len(first.classes)
+    with new_figure(path, 1.05 * outputs + 1.2, 1.3 * len(networks) + 0.5) as figure:
+        grid = figure.subplots(len(networks), outputs, squeeze=False)
+        for line, (label, network) in zip(grid, networks, strict=True):
+            for axes, weights, name in zip(line, network.weights[0], network.classes, strict=True):
+                low, high = float(weights.min()), float(weights.max())
+                _picture(axes, (weights - low) / (high - low), network.shape)
+                if line is grid[0]:
+                    axes.set_title(name, fontsize=9)
+            line[0].set_ylabel(label, fontsize=9)
+        figure.supxlabel("each picture from its least weight (black) to its greatest (white)", fontsize=8)
+
+
+def _picture(axes: Axes, values: Any, shape: Iterable[int]) -> None:
+    channels, height, width = shape
+    picture = np.asarray(values).reshape(channels, height, width).transpose(1, 2, 0)
+    axes.imshow(picture if channels == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)

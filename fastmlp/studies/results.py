@@ -1,0 +1,223 @@
+"""Results: the trials of a study as values, in a few small files that a report is made of.
+
+``trials.csv`` has a line a trial, ``histories.csv.gz`` a line an epoch (six digits, for figures),
+``measured.json`` what is no trial (gradient checks, counts), ``machine.json`` what it ran on.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from fastmlp.config import TrainConfig
+from fastmlp.errors import ConfigError
+from fastmlp.files import write_atomic
+from fastmlp.store import NOT_IN_A_KEY, Trial
+from fastmlp.studies.study import Study
+
+TRIALS, HISTORIES, MEASURED, MACHINE = (
+    "trials.csv",
+    "histories.csv.gz",
+    "measured.json",
+    "machine.json",
+)
+NUMBERS = (
+    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    *("test_loss", "test_accuracy", "seconds"),
+)
+COLUMNS = ("part", "seed", "status", "reason", "epochs", "epoch", *NUMBERS)
+CURVES = (
+    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    *("train_cost", "valid_cost"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trial of a part: its configuration and what came of it."""
+
+    part: str
+    config: TrainConfig
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Point:
+    """The runs of one configuration, one a seed."""
+
+    part: str
+    runs: tuple[Run, ...]
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings, with the first seed."""
+        return self.runs[0].config
+
+    @property
+    def sound(self) -> bool:
+        """Whether every training came to a regular end."""
+        return all(run.trial.sound for run in self.runs)
+
+    def values(self, name: str, epoch: int | None = None) -> list[float]:
+        """Return a number of each run that came to a regular end, or of one of its epochs."""
+        sound = [run.trial for run in self.runs if run.trial.sound]
+        if epoch is not None:
+            rows = [trial.history[epoch - 1] for trial in sound if len(trial.history) >= epoch]
+            found = [row[name] for row in rows]
+        else:
+            found = [getattr(trial, name) for trial in sound]
+        return [value for value in found if value is not None]
+
+    def mean(self, name: str, epoch: int | None = None) -> float | None:
+        """Return the mean over seeds; None if a run has no such number."""
+        values = self.values(name, epoch)
+        return statistics.fmean(values) if len(values) == len(self.runs) else None
+
+    def deviation(self, name: str, epoch: int | None = None) -> float:
+        """Return the sample standard deviation over seeds; 0 for one seed."""
+        values = self.values(name, epoch)
+        return statistics.stdev(values) if len(values) > 1 else 0.0
+
+    def matches(self, where: Mapping[str, Any]) -> bool:
+        """Tell whether the settings have these values; "none" stands for None."""
+        wanted = {name: None if value == "none" else value for name, value in where.items()}
+        return self.config.replace(**wanted) == self.config
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report is made of, with the study that asked for it."""
+
+    study: Study
+    runs: Sequence[Run]
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    def points(self, part: str = "main", where: Mapping[str, Any] | None = None) -> list[Point]:
+        """Return the points of a part whose settings have the values of `where`."""
+        groups: dict[TrainConfig, list[Run]] = {}
+        for run in self.runs:
+            if run.part == part:
+                groups.setdefault(run.config.replace(seed=0), []).append(run)
+        points = [Point(part, tuple(runs)) for runs in groups.values()]
+        return [point for point in points if point.matches(where or {})]
+
+    def select(self, entry: Mapping[str, Any]) -> Point | None:
+        """Return the one point that an entry of the study file means; None if it was not run.
+
+        ``part`` and ``where`` narrow the choice; ``best = true`` takes the best of what is left by
+        validation, a diverged one never.
+        """
+        part, where = entry.get("part", "main"), entry.get("where", {})
+        points = self.points(part, where)
+        if entry.get("best"):
+            loss = self.study.metric == "valid_loss"
+            scores = {
+                (-score if loss else score): point
+                for point in reversed(points)
+                if point.sound and (score := point.mean(self.study.metric)) is not None
+            }
+            return scores[max(scores)] if scores else None
+        if len(points) > 1:
+            raise ConfigError(
+                f"{self.study.name}: where = {dict(where)} means {len(points)} points of {part}, "
+                "expected one; add fields, or best = true"
+            )
+        return points[0] if points else None
+
+    def write(self, folder: Path) -> None:
+        """Write the four files."""
+        configs = [_plain(run.config) for run in self.runs]
+        varied = [
+            name
+            for name in (configs[0] if configs else {})
+            if len({json.dumps(config[name]) for config in configs}) > 1
+        ]
+        table = [
+            {name: getattr(run, name, None) or getattr(run.trial, name) for name in ("part",)}
+            | {name: _cell(config[name]) for name in varied}
+            | {name: getattr(run.trial, name) for name in COLUMNS[1:]}
+            for run, config in zip(self.runs, configs, strict=True)
+        ]
+        curves = [
+            {"trial": number, "epoch": row["epoch"]}
+            | {name: _short(row.get(name)) for name in CURVES}
+            for number, run in enumerate(self.runs)
+            for row in run.trial.history
+        ]
+        header = ["part", *varied, *COLUMNS[1:]]
+        write_atomic(folder / TRIALS, _csv(header, table).encode())
+        text = _csv(["trial", "epoch", *CURVES], curves)
+        write_atomic(folder / HISTORIES, gzip.compress(text.encode(), mtime=0))
+        for name, value in ((MEASURED, self.measured), (MACHINE, self.machine)):
+            write_atomic(folder / name, (json.dumps(value, indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, study: Study, folder: Path) -> Self:
+        """Read what `write` wrote for this study."""
+        histories: dict[int, list[dict[str, Any]]] = {}
+        with gzip.open(folder / HISTORIES, "rt", newline="") as file:
+            for line in csv.DictReader(file):
+                row = {name: float(line[name]) if line[name] else None for name in CURVES}
+                history = histories.setdefault(int(line["trial"]), [])
+                history.append({"epoch": int(line["epoch"]), **row})
+        known = {one.name for one in fields(TrainConfig)}
+        runs = []
+        with (folder / TRIALS).open(newline="") as file:
+            for number, line in enumerate(csv.DictReader(file)):
+                changes = {
+                    name: json.loads(value)
+                    for name, value in line.items()
+                    if name in known and name not in NOT_IN_A_KEY
+                }
+                seed = int(line["seed"])
+                config = study.parts[line["part"]].config.replace(**changes, seed=seed)
+                trial = Trial(
+                    seed=seed,
+                    status=line["status"],  # type: ignore[arg-type]
+                    reason=line["reason"],
+                    epochs=int(line["epochs"]),
+                    epoch=int(line["epoch"]),
+                    history=histories.get(number, []),
+                    **{name: float(line[name]) if line[name] else None for name in NUMBERS},  # type: ignore[arg-type]
+                )
+                runs.append(Run(line["part"], config, trial))
+        measured, machine = (json.loads((folder / name).read_text()) for name in (MEASURED, MACHINE))
+        return cls(study, runs, measured, machine)
+
+
+def varied(points: Iterable[Point]) -> list[str]:
+    """Return the fields in which some points differ."""
+    configs = [_plain(point.config) for point in points]
+    return [
+        name
+        for name in (configs[0] if configs else {})
+        if len({json.dumps(config[name]) for config in configs}) > 1
+    ]
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.as_dict().items() if name not in NOT_IN_A_KEY}
+
+
+def _cell(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

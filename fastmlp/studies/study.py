@@ -1,0 +1,196 @@
+"""Study: what a study file says, checked: experiments to run and sections to report.
+
+Beside the tables of a search file (`fastmlp.experiment`), which are the part "main", there is::
+
+    [study]
+    title = "..."
+    about = "..."                    # paragraphs below the title
+    percent = true                   # print accuracies as percentages
+
+    [study.parts.wide]               # another experiment; what it leaves out is as in the main one
+    kind = "penalised"               # how it is trained; see `fastmlp.studies.special.KINDS`
+    seeds = 1
+    data = { ... }
+    config = { ... }
+    grid = [{ ... }]
+
+    [[study.section]]
+    title = "..."
+    text = "..."
+    tolerance = 0.02                 # how far a mean that agrees may be from the published value
+    columns = ["test_accuracy"]      # quantities to compare
+    row = [ ... ]                    # published values; see `fastmlp.studies.tables`
+    claim = [ ... ]                  # published findings; see `fastmlp.studies.claims`
+    figure = [ ... ]                 # see `fastmlp.studies.figures`
+    measure = ["gradients"]          # see `fastmlp.studies.measures`
+    all = ["main"]                   # parts whose points are listed, every one
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from fastmlp.config import TrainConfig, _read_toml
+from fastmlp.datasets import Dataset
+from fastmlp.errors import ConfigError
+from fastmlp.experiment import DataTable, Experiment, Grid, Point, _table, check_choice, expand
+
+FOLDER = Path(__file__).parent
+QUICK_IMAGES = (512, 256, 256)  # of the three parts
+QUICK_EPOCHS = 2
+
+STUDY = ("title", "about", "percent", "parts", "section")
+PART = ("kind", "seeds", "data", "config", "grid")
+SECTION = (
+    *("title", "text", "tolerance", "columns", "row", "claim"),
+    *("figure", "measure", "all", "clock"),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """An experiment of a study.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        How it is trained: "" by `fastmlp.train`, else one of `fastmlp.studies.special.KINDS`.
+    data : DataTable
+    config : TrainConfig
+        What the grid does not vary.
+    grid : tuple of Grid
+    seeds : int
+    quick : bool
+        Whether only the first few images are taken.
+    """
+
+    name: str
+    kind: str
+    data: DataTable
+    config: TrainConfig
+    grid: tuple[Grid, ...]
+    seeds: int
+    quick: bool = False
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The points of the grid, in the file's order."""
+        return expand(self.config, self.grid)
+
+    def cut(self, parts: tuple[Dataset, ...]) -> tuple[Dataset, ...]:
+        """Return what is trained on, validated and tested with of the data's three parts."""
+        if not self.quick:
+            return parts
+        return tuple(
+            part.take(range(min(count, len(part))))
+            for part, count in zip(parts, QUICK_IMAGES, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, without ``.toml``.
+    title, about : str
+    percent : bool
+    metric : {"valid_accuracy", "valid_loss"}
+        What the best point is chosen by.
+    parts : mapping of str to Part
+    sections : tuple of mapping
+        As in the file.
+    """
+
+    name: str
+    title: str
+    about: str
+    percent: bool
+    metric: str
+    parts: Mapping[str, Part]
+    sections: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read a study file.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be read, is not TOML, or holds an unknown name or a wrong value.
+        """
+        path = Path(path)
+        experiment = Experiment.from_toml(path)
+        try:
+            study = _table("study", _read_toml(path).get("study", {}), STUDY)
+            tables = {"main": {}, **_table("study.parts", study.get("parts", {}))}
+            parts = {name: _part(name, table, experiment) for name, table in tables.items()}
+            sections = study.get("section", [])
+            for section in sections:
+                _table("study.section", section, SECTION)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        return cls(
+            path.stem,
+            study.get("title", path.stem),
+            study.get("about", ""),
+            bool(study.get("percent", False)),
+            experiment.metric,
+            parts,
+            tuple(sections),
+        )
+
+    def with_seeds(self, seeds: int) -> Self:
+        """Return the study with as many seeds a point, but where it asks for one only."""
+        return self._changed(lambda part: replace(part, seeds=seeds if part.seeds > 1 else 1))
+
+    def quick(self) -> Self:
+        """Return the study on few images, for few epochs, with one seed: whether all works."""
+
+        def shorten(part: Part) -> Part:
+            config = part.config.replace(epochs=min(part.config.epochs, QUICK_EPOCHS))
+            return replace(part, config=config, seeds=1, quick=True)
+
+        return self._changed(shorten)
+
+    def _changed(self, change: Any) -> Self:
+        return replace(self, parts={name: change(part) for name, part in self.parts.items()})
+
+
+def names() -> list[str]:
+    """Return the names of the studies that come with fastmlp."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def find(name: str) -> Study:
+    """Read a study by its name, or by the path of its file.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name, or its file is wrong.
+    """
+    if name in names():
+        return Study.from_toml(FOLDER / f"{name}.toml")
+    if name.endswith(".toml"):
+        return Study.from_toml(name)
+    raise ConfigError(f"study: found {name!r}, expected {', '.join(names())} or a .toml file")
+
+
+def _part(name: str, table: object, main: Experiment) -> Part:
+    """Return a part, with what its table leaves out taken from the main experiment."""
+    values = _table(f"study.parts.{name}", table, PART)
+    data = DataTable.from_table(values["data"]) if "data" in values else main.data
+    config = main.config.replace(**_table("config", values.get("config", {})))
+    grid = values.get("grid", main.grid)
+    grid = (grid,) if isinstance(grid, Mapping) else tuple(grid)
+    seeds = values.get("seeds", main.seeds)
+    check_choice(seeds, main.metric)
+    expand(config, grid)
+    return Part(name, values.get("kind", ""), data, config, grid, seeds)

@@ -1,0 +1,209 @@
+"""Published values beside ours: the ``row``, ``all`` and ``clock`` entries of a section.
+
+A row has a ``label``, says which point it is about (``part``, ``where``, ``best``), what was
+published (``published = { test_accuracy = 0.86 }``), and, in ``because``, why ours may differ. There
+``{label|quantity}`` stands for our value in the row with that label.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastmlp.errors import ConfigError
+from fastmlp.studies.document import Block, Details, Paragraph, Table
+from fastmlp.studies.results import Point, Results, varied
+
+WORDS = {
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "valid_loss": "validation loss",
+    "valid_accuracy": "validation accuracy",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy",
+    "seconds": "seconds",
+    "train_cost": "training cost",
+    "valid_cost": "validation cost",
+}
+FIELDS = {
+    "learning_rate": "learning rate",
+    "weight_decay": "weight decay",
+    "batch_size": "batch",
+    "hidden": "hidden widths",
+    "patience": "early stopping",
+    "initialization": "initialisation",
+}
+TOLERANCE = 0.02
+MINUS = "\N{MINUS SIGN}"
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+
+
+def compare(results: Results, section: Mapping[str, Any]) -> list[Block]:
+    """Return the table of a section's rows, and the reasons of what differs below it."""
+    columns = section.get("columns", ["train_accuracy", "valid_accuracy", "test_accuracy"])
+    tolerance = section.get("tolerance", TOLERANCE)
+    lines, reasons, missing = [], [], []
+    for row in section.get("row", []):
+        point = results.select(row)
+        if point is None:
+            missing.append(row["label"])
+            continue
+        published = row.get("published", {})
+        differs = False
+        for name in columns:
+            value = published.get(name)
+            verdict = judge(results, point.mean(name), value, tolerance)
+            differs |= verdict.startswith("differs")
+            shown = number(results, name, value)
+            lines.append([_label(row, point), WORDS[name], shown, ours(results, point, name), verdict])
+        if differs:
+            because = _filled(results, row.get("because", "not explained"))
+            reasons.append(f"**Why {row['label']} differs:** {because}")
+    blocks: list[Block] = []
+    if lines:
+        seeds = sorted({len(point.runs) for row in section["row"] if (point := results.select(row))})
+        many = " or ".join(map(str, seeds))
+        blocks.append(Table(["setting", "quantity", "published", "ours", "verdict"], lines))
+        blocks.append(
+            Paragraph(
+                f"Ours: mean {PLUS_MINUS} standard deviation over {many} seed{'s' * (many != '1')}. "
+                f"A mean within {number(results, 'test_accuracy', tolerance)} of the published value "
+                "agrees."
+            )
+        )
+    blocks += [Paragraph(reason) for reason in reasons]
+    if missing:
+        blocks.append(Paragraph(f"Not run on this machine: {', '.join(missing)}."))
+    return blocks
+
+
+def list_all(results: Results, part: str) -> list[Block]:
+    """Return every point of a part, the best by validation first."""
+    points = results.points(part)
+    names = varied(points)
+    sign = 1 if results.study.metric == "valid_loss" else -1
+
+    def place(point: Point) -> tuple[bool, float]:
+        mean = point.mean(results.study.metric)
+        return mean is None, 0.0 if mean is None else sign * mean
+
+    quantities = ["train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "test_accuracy"]
+    rows = []
+    for rank, point in enumerate(sorted(points, key=place), 1):
+        config = point.config.as_dict()
+        epochs = sorted({run.trial.epochs for run in point.runs})
+        span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+        cells = [ours(results, point, name) for name in quantities]
+        rows.append([str(rank), *(setting(config[name]) for name in names), *cells, span])
+    header = ["rank", *(FIELDS.get(name, name) for name in names)]
+    header += [*(WORDS[name] for name in quantities), "epochs"]
+    return [Details(f"All {len(points)} settings of this study's {part} grid", Table(header, rows))]
+
+
+def clock(results: Results, entry: Mapping[str, Any]) -> list[Block]:
+    """Return how long a part took beside what was published, for the grid or an epoch of it.
+
+    The entry has ``part``, ``per`` ("grid" or "epoch"), ``published`` (seconds) and ``says``.
+    """
+    runs = [run for run in results.runs if run.part == entry.get("part", "main")]
+    if not runs:
+        return []
+    cores = results.machine["usable_cores"]
+    if entry["per"] == "grid":
+        first = min(run.config.seed for run in runs)
+        chosen = [run for run in runs if run.config.seed == first]
+        seconds = sum(run.trial.seconds for run in chosen) / min(cores, len(chosen))
+        words = f"{len(chosen)} trainings (one seed), {cores} at a time"
+    else:
+        epochs = sum(run.trial.epochs for run in runs)
+        seconds = sum(run.trial.seconds for run in runs) / epochs
+        words = f"an epoch, mean of {epochs:,}, on one core"
+    published = entry["published"]
+    return [
+        Table(
+            ["time", "published", "ours", "times as fast"],
+            [[f"{entry['says']}: {words}", _time(published), _time(seconds), f"{published / seconds:,.0f}"]],
+        )
+    ]
+
+
+def judge(
+    results: Results, mean: float | None, published: float | None, tolerance: float
+) -> str:
+    """Say whether a mean agrees with a published value."""
+    if published is None:
+        return "cannot be compared: not published"
+    if mean is None:
+        return "cannot be compared: ours diverged or was not measured"
+    difference = mean - published
+    if abs(difference) <= tolerance:
+        return "agrees"
+    shown = number(results, "test_accuracy", abs(difference))
+    return f"differs by {'+' if difference > 0 else MINUS}{shown}"
+
+
+def ours(results: Results, point: Point, name: str) -> str:
+    """Return the mean and standard deviation of a number over seeds."""
+    diverged = sum(not run.trial.sound for run in point.runs)
+    if diverged:
+        return f"diverged ({diverged} of {len(point.runs)})"
+    mean = point.mean(name)
+    if mean is None:
+        return ""
+    if len(point.runs) == 1:
+        return number(results, name, mean)
+    return f"{number(results, name, mean)} {PLUS_MINUS} {number(results, name, point.deviation(name))}"
+
+
+def number(results: Results, name: str, value: float | None) -> str:
+    """Return a number as the report prints that quantity."""
+    if value is None:
+        return "\N{EM DASH}"
+    if name == "seconds":
+        return f"{value:.3g}"
+    if name.endswith("accuracy") and results.study.percent:
+        return f"{100 * value:.2f} %"
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def setting(value: Any) -> str:
+    """Return the value of a field of TrainConfig for a table or legend."""
+    if isinstance(value, tuple):
+        return "-".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _label(row: Mapping[str, Any], point: Point) -> str:
+    """Return a row's label; where the best was searched for, with what was found."""
+    if not row.get("best"):
+        return str(row["label"])
+    names = row.get("tell", [])
+    config = point.config.as_dict()
+    told = ", ".join(f"{FIELDS.get(name, name)} {setting(config[name])}" for name in names)
+    return f"{row['label']} ({told})" if told else str(row["label"])
+
+
+def _filled(results: Results, text: str) -> str:
+    """Replace each ``{label|quantity}`` by our value."""
+    rows = {row["label"]: row for section in results.study.sections for row in section.get("row", [])}
+
+    def value(match: re.Match[str]) -> str:
+        label, name = match.groups()
+        if label not in rows:
+            raise ConfigError(f"because: found {label!r}, expected the label of a row")
+        point = results.select(rows[label])
+        return "(not run)" if point is None else ours(results, point, name)
+
+    return re.sub(r"\{([^|{}]+)\|(\w+)\}", value, text)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 60 else f"{int(minutes // 60)} h {minutes % 60:.0f} min"
+
+

@@ -1,0 +1,123 @@
+"""What LLVM made of the kernels: no fast-math flag, no register spilled inside a tile's loop."""
+
+import importlib
+import pkgutil
+import re
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+from fastmlp import kernels
+from fastmlp.engine import Engine
+from fastmlp.kernels.epoch import train_epoch
+from fastmlp.kernels.tiles import TILE
+
+FLAGS = {"fast", "nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"}
+HARMLESS = {"contract"}  # one rounding less: no NaN is lost and no order changed
+VECTORS = {"avx512": "zmm", "avx2": "ymm"}
+
+
+class Code(NamedTuple):
+    """A function as LLVM's optimiser left it, and as machine code."""
+
+    ir: str
+    assembly: list[str]
+
+
+def compiled(function: Any, signature: Any) -> Code:
+    """Compile anew: Numba shows no code that came out of its cache."""
+    fresh = type(function)(function.py_func, targetoptions=function.targetoptions)
+    fresh.compile(signature)
+    (ir,), (assembly,) = fresh.inspect_llvm().values(), fresh.inspect_asm().values()
+    return Code(ir, assembly.splitlines())
+
+
+@pytest.fixture(scope="module")
+def epoch() -> Code:
+    """Return the code of `train_epoch`, which contains every kernel, for uint8 and float32."""
+    engine = Engine([np.zeros((3, 4))], [np.zeros(3)], batch_size=1, threads=1)
+    one = np.ones(4)
+    engine.warm_up(engine.samples(np.zeros((1, 4), np.uint8), one, one))
+    signatures = {str(signature): signature for signature in train_epoch.signatures}
+    (name,) = (name for name in signatures if "uint8" in name and "float32" in name)
+    return compiled(train_epoch, signatures[name])
+
+
+def fast_math(ir: str) -> set[str]:
+    """Return the fast-math flags on instructions, calls included."""
+    words = re.findall(r"= (?:tail |notail |musttail )?(?:f[a-z]+|call|select|phi) ([a-z ]*)", ir)
+    return {word for line in words for word in line.split()} & FLAGS
+
+
+def test_no_fast_math_flag(epoch: Code) -> None:
+    operations = len(re.findall(r"= f(?:add|mul|neg|sub|div) |@llvm\.fma", epoch.ir))
+    assert operations > 100  # there is arithmetic to look at
+    assert fast_math(epoch.ir) <= HARMLESS
+
+
+def test_the_check_sees_fast_math() -> None:
+    @numba.njit("float32(float32[:])", fastmath=True)
+    def total(x):  # type: ignore[no-untyped-def]
+        result = np.float32(0)
+        for value in x:
+            result += value * value
+        return result
+
+    (ir,) = total.inspect_llvm().values()
+    assert "fast" in fast_math(ir)
+
+
+def test_no_kernel_asks_for_fast_math_or_a_thread_pool() -> None:
+    seen = 0
+    for module in pkgutil.iter_modules(kernels.__path__, "fastmlp.kernels."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, Dispatcher):
+                seen += 1
+                assert not value.targetoptions.get("fastmath")
+                assert not value.targetoptions.get("parallel")
+    assert seen > 10
+
+
+def loops(assembly: list[str]) -> list[list[str]]:
+    """Return the innermost loops: from a label to the jump back to it, with no other inside."""
+    labels: dict[str, int] = {}
+    found = []
+    for i, line in enumerate(assembly):
+        if label := re.match(r"(\.L\w+):", line):
+            labels[label[1]] = i
+        elif (jump := re.match(r"\s+j\w+\s+(\.L\w+)", line)) and jump[1] in labels:
+            found.append((labels[jump[1]], i))
+    return [
+        assembly[a : b + 1]
+        for a, b in found
+        if not any((a, b) != (c, d) and a <= c and d <= b for c, d in found)
+    ]
+
+
+@pytest.mark.skipif(TILE.name not in VECTORS, reason="reads the assembly of AVX2 and AVX-512")
+@pytest.mark.skipif(
+    numba.core.config.CPU_NAME is not None, reason="Numba compiles for another processor"
+)
+def test_tiles_stay_in_registers(epoch: Code) -> None:
+    register = VECTORS[TILE.name]
+    frames = any(re.search(r"mov\w*\s+%rsp, %rbp", line) for line in epoch.assembly)
+    stack = re.compile(r"\(%r[sb]p" if frames else r"\(%rsp")
+    most = 0
+    for loop in loops(epoch.assembly):
+        multiply_adds = [line for line in loop if re.search(r"\tvfn?madd\w+p[sd]\t", line)]
+        if len(multiply_adds) < 4:
+            continue
+        most = max(most, len(multiply_adds))
+        assert all(f"%{register}" in line for line in multiply_adds)
+        spilled = [line for line in loop if f"%{register}" in line and stack.search(line)]
+        assert not spilled, spilled
+    assert most >= TILE.rows * TILE.vectors
+    assert most >= TILE.update_rows * TILE.update_vectors
+
+
+def test_the_check_sees_a_spill() -> None:
+    lines = ["\t.p2align 4", ".LBB0_1:", "\tvmovups\t64(%rsp), %zmm1", "\tjne\t.LBB0_1", "\tretq"]
+    assert loops(lines) == [lines[1:4]]

@@ -1,0 +1,169 @@
+"""Threads that share a model: equal bits for any number of them, and a barrier that never hangs."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmlp.engine import Engine
+from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.plan import BACK_SPLIT, COLUMNS, ROWS, SPLIT
+from fastmlp.kernels.team import meet
+from fastmlp.optimizers import adam, sgd
+
+TEAMS = (1, 2, 3, 4, 8)  # most of them larger than the machine
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """Let this process run on a single core."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("the system has no affinity mask")
+    mask = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mask)})
+    yield
+    os.sched_setaffinity(0, mask)
+
+
+@kernel
+def write_and_read(counts, rank, size, barrier, rounds, wrong):  # type: ignore[no-untyped-def]
+    """Count to `rounds`; note how often another thread was seen to be behind or ahead."""
+    for i in range(1, rounds + 1):
+        counts[8 * rank] = i
+        meet(barrier, size)
+        for other in range(size):
+            if counts[8 * other] != i:
+                wrong[rank] += 1
+        meet(barrier, size)
+
+
+def count_together(size: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Run `write_and_read` in `size` threads; fail instead of waiting for ever."""
+    counts, wrong = np.zeros(8 * size, np.int64), np.zeros(size, np.int64)
+    barrier = np.zeros(16, np.int64)
+    write_and_read(counts[:8], 0, 1, np.zeros(16, np.int64), 0, wrong)  # compile
+    team = [
+        threading.Thread(
+            target=write_and_read, args=(counts, rank, size, barrier, rounds, wrong), daemon=True
+        )
+        for rank in range(size)
+    ]
+    for thread in team:
+        thread.start()
+    deadline = time.monotonic() + 30
+    for thread in team:
+        thread.join(max(0, deadline - time.monotonic()))
+    assert not any(thread.is_alive() for thread in team), "threads hang at their barrier"
+    return counts[::8], wrong
+
+
+@pytest.mark.parametrize("size", [*TEAMS, 16])
+def test_a_barrier_lets_nobody_ahead(size: int) -> None:
+    rounds = 4000 // size
+    counts, wrong = count_together(size, rounds)
+    assert (counts == rounds).all()
+    assert not wrong.any()
+
+
+@pytest.mark.usefixtures("one_core")
+def test_a_barrier_gives_the_only_core_away() -> None:
+    counts, wrong = count_together(8, 100)
+    assert (counts == 100).all()
+    assert not wrong.any()
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "narrower than the team": {"sizes": (5, 12, 3), "batch": 4},
+    "one layer": {"sizes": (20, 10), "batch": 7},
+    "uneven": {"sizes": (130, 70, 33, 10), "batch": 19},
+    "residual tanh": {"sizes": (40, 50, 50, 50, 3), "batch": 9, "activation": "tanh"},
+    "shared by columns": {"sizes": (784, 520, 270, 3), "batch": 33},
+    "columns, residual": {"sizes": (40, 400, 400, 400, 5), "batch": 6},
+    "double": {"sizes": (33, 300, 300, 4), "batch": 10, "dtype": "float64"},
+}
+
+
+def trained(network: dict[str, Any], threads: int, optimizer: str = "sgd") -> list[bytes]:
+    """Return the bytes of all that two epochs leave behind, the second with a partial batch."""
+    options = {"dtype": "float32", "activation": "relu"} | network
+    sizes, batch = options.pop("sizes"), options.pop("batch")
+    rng = np.random.default_rng(0)
+    count = 3 * batch + 2
+    images = rng.integers(0, 256, (count, sizes[0])).astype(np.uint8)
+    labels = rng.integers(0, sizes[-1], count)
+    shapes = [(outputs, inputs) for inputs, outputs in pairwise(sizes)]
+    weights = [rng.normal(size=shape) / np.sqrt(shape[1]) for shape in shapes]
+    biases = [rng.normal(size=shape[0]) for shape in shapes]
+    residual = any(a == b for a, b in pairwise(sizes[1:-1]))
+    engine = Engine(
+        weights, biases, batch_size=batch, threads=threads, residual=residual, **options
+    )
+    try:
+        scale, shift = np.full(sizes[0], 1 / 64), np.full(sizes[0], -2.0)
+        samples = engine.samples(images, scale, shift, labels=labels)
+        left = []
+        for _ in range(2):
+            rule = {
+                "sgd": lambda: sgd(4, 0.05, momentum=0.9, weight_decay=0.01),
+                "adam": lambda: adam(4, 0.01, before=engine.steps_taken, weight_decay=0.01),
+            }[optimizer]()
+            order, flips = rng.permutation(count), rng.random(count) < 0.5
+            record = engine.epoch(samples, order, rule, flips=flips, penalties=True)
+            left += [record.losses, record.correct, record.penalties]
+        left += [a for parameters in engine.weights() for a in parameters]
+        left += [a for state in engine.states().values() for part in state for a in part]
+        left.append(engine.logits(samples))
+    finally:
+        engine.close()
+    assert all(np.isfinite(array).all() for array in left)
+    return [array.tobytes() for array in left]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equal_bits_for_any_number_of_threads(name: str, optimizer: str) -> None:
+    alone = trained(NETWORKS[name], 1, optimizer)
+    for threads in TEAMS:
+        assert trained(NETWORKS[name], threads, optimizer) == alone, threads
+
+
+@pytest.mark.usefixtures("one_core")
+def test_equal_bits_on_one_core() -> None:
+    network = NETWORKS["uneven"]
+    assert trained(network, 4) == trained(network, 1)
+
+
+def test_the_networks_are_shared_in_both_ways() -> None:
+    shared = set()
+    for network in NETWORKS.values():
+        shapes = list(pairwise(network["sizes"]))
+        engine = Engine(
+            [np.zeros((outputs, inputs)) for inputs, outputs in shapes],
+            [np.zeros(outputs) for _, outputs in shapes],
+            batch_size=network["batch"],
+            threads=1,
+        )
+        for field in (SPLIT, BACK_SPLIT):
+            shared |= {(field, way) for way in engine.plan.table[:, field]}
+    assert shared == {(field, way) for field in (SPLIT, BACK_SPLIT) for way in (ROWS, COLUMNS)}
+
+
+def test_a_row_of_logits_depends_on_that_row_alone() -> None:
+    rng = np.random.default_rng(1)
+    sizes = (50, 40, 17, 10)
+    shapes = list(pairwise(sizes))
+    weights = [rng.normal(size=(outputs, inputs)) for inputs, outputs in shapes]
+    engine = Engine(weights, [rng.normal(size=n) for n in sizes[1:]], batch_size=8, threads=1)
+    images = rng.integers(0, 256, (300, 50)).astype(np.uint8)
+    samples = engine.samples(images, np.full(50, 1 / 64), np.full(50, -2.0))
+    whole = engine.logits(samples)
+    for indices in (np.array([299]), np.arange(13), rng.permutation(300), np.full(140, 7)):
+        np.testing.assert_array_equal(engine.logits(samples, indices), whole[indices])
+    few = engine.samples(images[5:6], np.full(50, 1 / 64), np.full(50, -2.0))
+    np.testing.assert_array_equal(engine.logits(few), whole[5:6])
+    assert engine.logits(samples, np.zeros(0, np.int64)).shape == (0, 10)

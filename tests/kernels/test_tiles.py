@@ -1,0 +1,73 @@
+"""Every tile on this machine: the tests of the arithmetic again, in a process for each tile.
+
+A tile is chosen while fastmlp is imported, so another one needs another process. There the tests
+are the same files; narrow tiles have few shapes, so that they take seconds.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastmlp.errors import ConfigError
+from fastmlp.kernels.tiles import TILE, TILES, choose
+
+HERE = Path(__file__).parent
+FILES = ("test_twins.py", "test_functions.py", "test_gradients.py")
+
+
+def run(tile: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with a tile."""
+    environment = {"FASTMLP_TILE": tile, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        env=os.environ | environment,
+    )
+
+
+@pytest.mark.skipif("FASTMLP_TILE" in os.environ, reason="this is one of those processes")
+@pytest.mark.parametrize("tile", sorted(set(TILES) - {TILE.name}))
+def test_arithmetic_with_every_other_tile(tile: str) -> None:
+    files = [str(HERE / name) for name in FILES]
+    done = run(tile, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("features", "machine", "override", "expected"),
+    [
+        ({"avx512f": True, "avx2": True, "fma": True}, "x86_64-linux", None, "avx512"),
+        ({"avx512f": False, "avx2": True, "fma": True}, "x86_64-linux", None, "avx2"),
+        ({"avx2": True, "fma": False}, "x86_64-linux", "", "portable"),
+        ({}, "aarch64-linux", None, "neon"),
+        ({}, "arm64-apple-darwin", None, "neon"),
+        ({}, "riscv64-linux", None, "portable"),
+        ({"avx512f": True}, "x86_64-linux", "avx2", "avx2"),
+    ],
+)
+def test_choice(
+    features: dict[str, bool], machine: str, override: str | None, expected: str
+) -> None:
+    assert choose(features, machine, override).name == expected
+
+
+def test_an_unknown_tile_is_refused() -> None:
+    with pytest.raises(ConfigError, match="FASTMLP_TILE is 'sse9'; expected one of avx512, avx2"):
+        choose({}, "x86_64-linux", "sse9")
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_accumulators_fit_the_registers(tile: str) -> None:
+    chosen = TILES[tile]
+    registers = 32 if tile in ("avx512", "neon") else 16
+    shapes = [*chosen.shapes, *chosen.update_shapes]
+    for rows, vectors in shapes:  # sums, operands and one broadcast
+        assert rows * vectors + vectors + 1 <= registers
+    assert (1, 1) in chosen.shapes
+    assert (1, 1) in chosen.update_shapes
