@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fastmlp.errors import FormatError as FormatError
     from fastmlp.errors import StoreError as StoreError
     from fastmlp.many import train_many as train_many
+    from fastmlp.estimator import MLPClassifier as MLPClassifier
+    from fastmlp.estimator import MLPRegressor as MLPRegressor
+    from fastmlp.estimator import patch_sklearn as patch_sklearn
+    from fastmlp.estimator import unpatch_sklearn as unpatch_sklearn
     from fastmlp.network import Network as Network
     from fastmlp.network import load as load
     from fastmlp.trainer import TrainResult as TrainResult
@@ -29,6 +33,10 @@ __version__ = "0.1.0"
 # `import fastmlp` compiles nothing and takes no time.
 _HOMES = {
     "TrainConfig": "config",
+    "MLPClassifier": "estimator",
+    "MLPRegressor": "estimator",
+    "patch_sklearn": "estimator",
+    "unpatch_sklearn": "estimator",
     "Dataset": "datasets",
     "Normalization": "datasets",
     "load_cifar10": "datasets",

@@ -105,7 +105,7 @@ def adaptive_search(
     with TrialStore(store, checksum_of((train, valid))) as kept:
         search = Search(1, "valid_accuracy", (train, valid), kept)
         study.optimize(_Objective(search, config, suggest), n_trials=trials)
-        return search.settle(Workers(threads=config.threads), test, Path(store) / BEST)
+        return search.settle(Workers(), test, Path(store) / BEST)
 
 
 class _Objective:

@@ -6,6 +6,7 @@ panels, owns the buffers, runs the compiled epoch on a team of threads and gives
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,7 @@ from fastmlp.kernels.pack import lanes_of, pack, unpack
 from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, Plan, make_plan
 from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
 from fastmlp.kernels.simd import ADAM, IDENTITY, RELU, RMSPROP, SIGMOID, TANH, VELOCITY
+from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.threads import usable_cores
 
@@ -95,6 +97,13 @@ class Engine:
         self._activation, self._residual = ACTIVATIONS[activation], residual
         self._loss = LOSSES[loss]
         self._pairs = dtype == "bfloat16"
+        if self._pairs and not NATIVE_BF16:
+            warnings.warn(
+                "this CPU has no bfloat16 instruction (AVX512_BF16): fastmlp emulates it, with the same bits and "
+                "more slowly than float32",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         self.dtype = np.dtype("float32" if self._pairs else dtype)
         self.sizes = (weights[0].shape[1], *(w.shape[0] for w in weights))
         work = batch_size * sum(w.size for w in weights)
@@ -307,8 +316,8 @@ class Engine:
             indices = np.arange(len(samples.images))
         if self._evaluation is None:
             plan = self._plan(EVALUATION_ROWS)
-            workspaces, operands = zip(*[self._workspace(plan)] * self.threads, strict=True)
-            self._evaluation = plan, np.stack(workspaces), np.stack(operands)
+            workspace, operands = (np.stack([a] * self.threads) for a in self._workspace(plan))
+            self._evaluation = plan, workspace, operands if self._pairs else workspace
         plan, workspace, operands = self._evaluation
         unused = self.parameters
         model = Model(plan.table, self.parameters, self.right, unused, unused)

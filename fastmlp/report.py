@@ -23,6 +23,19 @@ from numpy.typing import ArrayLike
 
 from fastmlp.files import write_atomic
 
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "STYLE",
+    "Axes",
+    "Figure",
+    "column",
+    "draw_confusion",
+    "draw_curves",
+    "name_axes_by_epoch",
+    "new_figure",
+]
+
 # From dark to light, each with its own dashes: grey print and colour-blind eyes tell them apart.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
@@ -90,10 +103,12 @@ def draw_curves(
             for part, words in (("train", "training"), ("valid", "validation")):
                 values = column(history, f"{part}_{quantity}")
                 if np.isfinite(values).any():
-                    _draw_by_epoch(axes, column(history, "epoch"), values, words)
+                    epochs = column(history, "epoch")
+                    marker = "o" if len(epochs) <= FEW_EPOCHS else ""
+                    axes.plot(epochs, values, marker=marker, markersize=3, label=words)
             if best_epoch:
                 axes.axvline(best_epoch, color="#999999", linestyle=":", label="network kept")
-            axes.set_ylabel(quantity)
+            name_axes_by_epoch(axes, quantity)
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
@@ -141,8 +156,8 @@ def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _draw_by_epoch(axes: Axes, epochs: np.ndarray, values: np.ndarray, words: str) -> None:
-    marker = "o" if len(epochs) <= FEW_EPOCHS else ""
-    axes.plot(epochs, values, marker=marker, markersize=3, label=words)
+def name_axes_by_epoch(axes: Axes, quantity: str) -> None:
+    """Write ``epoch`` below an axis with marks at whole numbers, and what is drawn beside it."""
     axes.set_xlabel("epoch")
+    axes.set_ylabel(quantity)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -95,8 +95,8 @@ def grid_search(
     store : path
         A folder for ``trials.sqlite`` and ``best/model.safetensors``.
     jobs : int, optional
-        Trials at once. By default as many as there are usable cores, divided by
-        ``config.threads`` where that is set; cores that are left over help with the trials.
+        Trials at once. By default one a core, or one after the other with all cores each where
+        their weights outgrow the cache. Cores that are left over help with the trials.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
@@ -138,7 +138,7 @@ def grid_search(
     """
     check_choice(seeds, metric)
     points = expand(config, grid)
-    workers = Workers(jobs, backend, dask, config.threads)
+    workers = Workers(jobs, backend, dask)
     check_parts(train, valid, test)
     with TrialStore(store, checksum_of((train, valid))) as kept:
         search = Search(seeds, metric, (train, valid), kept, on_trial)
@@ -317,13 +317,14 @@ class Search:
         for number, network in zip(numbers, networks, strict=True):
             if test is not None and self.trials[number].test_data != test.checksum:
                 scores = evaluate(network, test)
-                self.store.set_test(self.keys[number], test.checksum, scores)
-                self.trials[number] = replace(
+                tested = replace(
                     self.trials[number],
                     test_data=test.checksum,
-                    test_loss=scores["loss"],
+                    test_loss=finite(scores["loss"]),
                     test_accuracy=scores["accuracy"],
                 )
+                self.store.set_test(self.keys[number], tested)
+                self.trials[number] = tested
         return networks[best_of(self._trials(self.leader), self.metric)]
 
     def _restore(self, workers: Workers, numbers: Sequence[int]) -> None:

@@ -62,14 +62,25 @@ def write_report(
 
 
 def axes_of(points: Sequence[RankedPoint]) -> dict[str, list[Any]]:
-    """Return the settings that differ between points, each with its values in the grid's order."""
+    """Return the settings that differ between points, each with its values in the grid's order.
+
+    A setting that always changes together with one before it is no axis of its own.
+    """
     ordered = sorted(points, key=lambda point: point.index)
-    names = {name: None for point in ordered for name in point.parameters}
-    values = {
-        name: list(dict.fromkeys(getattr(point.config, name) for point in ordered))
-        for name in names
+    columns = {
+        name: [getattr(point.config, name) for point in ordered]
+        for name in dict.fromkeys(name for point in ordered for name in point.parameters)
     }
-    return {name: choices for name, choices in values.items() if len(choices) > 1}
+    axes: dict[str, list[Any]] = {}
+    for name, column in columns.items():
+        choices = list(dict.fromkeys(column))
+        together = (
+            len(set(zip(column, columns[other], strict=True))) == len(choices) == len(values)
+            for other, values in axes.items()
+        )
+        if len(choices) > 1 and not any(together):
+            axes[name] = choices
+    return axes
 
 
 def shown(value: Any) -> str:
@@ -108,7 +119,8 @@ def draw_heat_map(
     with new_figure(path, 3.2 + 0.7 * len(columns), 1.8 + 0.45 * len(rows)) as figure:
         plot = figure.subplots()
         plot.grid(visible=False)
-        picture = plot.imshow(np.ma.masked_invalid(best), cmap="Greys", aspect="auto")
+        shades = "Greys_r" if result.metric == "valid_loss" else "Greys"  # dark is good
+        picture = plot.imshow(np.ma.masked_invalid(best), cmap=shades, aspect="auto")
         figure.colorbar(picture, label=f"{extreme} {words}")
         plot.set_xticks(range(len(columns)), list(map(shown, columns)))
         plot.set_yticks(range(len(rows)), list(map(shown, rows)))
@@ -116,10 +128,11 @@ def draw_heat_map(
         plot.set_ylabel(down.replace("_", " "))
         if max(best.shape) <= MOST_LABELS:
             for (row, column), value in np.ndenumerate(best):
-                dark = picture.norm(value) > 0.5
+                text = "" if np.isnan(value) else f"{value:.3f}"
+                shade = picture.cmap(picture.norm(value))[0] if text else 1.0
                 plot.text(
-                    *(column, row, "-" if np.isnan(value) else f"{value:.3f}"),
-                    color="white" if dark else "black",
+                    *(column, row, text),
+                    color="white" if shade < 0.5 else "black",
                     ha="center",
                     va="center",
                 )

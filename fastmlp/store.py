@@ -3,15 +3,18 @@
 The file is ``trials.sqlite`` in the folder of a search, in WAL mode, so that it can be read with plain
 SQL while the search goes on. Its one table, `trials`, has a row for each finished trial; `SCHEMA`
 says what the columns are. A transaction is one trial: after a crash or a loss of power at any
-instant each trial is there as a whole or not at all, and nothing has to be cleaned up.
+instant each trial is there as a whole or not at all, and nothing has to be cleaned up. Rows and
+networks carry checksums, which SQLite itself does not have, so that a damaged trial is not believed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +59,8 @@ CREATE TABLE trials (
     test_data TEXT,               -- checksum of the test part; NULL: not tested
     test_loss REAL,
     test_accuracy REAL,
-    network BLOB,                 -- safetensors; kept only while the trial can still be the best
+    checksum TEXT NOT NULL,       -- of this row but for id, finished and network
+    network BLOB,                 -- zlib of safetensors; there while the trial can be the best
     UNIQUE (parameters, seed, data, version)
 )
 """
@@ -180,17 +184,26 @@ class TrialStore:
     def trials(self) -> dict[Key, Trial]:
         """Return every trial of this data and version."""
         query = (
-            f"SELECT parameters, {', '.join(_COLUMNS)} FROM trials "
+            f"SELECT checksum, parameters, {', '.join(_COLUMNS)} FROM trials "
             "WHERE data = ? AND version = ? ORDER BY id"
         )
+        trials = {}
         with self._explained():
-            rows = self._database.execute(query, (self.data, __version__)).fetchall()
-            trials = {}
-            for parameters, *values in rows:
+            for checksum, parameters, *values in self._database.execute(query, self._world):
+                if checksum != self._checksum(parameters, values):
+                    raise StoreError(self._damaged("a row that does not match its checksum"))
                 trial = dict(zip(_COLUMNS, values, strict=True))
                 trial["history"] = json.loads(trial["history"])
                 trials[Key(parameters, trial["seed"])] = Trial(**trial)
         return trials
+
+    def network(self, key: Key) -> bytes | None:
+        """Return the network of a trial, None if it is not kept."""
+        with self._explained():
+            row = self._database.execute(
+                f"SELECT network FROM trials WHERE {_WHERE}", (*key, *self._world)
+            ).fetchone()
+            return None if row is None or row[0] is None else zlib.decompress(row[0])
 
     def add(
         self, key: Key, trial: Trial, network: bytes | None = None, superseded: Iterable[Key] = ()
@@ -206,16 +219,20 @@ class TrialStore:
         superseded : iterable of Key
             Trials that no longer can be the best: their networks go.
         """
-        values = [
-            json.dumps(value, allow_nan=False) if name == "history" else value
-            for name, value in vars(trial).items()
-        ]
-        columns = ("parameters", "data", "version", "network", *_COLUMNS)
+        values = _values(trial)
+        row = {
+            **dict(zip(_COLUMNS, values, strict=True)),
+            "parameters": key.parameters,
+            "data": self.data,
+            "version": __version__,
+            "checksum": self._checksum(key.parameters, values),
+            "network": _packed(network),
+        }
         with self._transaction() as database:
             database.execute(
-                f"INSERT OR REPLACE INTO trials ({', '.join(columns)}) "
-                f"VALUES ({', '.join('?' * len(columns))})",
-                (key.parameters, self.data, __version__, network, *values),
+                f"INSERT OR REPLACE INTO trials ({', '.join(row)}) "
+                f"VALUES ({', '.join('?' * len(row))})",
+                tuple(row.values()),
             )
             for other in superseded:
                 self._update(database, other, network=None)
@@ -223,35 +240,34 @@ class TrialStore:
     def set_network(self, key: Key, network: bytes) -> None:
         """Store the network of a trial that is there without one."""
         with self._transaction() as database:
-            self._update(database, key, network=network)
+            self._update(database, key, network=_packed(network))
 
-    def set_test(self, key: Key, data: str, scores: Mapping[str, float]) -> None:
-        """Store a trial's ``{"loss": ..., "accuracy": ...}`` on the test part with a checksum."""
+    def set_test(self, key: Key, trial: Trial) -> None:
+        """Store how a trial that is there did on a test part."""
         with self._transaction() as database:
             self._update(
                 database,
                 key,
-                test_data=data,
-                test_loss=scores["loss"],
-                test_accuracy=scores["accuracy"],
+                test_data=trial.test_data,
+                test_loss=trial.test_loss,
+                test_accuracy=trial.test_accuracy,
+                checksum=self._checksum(key.parameters, _values(trial)),
             )
 
-    def network(self, key: Key) -> bytes | None:
-        """Return the network of a trial, None if it was not kept."""
-        with self._explained():
-            row = self._database.execute(
-                f"SELECT network FROM trials WHERE {_WHERE}", self._where(key)
-            ).fetchone()
-        return row and row[0]
+    @property
+    def _world(self) -> tuple[str, str]:
+        return self.data, __version__
+
+    def _checksum(self, parameters: str, values: Sequence[Any]) -> str:
+        # A damaged row may hold anything: bytes, which JSON does not know, become their repr.
+        text = json.dumps([parameters, *self._world, *values], default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _update(self, database: sqlite3.Connection, key: Key, **changes: object) -> None:
         database.execute(
             f"UPDATE trials SET {', '.join(f'{name} = ?' for name in changes)} WHERE {_WHERE}",
-            (*changes.values(), *self._where(key)),
+            (*changes.values(), *key, *self._world),
         )
-
-    def _where(self, key: Key) -> tuple[Any, ...]:
-        return (*key, self.data, __version__)
 
     def _open(self) -> None:
         """Check that the file is ours, whole and to be written, or make it if there is none."""
@@ -276,13 +292,13 @@ class TrialStore:
                 f"{self.path}: found a trial store of layout {layout}, expected {LAYOUT}; upgrade "
                 "fastmlp, or use another folder"
             )
-        problem = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        problem = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if problem != "ok":
             raise StoreError(self._damaged(problem))
         found = database.execute("SELECT data FROM trials WHERE data != ?", (self.data,)).fetchone()
         if found:
             raise StoreError(
-                f"{self.path}: found trials of other data (checksum {found[0][:12]}), expected "
+                f"{self.path}: found trials of other data (checksum {str(found[0])[:12]}), expected "
                 f"{self.data[:12]}; use another folder, or the data, classes, size and split that "
                 "these trials were made with"
             )
@@ -303,8 +319,8 @@ class TrialStore:
         """Turn SQLite's errors into StoreErrors that say what to do."""
         try:
             yield
-        except json.JSONDecodeError as error:
-            raise StoreError(self._damaged(f"a history that is no JSON: {error}")) from error
+        except zlib.error as error:
+            raise StoreError(self._damaged(f"a network: {error}")) from error
         except (sqlite3.Error, OverflowError) as error:
             # Extended names refine the plain ones: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
             name = getattr(error, "sqlite_errorname", "") or ""
@@ -338,6 +354,19 @@ _ADVICE = {
     "SQLITE_IOERR": "the disk does not read or write; finished trials are kept",
     "SQLITE_TOOBIG": "a network is too large to be stored, which holds up to 1 GB",
 }
+
+
+def _values(trial: Trial) -> list[Any]:
+    """Return a trial as the values of its columns."""
+    return [
+        json.dumps(value, allow_nan=False) if name == "history" else value
+        for name, value in vars(trial).items()
+    ]
+
+
+def _packed(network: bytes | None) -> bytes | None:
+    """Return a network with a checksum round it; compressing random weights would gain nothing."""
+    return None if network is None else zlib.compress(network, 0)
 
 
 def finite(value: float | None) -> float | None:

@@ -149,6 +149,11 @@ def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -
     )
 
 
+def parameter_type(config: TrainConfig) -> str:
+    """The type of weights and biases: products may take bfloat16, parameters never are."""
+    return "float32" if config.dtype == "bfloat16" else config.dtype
+
+
 def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
     """The order in which an epoch (counted from 0) sees `count` samples, and which of them it mirrors.
 
@@ -180,7 +185,7 @@ class _Run:
         if start is None:
             rng = np.random.default_rng([_INITIALISATION, config.seed])
             scheme, std = config.initialization, config.initialization_std
-            parameters = initialize(sizes, scheme, rng, config.dtype, std=std)
+            parameters = initialize(sizes, scheme, rng, parameter_type(config), std=std)
         elif start.sizes == sizes:
             parameters = list(start.weights), list(start.biases)
         else:
@@ -371,11 +376,12 @@ class _Run:
                     "use another path, or delete it to start again"
                 )
         shapes = {}
+        dtype = self.engine.dtype.name
         groups = found["state"]["groups"]
         if not groups or not set(groups) <= {"", "velocity.", "squares.", "best."}:
             raise FormatError(f"found groups of tensors {groups!r}, expected a checkpoint as written")
         for prefix in groups:
             for layer, (inputs, outputs) in enumerate(pairwise(self.engine.sizes)):
-                shapes[f"{prefix}{layer}.weight"] = (self.config.dtype, (outputs, inputs))
-                shapes[f"{prefix}{layer}.bias"] = (self.config.dtype, (outputs,))
+                shapes[f"{prefix}{layer}.weight"] = (dtype, (outputs, inputs))
+                shapes[f"{prefix}{layer}.bias"] = (dtype, (outputs,))
         return shapes

@@ -27,6 +27,7 @@ from fastmlp import __version__
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
+from fastmlp.many import models_at_once
 from fastmlp.network import Network
 from fastmlp.threads import usable_cores
 from fastmlp.trainer import Row, train
@@ -108,13 +109,12 @@ class Workers:
     Parameters
     ----------
     jobs : int, optional
-        Trials at once; by default as many as there are usable cores, divided by `threads`.
+        Trials at once; by default as `fastmlp.train_many` decides: one a core, or one after the
+        other with all cores each where their weights outgrow the cache.
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
         Address of a scheduler, instead of the two.
-    threads : int, optional
-        Of each trial, where its configuration does not say.
 
     Raises
     ------
@@ -127,7 +127,6 @@ class Workers:
         jobs: int | None = None,
         backend: Backend = "threading",
         dask: str | None = None,
-        threads: int | None = None,
     ) -> None:
         if backend not in get_args(Backend):
             names = " or ".join(get_args(Backend))
@@ -136,9 +135,7 @@ class Workers:
             raise ConfigError(f"jobs: found {jobs!r}, expected a whole number from 1")
         if dask is not None and (jobs is not None or backend != "threading"):
             raise ConfigError("dask: found with jobs or backend, which its workers decide; drop one")
-        self.cores = usable_cores()
-        self.jobs = jobs or max(1, self.cores // (threads or 1))
-        self.backend, self.dask = backend, dask
+        self.jobs, self.backend, self.dask = jobs, backend, dask
 
     def run(self, tasks: Tasks, parts: Parts) -> Iterator[tuple[int, Outcome]]:
         """Run trials in the order of `tasks` and yield the outcome of each as it ends.
@@ -150,9 +147,10 @@ class Workers:
         """
         if not tasks:
             return
-        jobs = min(self.jobs, len(tasks))
-        spare = 1 if self.dask else max(1, self.cores // jobs)
-        tasks = {n: config.replace(threads=config.threads or spare) for n, config in tasks.items()}
+        cores = usable_cores()
+        jobs = min(len(tasks), self.jobs or models_at_once([*tasks.values()], parts[0], cores))
+        threads = 1 if self.dask else max(1, cores // jobs)
+        tasks = {n: one.replace(threads=one.threads or threads) for n, one in tasks.items()}
         threaded = self.dask is None and self.backend == "threading"
         with _interruptible(gently=threaded) as stop:
             if self.dask is not None:

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "fastmlp"
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-SURFACES = {"bench", "cli", "estimator", "report", "studies"}
+SURFACES = {"bench", "cli", "estimator", "report", "search_report", "studies"}
 # The one place of each package that is slow to load or ties code to a technique. "cli.doctor" and
 # "bench" describe and measure what lies below.
 HOMES = {
@@ -26,7 +26,7 @@ HOMES = {
     "llvmlite": {"kernels", "cli.doctor", "bench"},
     "matplotlib": {"report"},
     "numba": {"kernels", "bench"},
-    "torch": {"bench"},
+    "torch": {"bench", "studies.special"},
 }
 SEES_KERNELS = {"cli.doctor", "bench"}
 

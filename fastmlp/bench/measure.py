@@ -131,6 +131,7 @@ def contest(
         check_steps=check_steps,
         start_loss=problem.loss(problem.start),
         ceiling=[flops_per_second(cores, one) for one in timings[CEILING].seconds],
+        ceiling_busy=timings[CEILING].busy,
         entries=entries,
     )
     return found, missing

@@ -30,6 +30,7 @@ class Contest(TypedDict):
     check_steps: int
     start_loss: float
     ceiling: list[float]  # floating-point operations a second, of as many cores as threads
+    ceiling_busy: list[float]  # as `busy` below: less than the cores if others had some of them
     entries: list[Entry]
 
 

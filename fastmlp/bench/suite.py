@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastmlp import machine
@@ -17,9 +16,9 @@ from fastmlp.bench.measure import CEILING, contest, in_turns, repeats
 from fastmlp.bench.peers import PEERS
 from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.bench.results import Bandwidth, Comparison, KernelRow, Results
+from fastmlp.bench.settings import Settings
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError
 from fastmlp.many import train_many
 from fastmlp.threads import usable_cores
 from fastmlp.trainer import train
@@ -35,64 +34,6 @@ COMPARED, COMPARED_BATCH, COMPARED_EPOCHS = "A", 100, 2
 
 # Of one core's share, where no cache is known.
 MEMORY_BYTES = 256 * 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to measure, and for how long.
-
-    Parameters
-    ----------
-    networks
-        Keys of `NETWORKS`.
-    batches
-        Batch sizes of all of them; None for each network's own.
-    threads
-        For every implementation alike.
-    rounds
-        How often each of them is timed.
-    seconds
-        Length of a timed run, about.
-    samples
-        Rows of data: by default so many that no cache holds them.
-    start_up
-        Whether to measure `footprint` too.
-
-    Raises
-    ------
-    ConfigError
-        If a network is unknown, a number is below 1 or a batch larger than the data.
-    """
-
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    batches: tuple[int, ...] | None = None
-    threads: int = dataclasses.field(default_factory=usable_cores)
-    rounds: int = 7
-    seconds: float = 0.3
-    samples: int = 20_000
-    start_up: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured before anything is."""
-        known = ",".join(NETWORKS)
-        if not self.networks or not set(self.networks) <= set(NETWORKS):
-            found = ",".join(self.networks) or "none"
-            raise ConfigError(f"networks: found {found}, expected some of {known}")
-        for batch in self.batches or ():
-            if not 1 <= batch <= self.samples:
-                raise ConfigError(
-                    f"batch: found {batch}, expected 1 to {self.samples}, the samples"
-                )
-        for name in ("threads", "rounds"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected at least 1")
-
-    def problems(self) -> Iterator[tuple[str, Problem]]:
-        """Yield every network's name and problem for each batch size."""
-        for name in self.networks:
-            sizes, own_batches = NETWORKS[name]
-            for batch in self.batches or own_batches:
-                yield name, Problem(sizes, batch, self.samples)
 
 
 def run(settings: Settings, tell: Callable[[str], object]) -> Results:

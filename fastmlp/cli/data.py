@@ -19,7 +19,7 @@ def data(context: click.Context, data_home: Path | None) -> None:
 
 
 @data.command()
-@click.argument("name", type=click.Choice(datasets.NAMES))
+@click.argument("name", metavar="NAME", type=click.Choice(datasets.NAMES))
 @data_home_option
 @click.pass_context
 def fetch(context: click.Context, name: str, data_home: Path | None) -> None:

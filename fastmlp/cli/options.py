@@ -4,17 +4,14 @@ import dataclasses
 import inspect
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from fastmlp import datasets
-from fastmlp.config import TrainConfig
-from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError
+from fastmlp.config import TrainConfig, _read_toml
+from fastmlp.experiment import DataTable, Experiment
 
 data_home_option = click.option(
     "--data-home",
@@ -24,90 +21,34 @@ data_home_option = click.option(
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataChoice:
-    """Which images a run is about: the ``[data]`` table of its file.
-
-    Parameters
-    ----------
-    name : str
-        One of `fastmlp.datasets.NAMES`.
-    classes : tuple of str or None
-        Those to keep, labelled 0, 1, ... in this order; None keeps all.
-    size : int or None
-        Side of the square that images are scaled to, in pixels; None leaves them.
-    """
-
-    name: str = "digits"
-    classes: tuple[str, ...] | None = None
-    size: int | None = None
-
-    @classmethod
-    def from_table(cls, table: object) -> "DataChoice":
-        """Check and take a ``[data]`` table.
-
-        Raises
-        ------
-        ConfigError
-            If it has another name or type of value than the fields above.
-        """
-        if not isinstance(table, Mapping):
-            raise ConfigError(f"data: found {table!r}, expected a table, [data]")
-        for key, value in table.items():
-            match key, value:
-                case ("name", str()) | ("size", int()):
-                    pass
-                case "classes", list() if all(isinstance(one, str) for one in value):
-                    pass
-                case _:
-                    raise ConfigError(
-                        f"data.{key}: found {value!r}, expected in [data] no more than "
-                        'name = "cifar10", classes = ["bird", "cat"] and size = 16'
-                    )
-        plain: dict[str, Any] = dict(table)
-        if "classes" in plain:
-            plain["classes"] = tuple(plain["classes"])
-        return cls(**plain)
-
-    def replace(self, **changes: Any) -> "DataChoice":
-        """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
-
-    def to_toml(self) -> str:
-        """Return the fields as lines of TOML; None is left out."""
-        # JSON writes text, whole numbers and lists as TOML does.
-        return "".join(
-            f"{name} = {json.dumps(value)}\n"
-            for name, value in dataclasses.asdict(self).items()
-            if value is not None
-        )
-
-    def load(self, data_home: Path | None) -> Dataset:
-        """Return the images, after fetching them if they are missing."""
-        dataset = datasets.load(self.name, data_home)
-        if self.classes is not None:
-            dataset = dataset.pick(self.classes)
-        return dataset if self.size is None else dataset.resize(self.size)
+DIGITS = DataTable(name="digits")
 
 
-def from_file(path: Path) -> tuple[TrainConfig, DataChoice]:
-    """Read a configuration: the tables ``[config]`` and ``[data]``, or TrainConfig's fields alone.
+def from_file(path: Path) -> tuple[TrainConfig, DataTable]:
+    """Read what to train on what: ``[config]`` and ``[data]``, or TrainConfig's fields alone.
+
+    Of a file for a search, that is what its trials share.
 
     Raises
     ------
     ConfigError
         If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
     """
-    config = TrainConfig.from_toml(path)
-    try:
-        return config, DataChoice.from_table(tomllib.loads(path.read_text()).get("data", {}))
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    if "data" not in _read_toml(path):
+        return TrainConfig.from_toml(path), DIGITS
+    experiment = Experiment.from_toml(path)
+    return experiment.config, experiment.data
 
 
-def to_toml(config: TrainConfig, choice: DataChoice) -> str:
+def to_toml(config: TrainConfig, data: DataTable) -> str:
     """Return the text that `from_file` reads back."""
-    return f"[data]\n{choice.to_toml()}\n[config]\n{config.to_toml()}"
+    # JSON writes text, numbers and lists as TOML does.
+    lines = "".join(
+        f"{name} = {json.dumps(value)}\n"
+        for name, value in dataclasses.asdict(data).items()
+        if value is not None
+    )
+    return f"[data]\n{lines}\n[config]\n{config.to_toml()}"
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:

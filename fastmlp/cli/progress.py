@@ -3,7 +3,6 @@
 import sys
 import threading
 import time
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,14 +33,15 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     few = part.take([0, 0])
     hidden = tuple(min(width, NARROW) for width in config.hidden)
     brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None)
-    with ExitStack() as stack:
-        start = time.perf_counter()
-        notice = threading.Timer(NOTICE_AFTER, _say_compiling)
-        stack.callback(notice.cancel)
-        notice.daemon = True
-        notice.start()
+    notice = threading.Timer(NOTICE_AFTER, _say_compiling)
+    notice.daemon = True
+    notice.start()
+    start = time.perf_counter()
+    try:
         train(brief, few, few)
-        return time.perf_counter() - start
+    finally:
+        notice.cancel()
+    return time.perf_counter() - start
 
 
 def _say_compiling() -> None:
@@ -79,19 +79,17 @@ class Progress:
 
     def show(self, row: dict[str, Any]) -> None:
         """Show that an epoch of the history is done."""
-        scores = (
-            f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}  "
-            f"valid loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
-        )
+        valid = f"valid loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
         if self.bar is None:
             count = str(row["epoch"]).rjust(len(str(self.epochs)))
             print(
-                f"epoch {count}/{self.epochs}  {scores}  {row['seconds']:.3g} s",
+                f"epoch {count}/{self.epochs}  train loss {row['train_loss']:.4f} accuracy "
+                f"{row['train_accuracy']:.4f}  {valid}  {row['seconds']:.3g} s",
                 file=sys.stderr,
                 flush=True,
             )
             return
         if self.bar.n == 0:
             self.bar.initial = row["epoch"] - 1  # a resumed run's rate counts its own epochs
-        self.bar.set_postfix_str(scores, refresh=False)
+        self.bar.set_postfix_str(valid, refresh=False)
         self.bar.update(row["epoch"] - self.bar.n)

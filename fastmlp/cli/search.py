@@ -37,6 +37,12 @@ SHOWN_POINTS = 10
     "[default: runs/search-FILE]",
 )
 @click.option(
+    "--seeds",
+    type=click.INT,
+    metavar="N",
+    help="Trainings of each point.  [default: as the file says, or 1]",
+)
+@click.option(
     "--jobs", type=click.INT, metavar="N", help="Trials at once.  [default: usable cores]"
 )
 @click.option(
@@ -55,6 +61,7 @@ SHOWN_POINTS = 10
 def search(
     file: Path | None,
     out: Path | None,
+    seeds: int | None,
     jobs: int | None,
     backend: str,
     dask: str | None,
@@ -73,7 +80,9 @@ def search(
     experiment = Experiment.from_toml(file) if file else EXAMPLE
     name = file.stem if file else experiment.data.name
     folder = out or Path("runs", f"search-{name}")
-    parts = dict(zip(("train", "valid", "test"), load_parts(experiment.data, data_home), strict=True))
+    parts = dict(
+        zip(("train", "valid", "test"), load_parts(experiment.data, data_home), strict=True)
+    )
 
     from fastmlp.cli.progress import compile_kernels
     from fastmlp.search import grid_search
@@ -90,7 +99,7 @@ def search(
                 **parts,
                 store=folder,
                 jobs=jobs,
-                seeds=experiment.seeds,
+                seeds=experiment.seeds if seeds is None else seeds,
                 metric=experiment.metric,
                 backend=backend,  # type: ignore[arg-type]
                 dask=dask,

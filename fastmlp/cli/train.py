@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from fastmlp import datasets, machine
 from fastmlp.cli import run
 from fastmlp.cli.options import (
-    DataChoice,
+    DIGITS,
     config_options,
     data_home_option,
     from_file,
@@ -25,11 +26,12 @@ from fastmlp.cli.run import RunFolder, new_folder
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
+from fastmlp.experiment import DataTable, load_parts
 
 if TYPE_CHECKING:
     from fastmlp.trainer import TrainResult
 
-VALID_FRACTION = 0.1  # of the official training part
+PARTS = ("train", "valid", "test")
 DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
 
 
@@ -72,21 +74,16 @@ def train(
 ) -> int:
     """Train a network on images.
 
-    A tenth of the training part, drawn with the seed, is kept for validation. The test part is
-    looked at once, at the end. Results go to a folder: config.toml, history.csv (a line an epoch),
+    A tenth of the training part, always the same, is kept for validation. The test part is looked
+    at once, at the end. Results go to a folder: config.toml, history.csv (a line an epoch),
     metrics.json, model.safetensors, curves.png and confusion.png.
     """
     if checkpoint and out is None:
         raise ConfigError("--checkpoint: found without --out, expected the folder it is kept in")
-    settings, choice = _settings(context, config)
-    dataset = choice.load(data_home)
-    fractions = (1 - VALID_FRACTION, VALID_FRACTION)
-    train_part, valid = dataset.train.split(fractions, settings.seed)
-    parts = {"train": train_part, "valid": valid, "test": dataset.test}
+    settings, table = _settings(context, config)
+    parts = dict(zip(PARTS, load_parts(table, data_home), strict=True))
     folder = RunFolder(
-        out or new_folder(Path("runs"), choice.name),
-        to_toml(settings, choice),
-        checkpoint=checkpoint,
+        out or new_folder(Path("runs"), table.name), to_toml(settings, table), checkpoint=checkpoint
     )
     _announce(settings, parts)
     result = _train(settings, parts, folder)
@@ -99,12 +96,12 @@ def train(
     return {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
 
 
-def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataChoice]:
+def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
     """Return what the file says, overridden by what the command line says."""
-    config, choice = from_file(path) if path else (TrainConfig(), DataChoice())
+    config, table = from_file(path) if path else (TrainConfig(), DIGITS)
     changes = given(context, {"data": "name", "classes": "classes", "size": "size"})
     fields = {name: name for name in config.as_dict()}
-    return config.replace(**given(context, fields)), choice.replace(**changes)
+    return config.replace(**given(context, fields)), replace(table, **changes)
 
 
 def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 try:
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
@@ -32,7 +32,8 @@ class Tasks:
             "y": y,
             "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
         }
-        self._root = self._epoch = None
+        self._root: Any = None
+        self._epoch: Any = None
         if hasattr(estimator, "_init_callback_context"):
             self._root = estimator._init_callback_context(max_subtasks=epochs)
             self._root.call_on_fit_task_begin(**self._known)

@@ -86,7 +86,7 @@ class Run:
         self._engine.close()
 
     def epoch(self, order: np.ndarray, scale: float) -> float:
-        """Take a step for each batch of rows and return the epoch's loss, as scikit-learn averages it.
+        """Take a step for each batch of rows; return the epoch's loss, as scikit-learn has it.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class Run:
         return outputs
 
     def parameters(self) -> Parameters:
-        """Copies of the weights [in, out] and biases."""
+        """Return copies of the weights [in, out] and biases."""
         weights, biases = self._engine.weights()
         return [np.ascontiguousarray(weight.T) for weight in weights], biases
 
@@ -138,9 +138,11 @@ class Run:
         self._estimator.coefs_, self._estimator.intercepts_ = self.parameters()
         solvers.save_states(self._estimator._optimizer, self._engine)
 
-    def _described(self, X: np.ndarray, **y: np.ndarray | None) -> Any:
-        width = X.shape[1]
-        return self._engine.samples(X, np.ones(width), np.zeros(width), **y)
+    def _described(
+        self, X: np.ndarray, *, labels: np.ndarray | None = None, targets: np.ndarray | None = None
+    ) -> Any:
+        ones, zeros = np.ones(X.shape[1]), np.zeros(X.shape[1])
+        return self._engine.samples(X, ones, zeros, labels=labels, targets=targets)
 
     def _per_row(self, losses: np.ndarray) -> np.ndarray:
         if self._clip is None:
@@ -156,7 +158,7 @@ def _threads(n_jobs: int | None) -> int | None:
 
 
 def _among_others() -> bool:
-    """Whether this is one of many tasks that share the cores: a task of joblib, or a worker process."""
+    """Tell whether others share the cores: in a task of joblib, or a worker process."""
     import multiprocessing
 
     from joblib.parallel import get_active_backend

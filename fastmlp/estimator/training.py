@@ -8,21 +8,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, get_args
 
 import numpy as np
-import scipy.sparse
+from scipy.sparse import issparse  # type: ignore[import-untyped, unused-ignore]
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._base import LOSS_FUNCTIONS
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils import check_random_state, shuffle
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
     validate_data,
 )
 
+from fastmlp.config import Initialization
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.estimator import solvers
 from fastmlp.estimator.callbacks import Tasks
@@ -32,9 +37,25 @@ from fastmlp.network import initialize
 STOCHASTIC = ("sgd", "adam", "rmsprop")
 PROGRESS = "progress"
 
+# What both estimators take beyond scikit-learn's.
+CONSTRAINTS = {
+    "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "step"})],
+    "verbose": ["verbose", StrOptions({PROGRESS})],
+    "initialization": [StrOptions({"sklearn", *get_args(Initialization)})],
+    "monitor": [StrOptions({"score", "loss"})],
+    "step_epochs": [Interval(Integral, 1, None, closed="left")],
+    "step_factor": [Interval(Real, 0, 1, closed="right")],
+    "n_jobs": [
+        Interval(Integral, 1, None, closed="left"),
+        Interval(Integral, None, -1, closed="right"),
+        None,
+    ],
+}
 
-class EngineTraining:
-    """What both estimators do in another way than scikit-learn's, whose classes they inherit from."""
+
+class EngineTraining(BaseMultilayerPerceptron):  # type: ignore[misc]
+    """What both estimators do in another way than the base of scikit-learn's."""
 
     def _fit(
         self,
@@ -75,7 +96,7 @@ class EngineTraining:
         tasks.end()
         return self
 
-    # -- what scikit-learn does ----------------------------------------------------------------------
+    # -- what scikit-learn does ------------------------------------------------------------
 
     def _left_to_sklearn(self, X: Any) -> str | None:
         """Say what of this fit the engine does not accelerate, if anything."""
@@ -83,7 +104,7 @@ class EngineTraining:
             return f"solver={self.solver!r}"
         if self.loss == "poisson":
             return "loss='poisson'"
-        return "sparse X" if scipy.sparse.issparse(X) else None
+        return "sparse X" if issparse(X) else None
 
     def _fit_by_sklearn(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: Any, reason: str
@@ -102,23 +123,24 @@ class EngineTraining:
                     "has no such thing, expected without; see fastmlp.MLPClassifier's docstring"
                 )
         tasks = Tasks(self, X, y, sample_weight, 0)
-        super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)  # type: ignore[misc]
+        super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
         tasks.end()
         return self
 
     def _initialize(self, y: np.ndarray, layer_units: list[int], dtype: Any) -> None:
-        super()._initialize(y, layer_units, dtype)  # type: ignore[misc]
-        self.validation_loss_curve_: list[float] | None = None
+        super()._initialize(y, layer_units, dtype)
+        self.validation_loss_curve_: Any = None
         if self.solver == "rmsprop":  # what scikit-learn does for the solvers it knows
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
-            self.best_loss_: float | None = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_: Any = [] if self.early_stopping else None
+            self.best_validation_score_: Any = -np.inf if self.early_stopping else None
 
     def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
         if self.initialization == "sklearn":
-            return super()._init_coef(fan_in, fan_out, dtype)  # type: ignore[misc, no-any-return]
+            drawn: tuple[np.ndarray, np.ndarray] = super()._init_coef(fan_in, fan_out, dtype)
+            return drawn
         sizes = fan_in, fan_out
         (weight,), (bias,) = initialize(sizes, self.initialization, self._random_state, dtype)
         return np.ascontiguousarray(weight.T), bias
@@ -126,15 +148,15 @@ class EngineTraining:
     def _check_solver(self) -> bool:
         if self.solver == "rmsprop":
             return True
-        return super()._check_solver()  # type: ignore[misc, no-any-return]
+        return bool(super()._check_solver())
 
-    # -- data ----------------------------------------------------------------------------------------
+    # -- data ----------------------------------------------------------------------------
 
     def _check_shapes(self, examples: Examples) -> None:
         """Refuse what compiled code, which checks no bounds, must never see."""
         sizes = [examples.X.shape[1], *(bias.shape[0] for bias in self.intercepts_)]
         found = [coef.shape for coef in self.coefs_]
-        if found != list(zip(sizes, sizes[1:], strict=False)) or sizes[-1] != self.n_outputs_:
+        if found != list(pairwise(sizes)) or sizes[-1] != self.n_outputs_:
             raise DataError(
                 f"coefs_: found shapes {found} with {sizes[0]} features and {self.n_outputs_} "
                 "outputs, expected those of the data and intercepts_; a warm start or partial_fit "
@@ -187,7 +209,7 @@ class EngineTraining:
             )
         return int(np.clip(self.batch_size, 1, count))
 
-    # -- the loop ------------------------------------------------------------------------------------
+    # -- the loop ------------------------------------------------------------------------
 
     def _train(
         self, examples: Examples, held_out: Examples | None, incremental: bool, tasks: Tasks
@@ -298,7 +320,7 @@ class EngineTraining:
         self._no_improvement_count = 0  # the learning rate was lowered
         return False
 
-    # -- what a person sees --------------------------------------------------------------------------
+    # -- what a person sees --------------------------------------------------------------
 
     def _talks(self) -> bool:
         return bool(self.verbose) and self.verbose != PROGRESS
@@ -310,7 +332,12 @@ class EngineTraining:
             from tqdm import tqdm
 
             with tqdm(total=epochs, unit="epoch", dynamic_ncols=True) as bar:
-                yield lambda: bar.update() and bar.set_postfix(self._figures())
+
+                def advance() -> None:
+                    bar.set_postfix(self._figures(), refresh=False)
+                    bar.update()
+
+                yield advance
         else:
             yield self._print if self._talks() else lambda: None
 

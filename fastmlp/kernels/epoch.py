@@ -23,6 +23,7 @@ from fastmlp.kernels.plan import (
     BIAS,
     BLOCKS,
     COLUMNS,
+    GATHERED,
     GRADIENT,
     GRADIENT_COLUMNS,
     GRADIENT_ROWS,
@@ -120,7 +121,7 @@ def gather_batch(
 ):
     """Rows of the batch ``images[indices]`` as the first layer's input."""
     row, batch = table[0], indices.shape[0]
-    X = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
+    X = panels(workspace, row[INPUT], row[GATHERED], batch)
     C, R = left_operands(
         operands, row[INPUT_COLUMNS], row[INPUT_ROWS], row[INPUT_DEPTH], row[INPUT_PANELS], batch
     )
@@ -190,7 +191,7 @@ def forward_layer(table, layer, model, workspace, operands, batch, team):
             above[INPUT_PANELS],
             batch,
         )
-        write_operands(Y, C, R, p0, p1, m0, m1)
+        write_operands(Y, p0, C, R, p0, p1, m0, m1)
 
 
 @inlined
@@ -222,7 +223,7 @@ def backward_layer(table, layer, workspace, operands, batch, team):
         below[OUTPUT_PANELS],
         batch,
     )
-    write_operands(G, C, R, p0, p1, m0, m1)
+    write_operands(G, p0, C, R, p0, p1, m0, m1)
 
 
 @inlined
@@ -411,7 +412,7 @@ def train_epoch(
             table[layers - 1, OUTPUT_PANELS],
             batch,
         )
-        write_operands(D, C, R, ZERO, table[layers - 1, OUTPUT_PANELS], first, last)
+        write_operands(D, ZERO, C, R, ZERO, table[layers - 1, OUTPUT_PANELS], first, last)
         by_rows = True
         for layer in range(layers - 1, 0, -1):
             if not by_rows or table[layer, BACK_SPLIT] == COLUMNS:

@@ -6,12 +6,8 @@ float64 in one pass.
 
 from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.operands import write_operands
+from fastmlp.kernels.plan import GATHER_BLOCK
 from fastmlp.kernels.simd import convert_vectors
-
-
-# Panels of a row that are written before the next row is begun. A whole row at a time puts its stores a batch
-# apart: with 256 rows these fall into the same few sets of the cache, and a batch took 360 us instead of 80.
-BLOCK = 8
 
 
 @inlined
@@ -45,7 +41,8 @@ def gather(
         Width of an image, a divisor of D.
     scale, shift : arrays [D] of X's type
     X : array [D / lanes, batch, lanes]
-        The batch; padding beyond D becomes zero.
+        The batch; padding beyond D becomes zero. With only GATHER_BLOCK panels it is room for the numbers on their way
+        into C and R.
     C, R : arrays
         The batch as left operands, see ``operands.py``; X itself where products read it as it is.
     scratch : array [batch, D] of source's type
@@ -59,23 +56,26 @@ def gather(
     for m in range(row_from, row_to):
         if flips[m]:
             flip_row(source, indices[m], columns, scratch, m)
-    for s in range(0, whole, BLOCK):
-        count = min(BLOCK, whole - s)
+    is_whole = X.shape[0] * lanes >= width
+    for s in range(0, whole, GATHER_BLOCK):
+        count = min(GATHER_BLOCK, whole - s)
         first = s * lanes
+        skipped = 0 if is_whole else s
         for m in range(row_from, row_to):
-            out = (s * batch + m) * lanes
+            out = ((s - skipped) * batch + m) * lanes
             if flips[m]:
                 place = m * width + first
                 convert_vectors(scratch, place, count, scale, shift, first, X, out, batch * lanes)
             else:
                 place = indices[m] * width + first
                 convert_vectors(source, place, count, scale, shift, first, X, out, batch * lanes)
-        write_operands(X, C, R, s, s + count, row_from, row_to)
+        write_operands(X, s - skipped, C, R, s, s + count, row_from, row_to)
     if whole * lanes < width:
+        last = whole if is_whole else 0
         for m in range(row_from, row_to):
             for j in range(whole * lanes, width):
                 value = scratch[m, j] if flips[m] else source[indices[m], j]
-                X[whole, m, j - whole * lanes] = value * scale[j] + shift[j]
+                X[last, m, j - whole * lanes] = value * scale[j] + shift[j]
             for j in range(width - whole * lanes, lanes):
-                X[whole, m, j] = 0
-        write_operands(X, C, R, whole, whole + 1, row_from, row_to)
+                X[last, m, j] = 0
+        write_operands(X, last, C, R, whole, whole + 1, row_from, row_to)

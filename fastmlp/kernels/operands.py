@@ -12,18 +12,20 @@ from fastmlp.kernels.simd import pair_columns, pair_rows
 
 
 @inlined
-def write_operands(source, columns, rows, panel_from, panel_to, row_from, row_to):
+def write_operands(
+    source, source_from, columns, rows, panel_from, panel_to, row_from, row_to
+):
     """Write a rectangle of `source` [panels, M, lanes] as pairs of columns and as pairs of rows.
 
-    `row_from` is even, and `row_to` even or M. Where an operand has the type of `source` it is `source`, and stays.
+    Panel `panel_from` is number `source_from` of the source. `row_from` is even, and `row_to` even or M. Where an operand has the type of `source` it is `source`, and stays.
     """
-    panels, height, lanes = source.shape
+    _, height, lanes = source.shape
     count = row_to - row_from
     for p in range(panel_from, panel_to):
-        first = (p * height + row_from) * lanes
+        first = ((p - panel_from + source_from) * height + row_from) * lanes
         half = (p % 2) * (lanes // 2)
         place = ((p // 2) * height + row_from) * lanes + half
-        is_alone = p == panels - 1 and half == 0
+        is_alone = p == rows.shape[0] - 1 and half == 0
         pair_columns(source, first, count, columns, place, int(is_alone))
         pair_rows(source, first, count, rows, (p * rows.shape[1] + row_from // 2) * lanes)
 

@@ -1,4 +1,4 @@
-"""The published studies that fastmlp reproduces: one TOML file each, and what turns it into a report.
+"""The published studies that fastmlp reproduces: a TOML file each, and what makes its report.
 
 A study file has the tables of a search file (`fastmlp.experiment`) and ``[study]``, which says what
 was published and what the report shows; `fastmlp.studies.study` describes it. Copy one to make a

@@ -15,7 +15,8 @@ compared, at the end or, with ``epoch``, after that epoch; it need not be an acc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from fastmlp.errors import ConfigError
@@ -56,16 +57,15 @@ def _same(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]
     (a, a_error), (b, b_error) = [_score(point, claim, False) for _, point in sides if point]
     gap, spread = abs(a - b), _spread(a_error, b_error)
     name = claim["metric"]
-    told = f"the difference is {number(results, name, gap)}, the spread {number(results, name, spread)}"
+    shown, wide = number(results, name, gap), number(results, name, spread)
+    told = f"the difference is {shown}, the spread over seeds {wide}"
     return f"{HOLDS if gap <= spread else FAILS}: {told}", [_table(results, claim, sides)]
 
 
 def _pairs(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
     axis, metric, rows, verdicts = claim["axis"], claim["metric"], [], []
     points = results.points(claim.get("part", "main"), claim.get("where"))
-    worse = {
-        point.config: point for point in points if point.matches({axis: claim["worse"]})
-    }
+    worse = {point.config: point for point in points if point.matches({axis: claim["worse"]})}
     for value in claim["better"]:
         pairs = [
             (point, worse[other])
@@ -76,8 +76,7 @@ def _pairs(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]
         gains = [
             mean - base
             for one, other in pairs
-            if (base := other.mean(metric)) is not None
-            and (mean := one.mean(metric)) is not None
+            if (base := other.mean(metric)) is not None and (mean := one.mean(metric)) is not None
         ]
         diverged = sum(not one.sound for one, _ in pairs)
         better = sum(gain > 0 for gain in gains)
@@ -132,8 +131,10 @@ def _score(point: Point, claim: Mapping[str, Any], lower: bool) -> tuple[float, 
     return -mean if lower else mean, point.deviation(claim["metric"], claim.get("epoch"))
 
 
-def _steps(scores: list[tuple[float, float]]) -> Any:
-    return zip(scores, scores[1:], strict=False)
+def _steps(
+    scores: list[tuple[float, float]],
+) -> Iterable[tuple[tuple[float, float], tuple[float, float]]]:
+    return pairwise(scores)
 
 
 def _spread(a: float, b: float) -> float:

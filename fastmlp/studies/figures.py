@@ -70,14 +70,16 @@ def draw_from_images(lab: Lab, section: Mapping[str, Any], folder: Path) -> None
             draw_weights([(label, found[0]) for label, found in networks if found], path)
 
 
-# -- lines ---------------------------------------------------------------------------------------------
+# -- lines -----------------------------------------------------------------------------------------
 
 
 def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
     lines = _lines(results, entry)
     quantities = entry.get("quantities", ["train_loss", "valid_accuracy"])
     with new_figure(path, 4.2 * len(quantities), 3.2 + 0.22 * -(-len(lines) // 4)) as figure:
-        for axes, name in zip(np.atleast_1d(figure.subplots(1, len(quantities))), quantities, strict=True):
+        for axes, name in zip(
+            np.atleast_1d(figure.subplots(1, len(quantities))), quantities, strict=True
+        ):
             for style, (label, point) in lines:
                 _line(axes, point, name, label, style)
             if entry.get("log") and name.endswith(("loss", "cost")):
@@ -94,17 +96,10 @@ def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[
     """Return the figure's points with labels and styles; 0 is the study's basic setting."""
     if "sides" in entry:
         found = [(side["label"], results.select(side)) for side in entry["sides"]]
+        lines = [(label, point) for label, point in found if point is not None]
     else:
-        where = entry.get("where", {})
-        found = []
-        for part in entry.get("part", ["main"]):
-            found += [
-                (setting(getattr(point.config, entry["by"])), point)
-                for point in results.points(part, where)
-            ]
-        if not entry.get("by") == "activation":
-            found.sort(key=lambda one: _sortable(getattr(one[1].config, entry["by"])))
-    lines = [(label, point) for label, point in found if point is not None]
+        points = results.points(where=entry.get("where"))
+        lines = [(setting(getattr(point.config, entry["by"])), point) for point in points]
     basic = results.study.parts["main"].config
     styles = iter(range(1, len(COLOURS)))
     seen = any(point.config == basic and point.part == "main" for _, point in lines)
@@ -115,20 +110,16 @@ def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[
     return numbered
 
 
-def _sortable(value: Any) -> Any:
-    return (isinstance(value, str), value)
-
-
 def _parts(results: Results, entry: Mapping[str, Any], path: Path) -> None:
-    sides = [
-        (side["label"], point) for side in entry["sides"] if (point := results.select(side))
-    ]
+    sides = [(side["label"], point) for side in entry["sides"] if (point := results.select(side))]
     kinds = ["loss", *(["cost"] if entry.get("cost") else []), "accuracy"]
     with new_figure(path, 3.4 * len(kinds) + 0.6, 0.5 + 2.5 * len(sides)) as figure:
         grid = figure.subplots(len(sides), len(kinds), squeeze=False)
         for row, (label, point) in zip(grid, sides, strict=True):
             for axes, kind in zip(row, kinds, strict=True):
-                for style, (part, words) in enumerate((("train", "training"), ("valid", "validation"))):
+                for style, (part, words) in enumerate(
+                    (("train", "training"), ("valid", "validation"))
+                ):
                     _line(axes, point, f"{part}_{kind}", words, style)
                 _name(axes, kind)
             row[0].set_title(label, loc="left", fontsize=10)
@@ -142,9 +133,7 @@ def _line(axes: Axes, point: Point, name: str, label: str, style: int) -> None:
     length = max(map(len, histories))
     values = np.full((len(histories), length), np.nan)
     for row, history in zip(values, histories, strict=True):
-        row[: len(history)] = [
-            np.nan if one.get(name) is None else one[name] for one in history
-        ]
+        row[: len(history)] = [np.nan if one.get(name) is None else one[name] for one in history]
     values[~np.isfinite(values)] = np.nan
     shown = np.isfinite(values).any(axis=0)
     epochs = np.arange(1, length + 1)[shown]
@@ -174,7 +163,7 @@ def _name(axes: Axes, words: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
-# -- bars ----------------------------------------------------------------------------------------------
+# -- bars ------------------------------------------------------------------------------------------
 
 
 def _bars(results: Results, entry: Mapping[str, Any], path: Path) -> None:
@@ -209,13 +198,15 @@ def _bars(results: Results, entry: Mapping[str, Any], path: Path) -> None:
         axes.set_xticks(np.arange(len(sides)), [side["label"] for side in sides])
         if quantities[0].endswith("accuracy") and np.isfinite(lowest):
             axes.set_ylim(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1)
-        axes.set_ylabel(quantities[0].split("_")[-1] if len(quantities) > 1 else WORDS[quantities[0]])
+        axes.set_ylabel(
+            quantities[0].split("_")[-1] if len(quantities) > 1 else WORDS[quantities[0]]
+        )
         axes.set_xlabel(entry.get("axis", "setting"))
         if len(bars) > 1:
             figure.legend(loc="outside lower center", ncols=2)
 
 
-# -- pictures ------------------------------------------------------------------------------------------
+# -- pictures --------------------------------------------------------------------------------------
 
 
 def draw_samples(part: Dataset, path: Path, *, normalized: bool = True) -> None:
@@ -261,7 +252,9 @@ def draw_weights(networks: Sequence[tuple[str, Network]], path: Path) -> None:
                 if line is grid[0]:
                     axes.set_title(name, fontsize=9)
             line[0].set_ylabel(label, fontsize=9)
-        figure.supxlabel("each picture from its least weight (black) to its greatest (white)", fontsize=8)
+        figure.supxlabel(
+            "each picture from its least weight (black) to its greatest (white)", fontsize=8
+        )
 
 
 def _picture(axes: Axes, values: Any, shape: Iterable[int]) -> None:

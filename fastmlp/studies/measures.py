@@ -14,9 +14,8 @@ import numpy as np
 from fastmlp import autograd
 from fastmlp.autograd import Tensor
 from fastmlp.config import TrainConfig
-from fastmlp.datasets import Dataset
+from fastmlp.datasets import Dataset, Normalization
 from fastmlp.engine import Engine
-from fastmlp.datasets import Normalization
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import sgd
 from fastmlp.studies.document import Block, Paragraph, Picture, Table
@@ -47,7 +46,7 @@ class Measure(NamedTuple):
     show: Callable[[Results, Any], list[Block]]
 
 
-# -- the data ------------------------------------------------------------------------------------------
+# -- the data --------------------------------------------------------------------------------------
 
 
 def _take_balance(lab: Lab) -> Any:
@@ -80,7 +79,7 @@ def _show_balance(results: Results, taken: Any) -> list[Block]:
     return [Table(header, rows)]
 
 
-# -- gradients -----------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 
 def _take_gradients(lab: Lab) -> Any:
@@ -194,7 +193,7 @@ def _show_autograd(results: Results, taken: Any) -> list[Block]:
     return [Table(["operation", "largest relative difference from centred differences"], rows)]
 
 
-# -- twins ---------------------------------------------------------------------------------------------
+# -- twins -----------------------------------------------------------------------------------------
 
 TWINS = (("main", "torch32"), ("fused64", "torch64"), ("fused64", "autograd64"))
 LIMITS = {"float32": 1e-4, "float64": 1e-9}
@@ -250,7 +249,7 @@ def _show_twins(results: Results, taken: Any) -> list[Block]:
     return blocks
 
 
-# -- confusion -----------------------------------------------------------------------------------------
+# -- confusion -------------------------------------------------------------------------------------
 
 
 def _take_confusion(lab: Lab) -> Any:
@@ -288,7 +287,9 @@ def _show_confusion(results: Results, taken: Any) -> list[Block]:
     return [
         Table(["test images", "published", "ours", "verdict"], rows),
         Paragraph("A count within 2 % of the class's images agrees."),
-        Picture("confusion.png", f"Confusion matrix of {entry['label']} on the test part, first seed"),
+        Picture(
+            "confusion.png", f"Confusion matrix of {entry['label']} on the test part, first seed"
+        ),
     ]
 
 

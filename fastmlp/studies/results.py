@@ -189,7 +189,9 @@ class Results:
                     **{name: float(line[name]) if line[name] else None for name in NUMBERS},  # type: ignore[arg-type]
                 )
                 runs.append(Run(line["part"], config, trial))
-        measured, machine = (json.loads((folder / name).read_text()) for name in (MEASURED, MACHINE))
+        measured, machine = (
+            json.loads((folder / name).read_text()) for name in (MEASURED, MACHINE)
+        )
         return cls(study, runs, measured, machine)
 
 

@@ -1,4 +1,4 @@
-"""Trainings that are not `fastmlp.train`: study 4's puzzles, and the twins that study 2 compares with.
+"""Trainings that are not `fastmlp.train`: study 4's puzzles, and the twins of study 2.
 
 Each takes a configuration, the training and validation parts, and the settings that were trained
 before it in the file's order, and returns an Outcome like that of `fastmlp.trials.run_trial`.
@@ -19,8 +19,9 @@ import numpy as np
 from fastmlp import autograd
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine, Samples
+from fastmlp.engine import Engine
 from fastmlp.errors import ConfigError
+from fastmlp.kernels.epoch import Samples
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.schedule import learning_rate
@@ -74,11 +75,11 @@ def available(kind: str) -> bool:
     return kind != "torch" or find_spec("torch") is not None
 
 
-# -- the penalised loss, from any start, under any flip ------------------------------------------------
+# -- the penalised loss, from any start, under any flip --------------------------------------------
 
 
 def penalised(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome:
-    """Train as `fastmlp.train` does, and record the cost: the loss plus the penalty of the decay."""
+    """Train as `fastmlp.train` does, and record the cost: the loss plus the decay's penalty."""
     return _penalised(config, parts)
 
 
@@ -88,10 +89,10 @@ def chain(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome:
 
 
 def reversed_batches(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome:
-    """Train as `penalised`, each batch with probability 1/2 back to front: all values of all images.
+    """Train as `penalised`, each batch with probability 1/2 back to front.
 
-    An image is stored as its red, its green, its blue values, row by row. Back to front it is turned
-    by 180 degrees, and red and blue have changed places.
+    An image is stored as its red, its green, its blue values, row by row. Back to front it is
+    turned by 180 degrees, and red and blue have changed places.
     """
     return _penalised(config, parts, reverse=True)
 
@@ -189,7 +190,7 @@ def _reversed(
         yield samples, np.arange(len(rows)), Steps(steps.rule, steps.hyper[first:][:at_a_time])
 
 
-# -- twins: the same start, the same batches, other code -----------------------------------------------
+# -- twins: the same start, the same batches, other code -------------------------------------------
 
 
 def with_torch(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome:
@@ -210,7 +211,12 @@ def with_torch(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcom
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(W))
             layer.bias.copy_(torch.from_numpy(b))
-        layers += [layer, {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}[config.activation]()]
+        layers += [
+            layer,
+            {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}[
+                config.activation
+            ](),
+        ]
     model = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(
         model.parameters(),

@@ -1,8 +1,8 @@
 """Published values beside ours: the ``row``, ``all`` and ``clock`` entries of a section.
 
 A row has a ``label``, says which point it is about (``part``, ``where``, ``best``), what was
-published (``published = { test_accuracy = 0.86 }``), and, in ``because``, why ours may differ. There
-``{label|quantity}`` stands for our value in the row with that label.
+published (``published = { test_accuracy = 0.86 }``), and, in ``because``, why ours may differ.
+There ``{label|quantity}`` stands for our value in the row with that label.
 """
 
 from __future__ import annotations
@@ -56,13 +56,17 @@ def compare(results: Results, section: Mapping[str, Any]) -> list[Block]:
             verdict = judge(results, point.mean(name), value, tolerance)
             differs |= verdict.startswith("differs")
             shown = number(results, name, value)
-            lines.append([_label(row, point), WORDS[name], shown, ours(results, point, name), verdict])
+            lines.append(
+                [_label(row, point), WORDS[name], shown, ours(results, point, name), verdict]
+            )
         if differs:
             because = _filled(results, row.get("because", "not explained"))
             reasons.append(f"**Why {row['label']} differs:** {because}")
     blocks: list[Block] = []
     if lines:
-        seeds = sorted({len(point.runs) for row in section["row"] if (point := results.select(row))})
+        seeds = sorted(
+            {len(point.runs) for row in section["row"] if (point := results.select(row))}
+        )
         many = " or ".join(map(str, seeds))
         blocks.append(Table(["setting", "quantity", "published", "ours", "verdict"], lines))
         blocks.append(
@@ -123,14 +127,19 @@ def clock(results: Results, entry: Mapping[str, Any]) -> list[Block]:
     return [
         Table(
             ["time", "published", "ours", "times as fast"],
-            [[f"{entry['says']}: {words}", _time(published), _time(seconds), f"{published / seconds:,.0f}"]],
+            [
+                [
+                    f"{entry['says']}: {words}",
+                    _time(published),
+                    _time(seconds),
+                    f"{published / seconds:,.0f}",
+                ]
+            ],
         )
     ]
 
 
-def judge(
-    results: Results, mean: float | None, published: float | None, tolerance: float
-) -> str:
+def judge(results: Results, mean: float | None, published: float | None, tolerance: float) -> str:
     """Say whether a mean agrees with a published value."""
     if published is None:
         return "cannot be compared: not published"
@@ -153,7 +162,9 @@ def ours(results: Results, point: Point, name: str) -> str:
         return ""
     if len(point.runs) == 1:
         return number(results, name, mean)
-    return f"{number(results, name, mean)} {PLUS_MINUS} {number(results, name, point.deviation(name))}"
+    return (
+        f"{number(results, name, mean)} {PLUS_MINUS} {number(results, name, point.deviation(name))}"
+    )
 
 
 def number(results: Results, name: str, value: float | None) -> str:
@@ -188,7 +199,9 @@ def _label(row: Mapping[str, Any], point: Point) -> str:
 
 def _filled(results: Results, text: str) -> str:
     """Replace each ``{label|quantity}`` by our value."""
-    rows = {row["label"]: row for section in results.study.sections for row in section.get("row", [])}
+    rows = {
+        row["label"]: row for section in results.study.sections for row in section.get("row", [])
+    }
 
     def value(match: re.Match[str]) -> str:
         label, name = match.groups()
@@ -204,6 +217,6 @@ def _time(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes = seconds / 60
-    return f"{minutes:.1f} min" if minutes < 60 else f"{int(minutes // 60)} h {minutes % 60:.0f} min"
-
-
+    return (
+        f"{minutes:.1f} min" if minutes < 60 else f"{int(minutes // 60)} h {minutes % 60:.0f} min"
+    )

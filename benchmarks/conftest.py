@@ -1,0 +1,55 @@
+"""What all benchmarks share. Run them on a quiet machine: ``python -m pytest benchmarks``."""
+
+import time
+
+import pytest
+
+from fastmlp import machine
+from fastmlp.bench.ceiling import flops_per_second, spend_flops
+from fastmlp.bench.measure import PAUSE
+
+RATES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with no rates."""
+    config.stash[RATES] = []
+
+
+def pytest_report_header() -> str:
+    """Say what is measured on."""
+    found = machine.describe()
+    return f"{found['cpu']}, {found['usable_cores']} usable cores"
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what pytest-benchmark's own table, which knows only seconds, does not."""
+    if config.stash[RATES]:
+        terminalreporter.section("rates, by the median round")
+        for line in config.stash[RATES]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def rates(request: pytest.FixtureRequest) -> list[str]:
+    """Return the list of lines to print when all is done."""
+    return request.config.stash[RATES]
+
+
+@pytest.fixture(scope="session")
+def ceiling() -> float:
+    """Return the floating-point operations a second that one core can do: the best of five."""
+    seconds = []
+    for _ in range(6):  # the first compiles
+        start = time.perf_counter()
+        spend_flops(1)
+        seconds.append(time.perf_counter() - start)
+    return flops_per_second(1, min(seconds))
+
+
+@pytest.fixture(autouse=True)
+def pause() -> None:
+    """Let the threads of the benchmark before fall asleep."""
+    time.sleep(PAUSE)

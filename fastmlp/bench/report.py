@@ -1,0 +1,384 @@
+"""Results -> Markdown and files: the report of a run, and the README's part of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from fastmlp.bench import summary
+from fastmlp.bench.problem import NETWORKS
+from fastmlp.bench.results import Contest, KernelRow, Results
+from fastmlp.bench.roofline import draw_roofline
+from fastmlp.bench.summary import FASTMLP, median, spread
+from fastmlp.errors import FormatError
+from fastmlp.files import write_atomic
+
+RESULTS, MACHINE, REPORT, ROOFLINE = "results.json", "machine.json", "report.md", "roofline.png"
+CEILING = "the FMA ceiling allows"
+
+# Share of its threads' time that arithmetic gets on a machine with nothing else to do.
+FREE = 0.95
+
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+
+HOW = """\
+Every implementation trains the same network from the same start on the same data: random grey \
+levels, labelled by a random linear teacher. ReLU between layers, softmax cross-entropy, SGD with \
+v = momentum * v + (gradient + decay * w), w = w - rate * v; momentum 0.9, decay 0.001, rate 0.01. \
+One permutation an epoch is cut into batches, the same ones for all, and each gathers the rows of \
+a batch itself. Peers are handed normalised float32 rows beforehand; fastmlp gathers from uint8 \
+and normalises in every step. Two rows differ in their mathematics: scikit-learn shuffles for \
+itself and does not decay biases, and bf16 multiplies with fewer digits.
+
+All take turns in one process: in each round everyone trains for about {seconds:g} s, after a \
+pause that lets the threads of the one before fall asleep, and the FMA ceiling (multiply-adds that \
+never leave the registers) is measured among them. What is printed is the median of {rounds} \
+rounds, ± half the distance between the quartiles; ratios and shares are taken within each round, \
+then their median. Compiling, copying data and waking threads come before the clock starts and are \
+listed apart."""
+
+
+def render(results: Results) -> str:
+    """Return the report of a run as Markdown."""
+    return "\n\n".join(_sections(results)) + "\n"
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write results.json, machine.json, report.md and roofline.png; `folder` must exist."""
+    machine = json.dumps(results["machine"], indent=2) + "\n"
+    picture = (
+        f"## Roofline of one core\n\n![Roofline of one core]({ROOFLINE})\n\n"
+        "Each mark is a kernel on one layer at one batch size, or a whole step; to the right are "
+        "those that do more arithmetic for each byte they must move at the least. Lines are "
+        "measured: no kernel passes the level one, nor the slope of the place its data lie in.\n"
+    )
+    write_atomic(folder / RESULTS, to_json(results).encode())
+    write_atomic(folder / MACHINE, machine.encode())
+    write_atomic(folder / REPORT, f"{render(results)}\n{picture}".encode())
+    draw_roofline(results, folder / ROOFLINE)
+
+
+def to_json(results: Results) -> str:
+    """Return JSON with a line for each record, so that two runs can be compared line by line."""
+    fields = []
+    for name, value in results.items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"  {json.dumps(one)}" for one in value) + "\n ]"
+        fields.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def read(path: Path) -> Results:
+    """Read results.json.
+
+    Raises
+    ------
+    FormatError
+        If it is not JSON, or lacks one of the fields of `Results`.
+    """
+    try:
+        results = json.loads(path.read_text())
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}; expected the results.json of a benchmark") from None
+    if missing := Results.__required_keys__ - set(results):
+        raise FormatError(f"{path}: found no {', '.join(sorted(missing))}; run the benchmark again")
+    return cast(Results, results)
+
+
+def readme_part(results: Results) -> str:
+    """Return what stands between the README's two markers."""
+    contests = results["contests"]
+    threads = results["settings"]["threads"]
+    return f"""\
+## How fast
+
+Samples a second in training, on {threads} threads of {results["machine"]["cpu"]} (median of \
+{results["settings"]["rounds"]} rounds in which all took turns; the fastest in bold):
+
+{_rates_table(contests)}
+
+{_legend(contests)} Stochastic gradient descent with momentum 0.9 and weight decay 0.001; float32 \
+where nothing else is said. fastmlp gathers and normalises uint8 images in every step, the others \
+are handed float32 rows. [The report](reports/benchmark/report.md) tells how this was measured, \
+with spreads, losses, single kernels and memory; `fastmlp bench` measures your own machine."""
+
+
+def into_readme(text: str, part: str) -> str:
+    """Return `text` with `part` between its markers.
+
+    Raises
+    ------
+    FormatError
+        If the markers do not stand there once each, on lines of their own, in their order.
+    """
+    pattern = f"^{BEGIN}\n(.*\n)??{END}$"
+    found = re.findall(pattern, text, re.MULTILINE | re.DOTALL)
+    if len(found) != 1 or text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise FormatError(f"README: expected one line {BEGIN} and, below it, one line {END}")
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{head}{BEGIN}\n{part}\n{END}{tail}"
+
+
+# -- sections -------------------------------------------------------------------------------------
+
+
+def _sections(results: Results) -> Iterator[str]:
+    contests, settings = results["contests"], results["settings"]
+    yield "# Benchmark"
+    yield _machine(results)
+    yield "## How it is measured"
+    yield HOW.format(**settings)
+    for name, reason in results["missing"].items():
+        yield f"{name} did not take part: {reason}."
+    yield "## Samples a second"
+    yield _legend(contests)
+    yield _rates_table(contests)
+    yield (
+        f"The last row is arithmetic: the measured FMA ceiling of {settings['threads']} threads, "
+        "divided by the multiply-adds of a sample."
+    )
+    yield "## How many times as fast fastmlp is"
+    yield _table(contests, _others(contests), _ratio_cell)
+    yield _defeats(contests)
+    yield from _disturbances(results)
+    yield "## One core and all of them"
+    yield _scaling_table(contests, results["one_core"])
+    yield from _comparisons(results)
+    yield "## Loss"
+    yield (
+        f"Mean cross-entropy of all {settings['samples']:,} samples, computed by NumPy for all, "
+        "after as many steps as make about 2,000 samples."
+    )
+    yield _table(contests, ["before training", *summary.names(contests)], _loss_cell)
+    yield "## Cores kept busy"
+    yield "CPU seconds in a second of training, by all threads of the process."
+    yield _table(contests, summary.names(contests), _busy_cell)
+    yield "## Before the clock starts"
+    yield (
+        "Seconds to copy the start, compile and wake threads; the first column also has the "
+        "loading of the packages. fastmlp's machine code, and it alone, comes from a cache that "
+        "outlives the process."
+    )
+    yield _table(contests, summary.names(contests), _prepare_cell)
+    yield from _starting(results)
+    yield "## Kernels on one core"
+    yield (
+        "GFLOP/s without counting padding, and the share of the FMA ceiling; GB/s for kernels that "
+        "only move data. Called again and again on the same buffers, which therefore lie in the "
+        "nearest cache that holds them."
+    )
+    for network in dict.fromkeys(row["network"] for row in results["kernels"]):
+        yield f"### Network {network}"
+        yield _kernel_table([row for row in results["kernels"] if row["network"] == network])
+
+
+def _machine(results: Results) -> str:
+    machine = results["machine"]
+    caches = ", ".join(f"{name} {size // 1024:,} KiB" for name, size in machine["caches"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"{machine['cpu']}, {machine['usable_cores']} usable cores of {machine['cores']} "
+        f"({caches or 'caches unknown'}); {machine['system']}; {versions}. {results['date']}.",
+        "",
+        "| ceiling | threads | |",
+        "| --- | --: | --: |",
+    ]
+    for contests in (results["one_core"], results["contests"]):
+        if contests:
+            values = [one for contest in contests for one in contest["ceiling"]]
+            threads = contests[0]["threads"]
+            lines.append(
+                f"| multiply-adds in registers | {threads} | {median(values) / 1e9:,.0f} GFLOP/s "
+                f"{_spread(values)} |"
+            )
+    for row in results["bandwidth"]:
+        lines.append(
+            f"| a += b in {row['place']}, {row['working_set'] / 2**20:,.3g} MiB | {row['threads']} "
+            f"| {median(row['rates']) / 1e9:,.0f} GB/s {_spread(row['rates'])} |"
+        )
+    return "\n".join(lines)
+
+
+def _legend(contests: Sequence[Contest]) -> str:
+    used = dict.fromkeys(contest["network"] for contest in contests)
+    networks = "; ".join(f"{name} is {'-'.join(map(str, NETWORKS[name][0]))}" for name in used)
+    return f"{networks}. The number beside a letter is the batch size."
+
+
+def _rates_table(contests: Sequence[Contest]) -> str:
+    best = {
+        id(contest): max(median(summary.rates(contest, one["name"])) for one in contest["entries"])
+        for contest in contests
+    }
+
+    def cell(contest: Contest, name: str) -> str:
+        if name == CEILING:
+            return f"{summary.ceiling_rate(contest):,.0f}"
+        rates = summary.rates(contest, name)
+        if not rates:
+            return ""
+        text = f"{median(rates):,.0f}"
+        return f"**{text}**" if median(rates) == best[id(contest)] else text
+
+    return _table(contests, [*summary.names(contests), CEILING], cell)
+
+
+def _defeats(contests: Sequence[Contest]) -> str:
+    faster = [
+        f"{name} at {_label(contest)}: {median(ratios):.2f}x"
+        for contest in contests
+        for name in _others(contests)
+        if (ratios := summary.ratios(contest, name)) and median(ratios) < 1
+    ]
+    return f"Faster than fastmlp: {'; '.join(faster) or 'none in this run'}."
+
+
+def _disturbances(results: Results) -> Iterator[str]:
+    cores = results["machine"]["usable_cores"]
+    disturbed = [
+        f"{_label(contest)}: {median(contest['ceiling_busy']):.2f} cores"
+        for contest in results["contests"]
+        if median(contest["ceiling_busy"]) < FREE * min(contest["threads"], cores)
+    ]
+    if disturbed:
+        yield (
+            "**The machine was not free.** Multiply-adds on every thread, which need nothing but "
+            f"cores, got fewer than they asked for at {'; '.join(disturbed)}."
+        )
+
+
+def _scaling_table(contests: Sequence[Contest], one_core: Sequence[Contest]) -> str:
+    lines = [
+        "| network | batch | one core: samples/s | of its ceiling | "
+        "all threads: samples/s | of their ceiling |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
+    for alone in one_core:
+        together = summary.find(contests, alone["network"], alone["batch"])
+        cells = [alone["network"], f"{alone['batch']}"]
+        for contest in (alone, together):
+            rates = summary.rates(contest, FASTMLP) if contest else []
+            if contest is None or not rates:
+                cells += ["", ""]
+                continue
+            shares = summary.shares(contest)
+            cells += [f"{median(rates):,.0f}", f"{median(shares):.1%} {_spread(shares)}"]
+        lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def _comparisons(results: Results) -> Iterator[str]:
+    if not results["comparisons"]:
+        return
+    lines = [
+        "| network | batch | | samples/s | times as many |",
+        "| --- | --: | --- | --: | --: |",
+    ]
+    for one in results["comparisons"]:
+        ratios = [b / a for a, b in zip(one["base_rates"], one["other_rates"], strict=True)]
+        for name, rates, ratio in (
+            (one["base"], one["base_rates"], ""),
+            (one["other"], one["other_rates"], f"{median(ratios):.2f} {_spread(ratios)}"),
+        ):
+            rate = f"{median(rates):,.0f} {_spread(rates)}"
+            lines.append(_row([one["network"], str(one["batch"]), name, rate, ratio]))
+    yield "\n".join(lines)
+
+
+def _starting(results: Results) -> Iterator[str]:
+    found = results["footprint"]
+    if found is None:
+        return
+    yield "## Starting, and memory"
+    yield (
+        "A process that imports fastmlp and trains network A at batch 100 through `fastmlp.train` "
+        f"is done with its first step after {found['cold_seconds']:.1f} s when everything is to be "
+        f"compiled, after {found['warm_seconds']:.2f} s with the machine code in the cache."
+    )
+    if found["peak_bytes"] is not None and found["compiling_peak_bytes"] is not None:
+        rows = found["images"] * NETWORKS["A"][0][0]
+        yield (
+            f"Training it on {found['images']:,} images of 32 x 32 x 3 takes at most "
+            f"{found['peak_bytes'] / 1e6:,.0f} MB of resident memory "
+            f"({found['compiling_peak_bytes'] / 1e6:,.0f} MB if it also compiles). The images are "
+            f"{rows / 1e6:,.0f} MB as uint8; as the float32 rows that peers are given they would "
+            f"be {4 * rows / 1e6:,.0f} MB."
+        )
+
+
+def _kernel_table(rows: Sequence[KernelRow]) -> str:
+    batches = list(dict.fromkeys(row["batch"] for row in rows))
+    cells: dict[tuple[str, str], dict[int, str]] = {}
+    for row in rows:
+        layer = f"{row['inputs']}-{row['outputs']}" if row["outputs"] else f"{row['inputs']}"
+        if row["flops"]:
+            rate = median(row["flops"] / one for one in row["seconds"]) / 1e9
+            text = f"{rate:,.0f} ({median(summary.kernel_shares(row)):.1%})"
+        else:
+            rate = median(row["bytes"] / one for one in row["seconds"]) / 1e9
+            text = f"{rate:,.0f} GB/s"
+        cells.setdefault((row["kernel"], layer), {})[row["batch"]] = text
+    lines = [
+        _row(["kernel", "layer", *(f"batch {batch}" for batch in batches)]),
+        _row(["---", "---", *("--:" for _ in batches)]),
+    ]
+    for (kernel, layer), by_batch in sorted(cells.items(), key=lambda one: one[0][0]):
+        lines.append(_row([kernel, layer, *(by_batch.get(batch, "") for batch in batches)]))
+    return "\n".join(lines)
+
+
+# -- cells ----------------------------------------------------------------------------------------
+
+
+def _ratio_cell(contest: Contest, name: str) -> str:
+    ratios = summary.ratios(contest, name)
+    return f"{median(ratios):.2f} {_spread(ratios)}" if ratios else ""
+
+
+def _loss_cell(contest: Contest, name: str) -> str:
+    found = summary.entry(contest, name)
+    if found is None:
+        return f"{contest['start_loss']:.5f}" if name == "before training" else ""
+    return f"{found['loss']:.5f}"
+
+
+def _busy_cell(contest: Contest, name: str) -> str:
+    found = summary.entry(contest, name)
+    return f"{median(found['busy']):.2f}" if found else ""
+
+
+def _prepare_cell(contest: Contest, name: str) -> str:
+    found = summary.entry(contest, name)
+    return f"{found['prepare_seconds']:.2f}" if found else ""
+
+
+def _others(contests: Iterable[Contest]) -> list[str]:
+    return [name for name in summary.names(contests) if name != FASTMLP]
+
+
+def _label(contest: Contest) -> str:
+    return f"{contest['network']}, {contest['batch']}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"± {spread(values):.1%}"
+
+
+def _table(
+    contests: Sequence[Contest], names: Sequence[str], cell: Callable[[Contest, str], str]
+) -> str:
+    """Return a table with a row for each name and a column for each contest."""
+    lines = [
+        _row(["", *map(_label, contests)]),
+        _row(["---", *("--:" for _ in contests)]),
+        *(_row([name, *(cell(contest, name) for contest in contests)]) for name in names),
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,95 @@
+"""The roofline of one core: what kernels reach, under what arithmetic and memory allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from fastmlp.bench import summary
+from fastmlp.bench.problem import flops_per_sample
+from fastmlp.bench.results import Contest, Results
+from fastmlp.bench.summary import FASTMLP, median
+
+STEP = "whole step"
+MARKERS = {"forward": "o", "dX": "^", "dW and update": "s", STEP: "*"}
+LEAST, MOST = 0.2, 300.0  # flops for each byte: the width of the picture
+SLOWEST = 1e9  # flops a second: its lower edge
+
+
+class Point(NamedTuple):
+    """One mark."""
+
+    kind: str
+    intensity: float  # flops for each byte that must move at the least
+    rate: float  # flops a second
+
+
+def draw_roofline(results: Results, path: Path) -> None:
+    """Draw GFLOP/s over intensity.
+
+    Parameters
+    ----------
+    results : Results
+        Without any single-core contest there is no ceiling, and no file.
+    path : Path
+        Of the PNG file.
+    """
+    from fastmlp.report import COLOURS, new_figure
+
+    ceilings = [one for contest in results["one_core"] for one in contest["ceiling"]]
+    if not ceilings:
+        return
+    ceiling = median(ceilings)
+    marks = list(points(results))
+    with new_figure(path, 8, 5) as figure:
+        axes = figure.subplots()
+        slopes = {
+            f"{row['place']} {median(row['rates']) / 1e9:,.0f} GB/s": median(row["rates"])
+            for row in results["bandwidth"]
+            if row["threads"] == 1
+        }
+        for label, slope in slopes.items():
+            ends = [LEAST, ceiling / slope]
+            axes.plot(ends, [slope * x / 1e9 for x in ends], color="#999999", linestyle="-")
+            axes.annotate(label, (LEAST, slope * LEAST / 1e9), (3, 3), textcoords="offset points")
+        axes.axhline(ceiling / 1e9, color="#999999", linestyle="-")
+        label = f"multiply-adds {ceiling / 1e9:,.0f} GFLOP/s"
+        axes.annotate(label, (LEAST, ceiling / 1e9), (3, 3), textcoords="offset points")
+        for (kind, marker), colour in zip(MARKERS.items(), COLOURS, strict=False):
+            own = [mark for mark in marks if mark.kind == kind]
+            axes.plot(
+                [mark.intensity for mark in own],
+                [mark.rate / 1e9 for mark in own],
+                color=colour,
+                label=kind,
+                linestyle="",
+                marker=marker,
+                markerfacecolor="none",
+                markersize=10 if kind == STEP else 6,
+            )
+        axes.set(
+            xscale="log", yscale="log", xlim=(LEAST, MOST), ylim=(SLOWEST / 1e9, ceiling / 5e8)
+        )
+        axes.set_xlabel("floating-point operations for each byte that must move")
+        axes.set_ylabel("GFLOP/s")
+        figure.legend(loc="outside lower center", ncols=len(MARKERS))
+
+
+def points(results: Results) -> Iterator[Point]:
+    """Yield the kernels that compute, and fastmlp's whole steps on one core."""
+    for row in results["kernels"]:
+        if row["flops"]:
+            rate = median(row["flops"] / one for one in row["seconds"])
+            yield Point(row["kernel"], row["flops"] / row["bytes"], rate)
+    for contest in results["one_core"]:
+        flops = flops_per_sample(contest["sizes"])
+        rate = median(summary.rates(contest, FASTMLP)) * flops
+        yield Point(STEP, flops * contest["batch"] / _bytes_of_step(contest), rate)
+
+
+def _bytes_of_step(contest: Contest) -> int:
+    """Weights and velocity, read and written as float32; images, read as uint8."""
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(contest["sizes"]))
+    return 4 * 4 * weights + contest["batch"] * contest["sizes"][0]

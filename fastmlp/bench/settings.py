@@ -1,0 +1,79 @@
+"""What to measure, checked before anything is; imports nothing that takes long to load."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastmlp.bench.problem import NETWORKS, Problem
+from fastmlp.errors import ConfigError
+from fastmlp.threads import usable_cores
+
+# Changes for a first look: about a minute instead of ten.
+QUICK: dict[str, Any] = {
+    "batches": (100,),
+    "rounds": 3,
+    "seconds": 0.1,
+    "samples": 5_000,
+    "start_up": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to measure, and for how long.
+
+    Parameters
+    ----------
+    networks
+        Keys of `NETWORKS`.
+    batches
+        Batch sizes of all of them; None for each network's own.
+    threads
+        For every implementation alike.
+    rounds
+        How often each of them is timed.
+    seconds
+        Length of a timed run, about.
+    samples
+        Rows of data: by default so many that no cache holds them.
+    start_up
+        Whether to measure also what starting costs, and memory.
+
+    Raises
+    ------
+    ConfigError
+        If a network is unknown, a number is below 1 or a batch larger than the data.
+    """
+
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    batches: tuple[int, ...] | None = None
+    threads: int = dataclasses.field(default_factory=usable_cores)
+    rounds: int = 7
+    seconds: float = 0.3
+    samples: int = 20_000
+    start_up: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured before anything is."""
+        known = ",".join(NETWORKS)
+        if not self.networks or not set(self.networks) <= set(NETWORKS):
+            found = ",".join(self.networks) or "none"
+            raise ConfigError(f"networks: found {found}, expected some of {known}")
+        for batch in self.batches or ():
+            if not 1 <= batch <= self.samples:
+                raise ConfigError(
+                    f"batch: found {batch}, expected 1 to {self.samples}, the samples"
+                )
+        for name in ("threads", "rounds"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: found {getattr(self, name)}, expected at least 1")
+
+    def problems(self) -> Iterator[tuple[str, Problem]]:
+        """Yield every network's name and problem for each batch size."""
+        for name in self.networks:
+            sizes, own_batches = NETWORKS[name]
+            for batch in self.batches or own_batches:
+                yield name, Problem(sizes, batch, self.samples)

@@ -1,0 +1,75 @@
+"""Numbers out of results: every figure of the report, and what its tests compare."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from fastmlp.bench.problem import flops_per_sample
+from fastmlp.bench.results import Contest, Entry, KernelRow
+
+FASTMLP = "fastmlp"
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the middle value, or the mean of the two in the middle."""
+    return statistics.median(values)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return half the distance between the quartiles, as a share of the median."""
+    if len(values) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2 / middle
+
+
+def find(contests: Iterable[Contest], network: str, batch: int) -> Contest | None:
+    """Return the contest of a network at a batch size, if there was one."""
+    for contest in contests:
+        if (contest["network"], contest["batch"]) == (network, batch):
+            return contest
+    return None
+
+
+def entry(contest: Contest, name: str) -> Entry | None:
+    """Return what an implementation did in a contest, if it took part."""
+    return next((one for one in contest["entries"] if one["name"] == name), None)
+
+
+def names(contests: Iterable[Contest]) -> list[str]:
+    """Return all that took part in any of the contests, in the order they were first met."""
+    return list(dict.fromkeys(one["name"] for each in contests for one in each["entries"]))
+
+
+def rates(contest: Contest, name: str) -> list[float]:
+    """Return samples a second, by round; empty if `name` did not take part."""
+    found = entry(contest, name)
+    return [contest["batch"] / seconds for seconds in found["seconds"]] if found else []
+
+
+def ratios(contest: Contest, name: str, ours: str = FASTMLP) -> list[float]:
+    """Return how many times as fast as `name` we were, round by round; empty if one was missing."""
+    return [a / b for a, b in zip(rates(contest, ours), rates(contest, name), strict=False)]
+
+
+def shares(contest: Contest, name: str = FASTMLP) -> list[float]:
+    """Return the share of the FMA ceiling that a training's arithmetic reached, by round."""
+    flops = flops_per_sample(contest["sizes"])
+    return [
+        rate * flops / ceiling
+        for rate, ceiling in zip(rates(contest, name), contest["ceiling"], strict=False)
+    ]
+
+
+def ceiling_rate(contest: Contest) -> float:
+    """Return the samples a second that would take all of the FMA ceiling."""
+    return median(contest["ceiling"]) / flops_per_sample(contest["sizes"])
+
+
+def kernel_shares(row: KernelRow) -> list[float]:
+    """Return the share of the FMA ceiling that a kernel reached, by round."""
+    return [
+        row["flops"] / seconds / ceiling
+        for seconds, ceiling in zip(row["seconds"], row["ceiling"], strict=True)
+    ]

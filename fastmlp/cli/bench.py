@@ -1,0 +1,68 @@
+"""``fastmlp bench``: how fast this machine is, and fastmlp and its peers on it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastmlp.bench.problem import NETWORKS
+from fastmlp.bench.settings import QUICK, Settings
+from fastmlp.cli.options import items, widths
+
+
+@click.command()
+@click.option(
+    "--networks",
+    type=items,
+    metavar="A,B",
+    help="; ".join(
+        f"{name} is {'-'.join(map(str, sizes))}" for name, (sizes, _) in NETWORKS.items()
+    )
+    + ".  [default: all]",
+)
+@click.option(
+    "--batch",
+    "batches",
+    type=widths,
+    metavar="10,100",
+    help="Batch sizes, for each of them.  [default: its own]",
+)
+@click.option(
+    "--threads", type=click.INT, help="For everyone alike.  [default: one for each usable core]"
+)
+@click.option(
+    "--rounds",
+    type=click.INT,
+    help=f"How often each training is timed.  [default: {Settings.rounds}]",
+)
+@click.option("--quick", is_flag=True, help="A first look, in about a minute instead of ten.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Also write report.md, results.json, machine.json and roofline.png.",
+)
+def bench(quick: bool, out: Path | None, **given: Any) -> None:
+    """Measure fastmlp beside PyTorch, JAX and scikit-learn, where they are installed.
+
+    Everyone trains the same networks, with the same mathematics and as many threads, in turns, so
+    that a busy moment hits all alike. Prints the report.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = Settings(**{**(QUICK if quick else {}), **chosen})
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+
+    from fastmlp.bench import report, suite
+
+    start = time.perf_counter()
+
+    def tell(line: str) -> None:
+        click.echo(f"{time.perf_counter() - start:5.0f} s  {line}", err=True)
+
+    results = suite.run(settings, tell)
+    click.echo(report.render(results), nl=False)
+    if out is not None:
+        report.write(results, out)
+        tell(f"written to {out}")

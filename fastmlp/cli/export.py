@@ -1,0 +1,28 @@
+"""``fastmlp export``: a model file in a form that other programs run."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--onnx",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the ONNX model goes; a file that is there is replaced.",
+)
+def export(model: Path, onnx: Path) -> None:
+    """Write a model as ONNX.
+
+    MODEL is a model.safetensors that train wrote, or a file of an estimator's save(). The network's
+    normalisation goes along: the ONNX model takes raw pixels, as floating-point numbers.
+
+    Needs the extra "export": pip install "fastmlp[export]".
+    """
+    from fastmlp.estimator.export import load_model, to_onnx
+
+    to_onnx(load_model(model), onnx)
+    click.echo(f"{onnx}: {onnx.stat().st_size:,} bytes")

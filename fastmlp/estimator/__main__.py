@@ -1,0 +1,13 @@
+"""``python -m fastmlp.estimator script.py [arguments]``: run a script that imports sklearn's."""
+
+import runpy
+import sys
+
+from fastmlp.estimator.patch import patch_sklearn
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m fastmlp.estimator script.py [arguments]")
+    del sys.argv[0]
+    patch_sklearn()
+    runpy.run_path(sys.argv[0], run_name="__main__")

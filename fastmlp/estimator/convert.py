@@ -1,0 +1,187 @@
+"""An estimator -> plain scikit-learn, PyTorch's names, a Network; a Network -> an estimator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from sklearn.utils.validation import check_is_fitted
+
+from fastmlp.config import Activation
+from fastmlp.datasets import Normalization
+from fastmlp.errors import DataError
+from fastmlp.estimator import files
+from fastmlp.network import Network
+
+_TO_NETWORK: dict[str, Activation] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
+_FROM_NETWORK = {theirs: ours for ours, theirs in _TO_NETWORK.items()}
+
+# Values scikit-learn does not know, and what its own estimator is given in their place: they
+# change how a model trains, not what it predicts.
+_IN_PLAIN: dict[str, dict[Any, Any]] = {
+    "solver": {"rmsprop": "adam"},
+    "learning_rate": {"step": "constant"},
+    "verbose": {"progress": True},
+}
+_NOT_IN_PLAIN = ("validation_loss_curve_", "_metadata_request")
+
+
+class Conversions(BaseMultilayerPerceptron):  # type: ignore[misc]
+    """What both estimators turn into."""
+
+    def to_sklearn(self) -> Any:
+        """Return a plain, fitted estimator of scikit-learn that predicts the same.
+
+        It shares nothing with this one and needs no fastmlp where it is loaded; skl2onnx and skops
+        know it. Where a parameter has a value that scikit-learn lacks, it has "adam" for "rmsprop",
+        "constant" for "step" and True for "progress".
+        """
+        check_is_fitted(self)
+        parent = next(c for c in type(self).__mro__ if c.__module__.startswith("sklearn.neural"))
+        own = self.get_params(deep=False)
+        params = {name: own[name] for name in parent().get_params(deep=False)}
+        for name, instead in _IN_PLAIN.items():
+            params[name] = instead.get(params[name], params[name])
+        plain = parent(**copy.deepcopy(params))
+        for name, value in vars(self).items():
+            if name not in own and name not in _NOT_IN_PLAIN and "callback" not in name:
+                setattr(plain, name, copy.deepcopy(value))
+        if params["solver"] != own["solver"]:
+            del plain._optimizer
+        return plain
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return copies of the parameters under the names `torch.nn.Sequential` gives them.
+
+        ``"0.weight"`` [out, in], ``"0.bias"``, ``"2.weight"``, ...: Linear layers alternate with
+        activations. A classifier of two classes has one output, for ``BCEWithLogitsLoss``.
+        """
+        check_is_fitted(self)
+        return files.named(self.coefs_, self.intercepts_)
+
+    def save(self, path: str | Path) -> None:
+        """Write what predicting needs to one safetensors file, which nobody need unpickle.
+
+        `load` reads it back: weights to the bit, labels, feature names and activation, not the
+        parameters of the training.
+
+        Parameters
+        ----------
+        path : str or Path
+            Usually named ``*.safetensors``. Its folder must exist.
+
+        Raises
+        ------
+        DataError
+            If labels are neither numbers nor strings.
+        OSError
+            If the file cannot be written; it names `path`.
+        """
+        check_is_fitted(self)
+        files.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read an estimator that `save` wrote. Nothing in the file is executed.
+
+        Raises
+        ------
+        FormatError
+            If the file is missing, cannot be read, is damaged, or holds no estimator of this class.
+        """
+        estimator: Self = files.load(cls, path)
+        return estimator
+
+
+class ClassifierConversions(Conversions):
+    """What a classifier turns into besides."""
+
+    def to_network(self) -> Network:
+        """Return a `fastmlp.Network` that gives the same probabilities.
+
+        Its classes are the labels as strings; of two classes, one output becomes two.
+
+        Raises
+        ------
+        DataError
+            If no Network is such a model: hidden layers with activation "identity", multilabel, or
+            a single class.
+        """
+        check_is_fitted(self)
+        weights, biases = [coef.T for coef in self.coefs_], list(self.intercepts_)
+        labels = [str(label) for label in self.classes_]
+        if self.out_activation_ == "logistic":
+            if len(labels) != 2 or len(biases[-1]) != 1:
+                raise DataError(
+                    f"to_network: found {len(labels)} labels on {len(biases[-1])} outputs, "
+                    "expected one of several classes for each sample"
+                )
+            weights[-1] = np.concatenate([np.zeros_like(weights[-1]), weights[-1]])
+            biases[-1] = np.concatenate([np.zeros_like(biases[-1]), biases[-1]])
+        activation = _TO_NETWORK.get(self.activation, "relu" if len(weights) == 1 else None)
+        if activation is None:
+            raise DataError(
+                f"to_network: found activation={self.activation!r}, expected one of "
+                f"{', '.join(_TO_NETWORK)}"
+            )
+        inputs = self.n_features_in_
+        return Network(
+            weights,
+            biases,
+            activation=activation,
+            residual=False,
+            normalization=Normalization(np.zeros(inputs), np.ones(inputs)),
+            classes=labels,
+            shape=(1, 1, inputs),
+        )
+
+    @classmethod
+    def from_network(cls, network: Network, *, classes: Sequence[Any] | None = None) -> Self:
+        """Return a fitted classifier that gives a network's probabilities.
+
+        It takes what the network takes, raw images: normalisation becomes part of the first layer.
+        `partial_fit` and ``warm_start`` go on from it.
+
+        Parameters
+        ----------
+        network : Network
+        classes : sequence, optional
+            Labels in the order of the outputs, by default the network's strings.
+
+        Raises
+        ------
+        DataError
+            If scikit-learn has no such model: residual connections.
+        """
+        labels = np.asarray(network.classes if classes is None else classes)
+        count = len(network.classes)
+        if labels.shape != (count,) or len(np.unique(labels)) != count or count < 2:
+            raise DataError(f"classes: found {labels.tolist()}, expected {count} different labels")
+        if network.residual:
+            raise DataError(
+                "network: found residual connections, which scikit-learn's networks do not have, "
+                "expected none"
+            )
+        weights = [weight.astype(np.float64) for weight in network.weights]
+        biases = [bias.astype(np.float64) for bias in network.biases]
+        weights[0] = weights[0] / network.normalization.std
+        biases[0] = biases[0] - weights[0] @ network.normalization.mean
+        order = np.argsort(labels)  # scikit-learn's classes are sorted
+        weights[-1], biases[-1] = weights[-1][order], biases[-1][order]
+        if count == 2:
+            weights[-1], biases[-1] = np.diff(weights[-1], axis=0), np.diff(biases[-1])
+        estimator = cls(
+            hidden_layer_sizes=network.sizes[1:-1], activation=_FROM_NETWORK[network.activation]
+        )
+        files.adopt(
+            estimator,
+            [weight.T.astype(network.dtype, order="C") for weight in weights],
+            [bias.astype(network.dtype) for bias in biases],
+            "logistic" if count == 2 else "softmax",
+        )
+        files.adopt_labels(estimator, labels[order])
+        return estimator

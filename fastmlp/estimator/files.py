@@ -1,0 +1,185 @@
+"""Model files of estimators: the container of `fastmlp.files` with all that predicting needs.
+
+The description (metadata "estimator", JSON) holds ``estimator`` (the class), ``activation``,
+``output`` (scikit-learn's ``out_activation_``), ``sizes``, ``dtype``, ``feature_names`` (or null)
+and ``labels`` (null for a regressor): their ``dtype``, ``values`` and whether they are
+``multilabel``. The tensors have PyTorch's names and shapes, "0.weight" [out, in], "0.bias", ...
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.preprocessing import LabelBinarizer
+
+from fastmlp.errors import DataError, FormatError
+from fastmlp.files import Layout, read_tensors, write_tensors
+
+KIND = "estimator"
+_OUTPUTS = {"MLPClassifier": ("softmax", "logistic"), "MLPRegressor": ("identity", "exp")}
+_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+_ENTRIES = ["activation", "dtype", "estimator", "feature_names", "labels", "output", "sizes"]
+_TEXT = {"U": "str", "O": "object"}  # how labels of text are named; others by their NumPy type
+_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_LABELS = (*_TEXT.values(), *_NUMBERS, "float32", "float64")
+
+
+def named(coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return copies of parameters in PyTorch's layout, by PyTorch's names."""
+    tensors = {}
+    for layer, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
+        tensors[f"{2 * layer}.weight"] = coef.T.copy(order="C")
+        tensors[f"{2 * layer}.bias"] = intercept.copy()
+    return tensors
+
+
+def save(estimator: Any, path: str | Path) -> None:
+    """Write a fitted estimator; see ``Conversions.save``."""
+    names = getattr(estimator, "feature_names_in_", None)
+    description = {
+        "activation": estimator.activation,
+        "dtype": str(estimator.coefs_[0].dtype),
+        "estimator": "MLPClassifier" if is_classifier(estimator) else "MLPRegressor",
+        "feature_names": None if names is None else names.tolist(),
+        "labels": _described_labels(estimator) if is_classifier(estimator) else None,
+        "output": estimator.out_activation_,
+        "sizes": [estimator.n_features_in_, *map(len, estimator.intercepts_)],
+    }
+    write_tensors(path, KIND, description, named(estimator.coefs_, estimator.intercepts_))
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the checked description and tensors of an estimator's file.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, cannot be read, is damaged or is something else.
+    """
+    return read_tensors(path, KIND, _layout)
+
+
+def load(kind: Any, path: str | Path) -> Any:
+    """Read an estimator of a class; see ``Conversions.load``."""
+    description, tensors = read(path)
+    if (found := description["estimator"]) not in [parent.__name__ for parent in kind.__mro__]:
+        raise FormatError(f"{path}: found an {found}, expected an {kind.__name__}")
+    output, sizes = description["output"], description["sizes"]
+    settings = {"loss": "poisson"} if output == "exp" else {}
+    estimator = kind(
+        hidden_layer_sizes=tuple(sizes[1:-1]), activation=description["activation"], **settings
+    )
+    layers = range(len(sizes) - 1)
+    coefs = [np.ascontiguousarray(tensors[f"{2 * layer}.weight"].T) for layer in layers]
+    adopt(estimator, coefs, [tensors[f"{2 * layer}.bias"] for layer in layers], output)
+    if description["feature_names"] is not None:
+        estimator.feature_names_in_ = np.asarray(description["feature_names"], dtype=object)
+    if labels := description["labels"]:
+        values = np.asarray(labels["values"], dtype=labels["dtype"])
+        adopt_labels(estimator, values, labels["multilabel"])
+    return estimator
+
+
+def adopt(
+    estimator: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray], output: str
+) -> None:
+    """Make an estimator one that was fitted to these weights [in, out] in no epochs at all."""
+    estimator.coefs_, estimator.intercepts_ = coefs, intercepts
+    estimator._best_coefs, estimator._best_intercepts = list(coefs), list(intercepts)
+    estimator.out_activation_ = output
+    estimator.n_features_in_ = len(coefs[0])
+    estimator.n_layers_ = len(coefs) + 1
+    estimator.n_outputs_ = len(intercepts[-1])
+    estimator.n_iter_ = estimator.t_ = estimator._no_improvement_count = 0
+    estimator.loss_curve_, estimator.best_loss_ = [], np.inf
+    estimator.validation_scores_ = estimator.best_validation_score_ = None
+    estimator.validation_loss_curve_ = None
+
+
+def adopt_labels(classifier: Any, labels: np.ndarray, multilabel: bool = False) -> None:
+    """Give a classifier its labels, in sorted order."""
+    examples = np.eye(len(labels), dtype=int) if multilabel else labels
+    classifier._label_binarizer = LabelBinarizer().fit(examples)
+    classifier.classes_ = labels
+
+
+def _described_labels(classifier: Any) -> dict[str, Any]:
+    labels = classifier.classes_
+    name = _TEXT.get(labels.dtype.kind, labels.dtype.name)
+    values = labels.tolist()
+    texts = name not in _TEXT.values() or all(isinstance(value, str) for value in values)
+    if name not in _LABELS or not texts:
+        raise DataError(
+            f"classes_: found {reprlib.repr(values)} of type {labels.dtype}, expected numbers or "
+            "strings, which a model file can hold"
+        )
+    multilabel = classifier._label_binarizer.y_type_.startswith("multilabel")
+    return {"dtype": name, "multilabel": multilabel, "values": values}
+
+
+def _layout(description: Any) -> Layout:
+    """Return the tensors that belong to a description, which may be any JSON at all."""
+    if not isinstance(description, dict) or sorted(description) != _ENTRIES:
+        raise _malformed("the description", description, f"the entries {', '.join(_ENTRIES)}")
+    sizes, labels, kind = (description[name] for name in ("sizes", "labels", "estimator"))
+    features = description["feature_names"]
+    for name, holds, expected in (
+        ("estimator", kind in list(_OUTPUTS), "MLPClassifier or MLPRegressor"),
+        ("output", description["output"] in _OUTPUTS.get(str(kind), ()), "one of that class"),
+        ("activation", description["activation"] in _ACTIVATIONS, ", ".join(_ACTIVATIONS)),
+        ("dtype", description["dtype"] in ("float32", "float64"), "float32 or float64"),
+        (
+            "sizes",
+            isinstance(sizes, list)
+            and len(sizes) >= 2
+            and all(type(size) is int and size > 0 for size in sizes),
+            "two or more numbers above 0",
+        ),
+        (
+            "feature_names",
+            features is None
+            or (
+                isinstance(features, list)
+                and all(isinstance(one, str) for one in features)
+                and len(features) == sizes[0]
+            ),
+            "a name for each feature, or none",
+        ),
+        ("labels", _are_labels(labels, description), "those of its outputs"),
+    ):
+        if not holds:
+            raise _malformed(name, description[name], expected)
+    dtype = description["dtype"]
+    layout: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
+        layout[f"{2 * layer}.weight"] = dtype, (outputs, inputs)
+        layout[f"{2 * layer}.bias"] = dtype, (outputs,)
+    return layout
+
+
+def _are_labels(labels: Any, description: dict[str, Any]) -> bool:
+    if description["estimator"] == "MLPRegressor":
+        return labels is None
+    if not isinstance(labels, dict) or sorted(labels) != ["dtype", "multilabel", "values"]:
+        return False
+    values, name, outputs = labels["values"], labels["dtype"], description["sizes"][-1]
+    if not isinstance(values, list) or name not in _LABELS:
+        return False
+    if type(labels["multilabel"]) is not bool:
+        return False
+    plain = str if name in _TEXT.values() else (bool, int, float)
+    if not all(isinstance(value, plain) for value in values):
+        return False
+    if labels["multilabel"] or description["output"] == "softmax":
+        return bool(len(values) == outputs)
+    return bool(outputs == 1 and len(values) in (1, 2))
+
+
+def _malformed(name: str, found: Any, expected: str) -> FormatError:
+    return FormatError(f"{name}: found {reprlib.repr(found)}, expected {expected}")

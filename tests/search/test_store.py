@@ -1,0 +1,232 @@
+"""The store: whole, ours, writable and of the same data, or one clear line and nothing changed."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from search_helpers import CONFIG, GRID, rows
+
+from fastmlp.config import TrainConfig
+from fastmlp.errors import StoreError
+from fastmlp.search import grid_search
+from fastmlp.store import FILE, Key, Trial, TrialStore
+
+
+
+DATA = "c0ffee" * 10
+KEYS = [Key.of(TrainConfig(seed=seed)) for seed in range(6)]
+
+
+def trial(seed: int) -> Trial:
+    history = [{"epoch": 1, "train_loss": 0.1 + seed, "valid_loss": None}]
+    numbers = (0.1 + seed, 0.5, 1e-300, 1 / 3)
+    return Trial(seed, "done", "all 1 epochs done", 1, 1, *numbers, 0.25, history)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a store of six trials, one with a network of 40 kB."""
+    with TrialStore(tmp_path, DATA) as store:
+        for key in KEYS:
+            store.add(key, trial(key.seed), b"weights" * 6000 if key.seed == 2 else None)
+    return tmp_path
+
+
+def test_what_is_added_comes_back_to_the_bit(folder):
+    with TrialStore(folder, DATA) as store:
+        assert store.trials() == {key: trial(key.seed) for key in KEYS}
+        assert store.network(KEYS[2]) == b"weights" * 6000
+        assert store.network(KEYS[3]) is None
+        tested = Trial(**{**vars(trial(3)), "test_data": "feed", "test_accuracy": 0.5})
+        store.set_test(KEYS[3], tested)
+        store.add(KEYS[4], trial(4), b"better", superseded=[KEYS[2], KEYS[1]])
+        assert store.trials()[KEYS[3]] == tested
+        assert [store.network(key) for key in KEYS] == [None] * 4 + [b"better", None]
+
+
+def test_threads_are_no_part_of_a_key_and_every_other_setting_is():
+    key = Key.of(TrainConfig())
+    assert Key.of(TrainConfig(threads=3)) == key
+    assert Key.of(TrainConfig(learning_rate=0.2)) != key
+    assert Key.of(TrainConfig(seed=1)) == (key.parameters, 1)
+
+
+def test_rows_can_be_read_with_plain_sql_while_a_search_goes_on(folder):
+    with TrialStore(folder, DATA), closing(sqlite3.connect(folder / FILE)) as reader:
+        query = """
+            SELECT seed, json_extract(parameters, '$.learning_rate'), epochs.value ->> 'train_loss'
+            FROM trials, json_each(history) AS epochs WHERE status = 'done' ORDER BY train_loss
+        """
+        assert reader.execute(query).fetchall() == [(n, 0.1, 0.1 + n) for n in range(6)]
+
+
+def test_trials_of_another_version_are_not_ours(folder, monkeypatch):
+    monkeypatch.setattr("fastmlp.store.__version__", "99")
+    with TrialStore(folder, DATA) as store:
+        assert store.trials() == {}
+        store.add(KEYS[0], trial(0))
+    assert len(sqlite3.connect(folder / FILE).execute("SELECT id FROM trials").fetchall()) == 7
+
+
+def test_other_data_is_refused(folder, parts):
+    with pytest.raises(StoreError, match=r"found trials of other data .* use another folder"):
+        TrialStore(folder, "f00d" * 10)
+    train, valid, _ = parts
+    grid_search(CONFIG, GRID, train, valid, store=folder / "new")
+    with pytest.raises(StoreError, match="found trials of other data"):
+        grid_search(CONFIG, GRID, valid, train, store=folder / "new")
+
+
+def test_a_second_search_in_the_same_folder_is_refused(folder):
+    with TrialStore(folder, DATA), pytest.raises(StoreError, match="another search is using it"):
+        TrialStore(folder, DATA)
+    TrialStore(folder, DATA).__exit__(None, None, None)
+
+
+def test_a_transaction_that_fails_leaves_no_trace(folder):
+    bad = Trial(**{**vars(trial(0)), "status": "unheard of"})
+    with TrialStore(folder, DATA) as store:
+        with pytest.raises(StoreError, match="CHECK constraint"):
+            store.add(Key("{}", 0), bad, superseded=[KEYS[2]])
+        assert store.network(KEYS[2]) is not None
+        assert set(store.trials()) == set(KEYS)
+
+
+def text(path: Path) -> None:
+    path.write_text("This is a note to myself, not a database.\n" * 100)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:10_000])
+
+
+def overwritten(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = bytes(4096)
+    path.write_bytes(content)
+
+
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE accounts (name TEXT)")
+
+
+def of_a_later_layout(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+
+def edited(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE trials SET valid_accuracy = 1.0 WHERE seed = 3")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (text, "found a damaged file or no database"),
+        (truncated, "found a damaged file or no database"),
+        (overwritten, "found a damaged file or no database"),
+        (of_another_program, "found a database of another program"),
+        (of_a_later_layout, "found a trial store of layout 99, expected 1; upgrade fastmlp"),
+        (edited, "a row that does not match its checksum"),
+    ],
+)
+def test_a_file_that_is_not_right_is_refused_and_left_alone(folder, parts, damage, message):
+    damage(folder / FILE)
+    before = (folder / FILE).read_bytes()
+    with pytest.raises(StoreError) as caught, TrialStore(folder, DATA) as store:
+        store.trials()
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(folder / FILE))
+    assert "\n" not in str(caught.value)
+    assert (folder / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["flip", "cut"])
+def test_no_damage_is_believed(folder, kind):
+    """Each damaged file gives a StoreError, or trials and networks that are as they were."""
+    whole = (folder / FILE).read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        if kind == "flip":
+            damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        else:
+            del damaged[rng.integers(1, len(whole)) :]
+        (folder / FILE).write_bytes(damaged)
+        for left in folder.glob(f"{FILE}-*"):
+            left.unlink()
+        try:
+            with TrialStore(folder, DATA) as store:
+                for key, found in store.trials().items():
+                    assert found == trial(key.seed)
+                    assert store.network(key) in (None, b"weights" * 6000)
+        except StoreError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 100
+
+
+def test_a_folder_that_cannot_be_made_is_named(folder):
+    with pytest.raises(StoreError, match=f"{folder / FILE}.*"):
+        TrialStore(folder / FILE / "below", DATA)
+
+
+@pytest.fixture
+def make_read_only(folder: Path) -> Iterator[Callable[[], None]]:
+    """Return a function that makes the folder read-only, for root too."""
+    mounted = []
+
+    def make() -> None:
+        if os.geteuid() != 0:
+            (folder / FILE).chmod(0o444)
+            folder.chmod(0o555)
+            return
+        for options in (["--bind", str(folder), str(folder)], ["-o", "remount,ro,bind", str(folder)]):
+            if subprocess.run(["mount", *options], capture_output=True).returncode:
+                pytest.skip("needs the right to mount")
+            mounted.append(folder)
+
+    yield make
+    if mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+    else:
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="permissions differ")
+def test_a_store_that_cannot_be_written_is_refused(folder, make_read_only):
+    make_read_only()
+    with pytest.raises(StoreError, match="cannot be written; allow it, or use another folder"):
+        TrialStore(folder, DATA)
+
+
+def test_a_full_disk_keeps_what_was_finished(small_disk, parts):
+    def fill_after_two(progress):
+        if progress.done == 2:
+            disk = os.statvfs(small_disk)
+            filler.write_bytes(bytes(disk.f_bavail * disk.f_frsize - 200_000))
+
+    train, valid, test = parts
+    filler = small_disk / "filler"
+    grid = {"learning_rate": [0.01 * n for n in range(1, 41)]}
+    config = CONFIG.replace(hidden=(400, 200), epochs=1)
+    with pytest.raises(StoreError, match=r"the disk is full.*finished trials are kept"):
+        grid_search(config, grid, train, valid, test, store=small_disk, on_trial=fill_after_two)
+    kept = rows(small_disk)
+    assert 2 <= len(kept) < 40
+    filler.unlink()
+    result = grid_search(config, grid, train, valid, test, store=small_disk)
+    assert result.skipped == len(kept)
+    assert result.trained == 40 - len(kept)
+    after = rows(small_disk)
+    assert all(after[key]["id"] == row["id"] for key, row in kept.items())
