@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from fastmlp.errors import FastMLPError as FastMLPError
     from fastmlp.errors import FormatError as FormatError
     from fastmlp.errors import StoreError as StoreError
-    from fastmlp.many import train_many as train_many
     from fastmlp.estimator import MLPClassifier as MLPClassifier
     from fastmlp.estimator import MLPRegressor as MLPRegressor
     from fastmlp.estimator import patch_sklearn as patch_sklearn
     from fastmlp.estimator import unpatch_sklearn as unpatch_sklearn
+    from fastmlp.many import train_many as train_many
     from fastmlp.network import Network as Network
     from fastmlp.network import load as load
     from fastmlp.trainer import TrainResult as TrainResult

@@ -345,14 +345,15 @@ class TrialStore:
 
 _WHERE = "parameters = ? AND seed = ? AND data = ? AND version = ?"
 
+_UNWRITABLE = "cannot be written; make the folder and the file writable, or use another folder"
 _ADVICE = {
     "SQLITE_FULL": "the disk is full; free some space and run this again: finished trials are kept",
-    "SQLITE_READONLY": "cannot be written; allow it, or use another folder",
-    "SQLITE_PERM": "cannot be written; allow it, or use another folder",
-    "SQLITE_CANTOPEN": "cannot be opened or made; check the folder's permissions",
+    "SQLITE_READONLY": _UNWRITABLE,
+    "SQLITE_PERM": _UNWRITABLE,
+    "SQLITE_CANTOPEN": _UNWRITABLE,
     "SQLITE_BUSY": "another program is writing to it; end that, and run this again",
     "SQLITE_IOERR": "the disk does not read or write; finished trials are kept",
-    "SQLITE_TOOBIG": "a network is too large to be stored, which holds up to 1 GB",
+    "SQLITE_TOOBIG": "found a network of over 1 GB, which is more than the store holds",
 }
 
 
@@ -370,8 +371,8 @@ def _packed(network: bytes | None) -> bytes | None:
 
 
 def finite(value: float | None) -> float | None:
-    """Return a number that JSON and SQLite can hold: None for what is not finite."""
-    return value if value is None or math.isfinite(value) else None
+    """Return a number as JSON and SQLite can hold it: None if not finite, and no negative zero."""
+    return value + 0 if value is not None and math.isfinite(value) else None
 
 
 def _lock(folder: Path) -> int | None:

@@ -279,13 +279,13 @@ def _comparisons(results: Results) -> Iterator[str]:
         "| --- | --: | --- | --: | --: |",
     ]
     for one in results["comparisons"]:
-        ratios = [b / a for a, b in zip(one["base_rates"], one["other_rates"], strict=True)]
-        for name, rates, ratio in (
+        gains = summary.gains(one)
+        for name, rates, gain in (
             (one["base"], one["base_rates"], ""),
-            (one["other"], one["other_rates"], f"{median(ratios):.2f} {_spread(ratios)}"),
+            (one["other"], one["other_rates"], f"{median(gains):.2f} {_spread(gains)}"),
         ):
             rate = f"{median(rates):,.0f} {_spread(rates)}"
-            lines.append(_row([one["network"], str(one["batch"]), name, rate, ratio]))
+            lines.append(_row([one["network"], str(one["batch"]), name, rate, gain]))
     yield "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from fastmlp.bench.problem import flops_per_sample
-from fastmlp.bench.results import Contest, Entry, KernelRow
+from fastmlp.bench.results import Comparison, Contest, Entry, KernelRow
 
 FASTMLP = "fastmlp"
 
@@ -65,6 +65,12 @@ def shares(contest: Contest, name: str = FASTMLP) -> list[float]:
 def ceiling_rate(contest: Contest) -> float:
     """Return the samples a second that would take all of the FMA ceiling."""
     return median(contest["ceiling"]) / flops_per_sample(contest["sizes"])
+
+
+def gains(comparison: Comparison) -> list[float]:
+    """Return how many times as many samples a second the other way gives, by round."""
+    both = zip(comparison["other_rates"], comparison["base_rates"], strict=True)
+    return [other / base for other, base in both]
 
 
 def kernel_shares(row: KernelRow) -> list[float]:

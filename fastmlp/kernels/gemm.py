@@ -18,10 +18,13 @@ NARROW_ROWS = TILE.narrow_rows
 
 @inlined
 def tile_height(rows, vectors):
-    """Rows of the next tile when `rows` are left: equal heights where tiles are full."""
+    """Rows of the next tile when `rows` are left: of equal, even heights where tiles are full."""
     if vectors == VECTORS:
+        if rows == 1:
+            return 1
         tiles = (rows + ROWS - 1) // ROWS
-        return (rows + tiles - 1) // tiles
+        even = (rows + 2 * tiles - 1) // (2 * tiles) * 2
+        return even if even <= rows else rows - 1
     for height in NARROW_ROWS:
         if height <= rows:
             return height

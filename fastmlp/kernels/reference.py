@@ -88,6 +88,85 @@ def to_panels(matrix: Array, lanes: int) -> Float64:
     return padded.reshape(rows, count, lanes).transpose(1, 0, 2)
 
 
+# Pairs of bfloat16, the first in the low half of an int32: seen as uint16, an array of pairs of
+# columns is a panel of twice the width, and one of pairs of rows has a last axis of two rows.
+
+
+def to_bfloat16(x: Array) -> NDArray[np.uint16]:
+    """Return the bits of x in bfloat16: to nearest, ties to even, denormals to zero."""
+    fraction, exponent = np.frexp(x.astype(np.float64))
+    with np.errstate(over="ignore"):
+        near = np.ldexp(np.rint(fraction * 256) / 256, exponent).astype(np.float32)
+    near[abs(x) < np.finfo(np.float32).tiny] = 0
+    near = np.copysign(near, x.astype(np.float32))
+    return (near.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the numbers that bits of bfloat16 stand for."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def rows_of_pairs(pairs: Array) -> NDArray[np.uint16]:
+    """View pairs of rows [panels, M / 2, lanes] as bfloat16 [panels, M / 2, lanes, 2]."""
+    return pairs.view(np.uint16).reshape(*pairs.shape, 2)
+
+
+def columns_of(operand: Array) -> Float64:
+    """Return the matrix [M, K] of a left operand: panels of numbers, or pairs of columns."""
+    if operand.dtype == np.int32:
+        operand = from_bfloat16(operand.view(np.uint16))
+    return to_matrix(operand)
+
+
+def rows_of(operand: Array) -> Float64:
+    """Return the panels [N / lanes, K, lanes] of a right operand: of numbers, or pairs of rows."""
+    if operand.dtype != np.int32:
+        return operand.astype(np.float64)
+    count, depth, lanes = operand.shape
+    numbers = from_bfloat16(rows_of_pairs(operand)).transpose(0, 1, 3, 2)
+    return numbers.reshape(count, 2 * depth, lanes).astype(np.float64)
+
+
+def write_operands(
+    source: Array,
+    source_from: int,
+    columns: Array,
+    rows: Array,
+    panel_from: int,
+    panel_to: int,
+    row_from: int,
+    row_to: int,
+) -> None:
+    """Twin of `operands.write_operands`: pairs of columns and of rows; nothing in other types."""
+    if columns.dtype != np.int32:
+        return
+    _, height, lanes = source.shape
+    of_columns, of_rows = columns.view(np.uint16), rows_of_pairs(rows)
+    for p in range(panel_from, panel_to):
+        numbers = to_bfloat16(source[p - panel_from + source_from, row_from:row_to])
+        half = lanes * (p % 2)
+        of_columns[p // 2, row_from:row_to, half : half + lanes] = numbers
+        if p == len(rows) - 1 and half == 0:  # no neighbour
+            of_columns[p // 2, row_from:row_to, lanes:] = 0
+        for m in range(row_from, row_to):
+            of_rows[p, m // 2, :, m % 2] = numbers[m - row_from]
+        if row_to == height and height % 2 and row_from < row_to:  # no partner
+            of_rows[p, height // 2, :, 1] = 0
+
+
+def write_right_operand(
+    W: Array, right: Array, panel_from: int, panel_to: int, slab_from: int, slab_to: int
+) -> None:
+    """Twin of `operands.write_right_operand`: pairs of rows; nothing in other types."""
+    if right.dtype == np.int32:
+        lanes = W.shape[2]
+        part = W[panel_from:panel_to, slab_from * lanes : slab_to * lanes].astype(np.float32)
+        pairs = to_bfloat16(part).reshape(len(part), -1, 2, lanes).transpose(0, 1, 3, 2)
+        depth = slice(slab_from * lanes // 2, slab_to * lanes // 2)
+        rows_of_pairs(right)[panel_from:panel_to, depth] = pairs
+
+
 def multiply(
     A: Array,
     W: Array,
@@ -106,7 +185,7 @@ def multiply(
     part = np.s_[panel_from:panel_to, row_from:row_to]
     p, m, j = np.ogrid[panel_from:panel_to, row_from:row_to, : out.shape[2]]
     first = start.reshape(-1)[p * start_panel + m * start_row + j].astype(np.float64)
-    product = to_matrix(A)[row_from:row_to] @ W[panel_from:panel_to].astype(np.float64)
+    product = columns_of(A)[row_from:row_to] @ rows_of(W)[panel_from:panel_to]
     out[part] = FUNCTIONS[int(epilogue)](first + product, mask[part].astype(np.float64))
 
 
@@ -123,7 +202,7 @@ def affine(
 ) -> None:
     """Twin of `forward.affine`: ``H = epilogue(X @ W + b)``."""
     part = np.s_[panel_from:panel_to, row_from:row_to]
-    product = to_matrix(X)[row_from:row_to] @ W[panel_from:panel_to].astype(np.float64)
+    product = columns_of(X)[row_from:row_to] @ rows_of(W)[panel_from:panel_to]
     H[part] = FUNCTIONS[int(epilogue)](product + b[panel_from:panel_to], H[part])
 
 
@@ -220,6 +299,7 @@ def update(
     W: Array,
     V: Array,
     S: Array,
+    right: Array,
     inputs: int,
     rule: int,
     hyper: Array,
@@ -239,21 +319,29 @@ def update(
     part = np.s_[panel_from:panel_to, rows]
     h = hyper.astype(np.float64)
     w, v, s = (array[part].astype(np.float64) for array in (W, V, S))
-    g = to_matrix(X).T[rows] @ D[panel_from:panel_to].astype(np.float64) + h[DECAY] * w
+    g = to_matrix(rows_of(X)).T[rows] @ rows_of(D)[panel_from:panel_to] + h[DECAY] * w
     if rule in (VELOCITY, ADAM):
         V[part] = v = h[MOMENTUM] * v + h[GAIN] * g
     if rule in (ADAM, RMSPROP):
         S[part] = s = h[SQUARE_DECAY] * s + (1 - h[SQUARE_DECAY]) * g * g
     W[part] = w - STEPS[int(rule)](h, g, v, s)
+    if right.size:
+        write_right_operand(W, right, panel_from, panel_to, slab_from, slab_to)
 
 
 def transpose(
     W: Array, T: Array, panel_from: int, panel_to: int, slab_from: int, slab_to: int
 ) -> None:
-    """Twin of `pack.transpose`: ``T = W.T`` for part of the weights."""
+    """Twin of `pack.transpose`: ``T = W.T`` for part of the weights, or pairs of its rows."""
     lanes = W.shape[2]
     part = to_matrix(W[panel_from:panel_to])[slab_from * lanes : slab_to * lanes]
-    T[slab_from:slab_to, panel_from * lanes : panel_to * lanes] = to_panels(part.T, lanes)
+    turned = to_panels(part.T, lanes)
+    if T.dtype == np.int32:
+        pairs = np.zeros((len(turned), turned.shape[1] // 2, lanes), np.int32)
+        write_right_operand(turned, pairs, 0, len(turned), 0, turned.shape[1] // lanes)
+        T[slab_from:slab_to, panel_from * lanes // 2 : panel_to * lanes // 2] = pairs
+    else:
+        T[slab_from:slab_to, panel_from * lanes : panel_to * lanes] = turned
 
 
 def flip_row(source: Array, row: int, columns: int, out: Array, m: int) -> None:
@@ -269,14 +357,24 @@ def gather(
     scale: Array,
     shift: Array,
     X: Array,
+    C: Array,
+    R: Array,
     scratch: Array,
     row_from: int,
     row_to: int,
 ) -> None:
-    """Twin of `gather.gather`: ``X = source[indices] * scale + shift``; needs no scratch."""
+    """Twin of `gather.gather`: ``X = source[indices] * scale + shift``; needs no scratch.
+
+    X stays as it is where it has not a panel for every column: it is then room for the kernel.
+    """
     rows = slice(row_from, row_to)
     images = source[indices[rows]].astype(np.float64)
     count, width = images.shape
     mirrored = images.reshape(count, width // columns, columns)[:, :, ::-1].reshape(count, width)
     images = np.where(flips[rows, None], mirrored, images)
-    X[:, rows] = to_panels(images * scale + shift, X.shape[2])
+    lanes = X.shape[2]
+    batch = np.zeros((-(-width // lanes), len(indices), lanes), X.dtype)
+    batch[:, rows] = to_panels(images * scale + shift, lanes)
+    if len(X) == len(batch):
+        X[:, rows] = batch[:, rows]
+    write_operands(batch, 0, C, R, 0, len(batch), row_from, row_to)

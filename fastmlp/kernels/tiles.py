@@ -23,14 +23,14 @@ class Tile:
     bytes : int
         Width of a vector register.
     rows : int
-        Most rows of a forward tile: rows * vectors accumulators, `vectors` operands and one broadcast must
+        Most rows of a forward tile, an even number: rows * vectors accumulators, `vectors` operands and one broadcast must
         stay below the register count (32 with AVX-512 and NEON, 16 otherwise), or LLVM spills.
     vectors : int
         Panels side by side in a tile.
     narrow_rows : tuple of int
         Heights of forward tiles fewer panels wide, largest first and down to 1; a batch is cut into them greedily.
     update_rows : int
-        Most rows of a weight-gradient tile, all within one panel of the layer's input; a power of two.
+        Rows of a full weight-gradient tile, all within one panel of the layer's input; divides the vector length.
     update_vectors : int
         Panels side by side in a weight-gradient tile.
     fma : bool
@@ -48,26 +48,23 @@ class Tile:
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """All (rows, vectors) of a forward tile: any height where it is full, few where it is narrow.
-
-        Each shape costs some 50 ms of compilation.
-        """
-        full = [(m, self.vectors) for m in range(1, self.rows + 1)]
+        """All (rows, vectors) of a forward tile; each costs some 100 ms of compilation."""
+        even = [1, *range(2, self.rows + 1, 2)]
+        full = [(m, self.vectors) for m in even]
         return full + [(m, p) for p in range(1, self.vectors) for m in self.narrow_rows]
 
     @property
     def update_shapes(self) -> list[tuple[int, int]]:
-        """All (rows, vectors) of a weight-gradient tile."""
-        heights = [1 << i for i in range(self.update_rows.bit_length())]
-        return [(m, p) for p in range(1, self.update_vectors + 1) for m in heights]
+        """All (rows, vectors) of a weight-gradient tile; the single row is for what no full tile covers."""
+        return [(m, p) for p in range(1, self.update_vectors + 1) for m in (1, self.update_rows)]
 
     def lanes(self, element_bytes: int) -> int:
         """Elements in a vector."""
         return self.bytes // element_bytes
 
 
-TALL = (16, 12, 10, 8, 6, 4, 2, 1)
-SHORT = (8, 6, 4, 2, 1)
+TALL = (16, 10, 8, 4, 2, 1)
+SHORT = (8, 4, 2, 1)
 TILES = {
     tile.name: tile
     for tile in (

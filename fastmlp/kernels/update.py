@@ -63,9 +63,7 @@ def update(
             top = 0
             bottom = min(lanes, inputs - s * lanes)
             while top < bottom:
-                rows = ROWS
-                while rows > bottom - top:
-                    rows //= 2
+                rows = ROWS if bottom - top >= ROWS else 1
                 update_tile(
                     rows,
                     vectors,

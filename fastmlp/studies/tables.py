@@ -64,16 +64,14 @@ def compare(results: Results, section: Mapping[str, Any]) -> list[Block]:
             reasons.append(f"**Why {row['label']} differs:** {because}")
     blocks: list[Block] = []
     if lines:
-        seeds = sorted(
-            {len(point.runs) for row in section["row"] if (point := results.select(row))}
-        )
-        many = " or ".join(map(str, seeds))
+        seeds = {len(point.runs) for row in section["row"] if (point := results.select(row))}
+        many = " or ".join(map(str, sorted(seeds)))
+        near = number(results, "test_accuracy", tolerance)
         blocks.append(Table(["setting", "quantity", "published", "ours", "verdict"], lines))
         blocks.append(
             Paragraph(
-                f"Ours: mean {PLUS_MINUS} standard deviation over {many} seed{'s' * (many != '1')}. "
-                f"A mean within {number(results, 'test_accuracy', tolerance)} of the published value "
-                "agrees."
+                f"Ours: mean {PLUS_MINUS} standard deviation over {many} "
+                f"seed{'s' * (many != '1')}. A mean within {near} of the published value agrees."
             )
         )
     blocks += [Paragraph(reason) for reason in reasons]

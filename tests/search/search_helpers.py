@@ -17,7 +17,7 @@ def table(result: SearchResult) -> list[Any]:
     """Return all of a result that must not depend on where, when and how fast it was made."""
 
     def without_time(values: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if "seconds" not in name}
+        return {name: value for name, value in values.items() if "second" not in name}
 
     return [
         (

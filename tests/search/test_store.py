@@ -206,7 +206,7 @@ def make_read_only(folder: Path) -> Iterator[Callable[[], None]]:
 @pytest.mark.skipif(sys.platform != "linux", reason="permissions differ")
 def test_a_store_that_cannot_be_written_is_refused(folder, make_read_only):
     make_read_only()
-    with pytest.raises(StoreError, match="cannot be written; allow it, or use another folder"):
+    with pytest.raises(StoreError, match="cannot be written; make the folder and the file"):
         TrialStore(folder, DATA)
 
 

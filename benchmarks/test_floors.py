@@ -1,0 +1,91 @@
+"""The last full run, reports/benchmark/results.json, keeps what this package promises.
+
+The floors are for two cores with AVX-512, where the stored run was made. Nothing is measured here.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from fastmlp.bench import report, summary
+from fastmlp.bench.kernels import FORWARD, UPDATE
+from fastmlp.bench.results import Contest, Results
+from fastmlp.bench.summary import median
+
+STORED = Path(__file__).resolve().parents[1] / "reports" / "benchmark" / report.RESULTS
+
+EAGER, FUSED = "PyTorch eager", "PyTorch fused SGD"
+JAX, SKLEARN = "JAX jit + scan", "scikit-learn MLPClassifier"
+
+# Network, batch size, peer, and how many times as fast fastmlp is at the least.
+RATIOS = [
+    ("A", 10, EAGER, 12),
+    ("A", 10, JAX, 2),
+    ("A", 100, EAGER, 4.5),
+    ("A", 100, FUSED, 3.5),
+    ("A", 100, JAX, 1.7),
+    ("A", 256, EAGER, 3.2),
+    ("A", 256, JAX, 1.6),
+    ("B", 10, EAGER, 6),
+    ("B", 10, SKLEARN, 3),
+    ("B", 10, JAX, 2),
+    ("B", 100, EAGER, 3.5),
+    ("B", 100, SKLEARN, 2.2),
+    ("B", 100, JAX, 3),
+    ("B", 200, EAGER, 3.5),
+    ("B", 200, SKLEARN, 2.2),
+    ("B", 200, JAX, 3),
+    ("C", 128, EAGER, 3),
+    ("C", 128, JAX, 1.3),
+]
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """Return the stored run."""
+    if not STORED.exists():
+        pytest.skip(f"no full run is stored: fastmlp bench --out {STORED.parent}")
+    return report.read(STORED)
+
+
+def contest(contests: list[Contest], network: str, batch: int) -> Contest:
+    """Return what must have been measured."""
+    found = summary.find(contests, network, batch)
+    assert found is not None, f"network {network} at batch {batch} was not measured"
+    return found
+
+
+@pytest.mark.parametrize(("network", "batch", "peer", "floor"), RATIOS)
+def test_times_as_fast(results: Results, network: str, batch: int, peer: str, floor: float) -> None:
+    """One model on two threads, against a peer on two threads."""
+    assert median(summary.ratios(contest(results["contests"], network, batch), peer)) >= floor
+
+
+@pytest.mark.parametrize("batch", [100, 256])
+def test_share_of_the_ceiling(results: Results, batch: int) -> None:
+    """The whole step of A on one core, and the kernels of its first layer."""
+    assert median(summary.shares(contest(results["one_core"], "A", batch))) >= 0.75
+    first = {
+        row["kernel"]: median(summary.kernel_shares(row))
+        for row in results["kernels"]
+        if (row["network"], row["batch"], row["inputs"]) == ("A", batch, 3072) and row["flops"]
+    }
+    assert first[FORWARD] >= 0.90
+    assert first[UPDATE] >= 0.85
+
+
+def test_many_models_and_many_threads(results: Results) -> None:
+    """Two models on two cores against one on one; twice as many threads as cores."""
+    models, threads = (median(summary.gains(one)) for one in results["comparisons"])
+    assert models >= 1.7
+    assert threads >= 1 / 1.25
+
+
+def test_starting_and_memory(results: Results) -> None:
+    """Seconds to the first step, and the memory of an epoch on all of CIFAR-10."""
+    found = results["footprint"]
+    assert found is not None
+    assert found["cold_seconds"] < 12
+    assert found["warm_seconds"] < 1.5
+    assert found["peak_bytes"] is not None
+    assert found["peak_bytes"] < 500e6

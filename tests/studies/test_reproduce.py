@@ -1,0 +1,129 @@
+"""The studies: files that mean something, quick runs of all, and reports that match their trials."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from fastmlp.cli.reproduce import reproduce as command
+from fastmlp.errors import ConfigError
+from fastmlp.studies import run
+from fastmlp.studies.document import to_markdown
+from fastmlp.studies.results import MEASURED, TRIALS, Results
+from fastmlp.studies.study import Study, find, names
+
+REPORTS = Path(__file__).parents[2] / "reports"
+POINTS = {
+    "cifar2-bird-plane-128": 128,
+    "cifar2-car-cat-5": 5,
+    "cifar2-bird-plane-8": 8,
+    "cifar10-softmax": 4,
+    "mnist-nonlinearity": 20,
+}
+
+
+def entries(study: Study) -> list[Any]:
+    """Return all entries of a study file that choose a point."""
+    found = []
+    for section in study.sections:
+        found += section.get("row", [])
+        for other in (*section.get("claim", []), *section.get("figure", [])):
+            shared = {name: other[name] for name in ("part", "best") if name in other}
+            for side in other.get("sides", []):
+                where = {**other.get("where", {}), **side.get("where", {})}
+                found += [
+                    {**shared, **side, "where": where, "part": part}
+                    for part in other.get("twins", [side.get("part", shared.get("part", "main"))])
+                ]
+    return found
+
+
+def test_there_are_five() -> None:
+    assert sorted(POINTS) == names()
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_every_entry_means_one_point(name: str) -> None:
+    study = find(name)
+    assert len(study.parts["main"].points) == POINTS[name]
+    points = [
+        run.Run(part.name, point.config, None)  # type: ignore[arg-type]
+        for part in study.parts.values()
+        for point in part.points
+    ]
+    results = Results(study, points)
+    for entry in entries(study):
+        if not entry.get("best"):
+            assert results.select(entry) is not None, entry
+
+
+def test_an_unknown_study_and_a_wrong_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="found 'cifar', expected cifar10-softmax"):
+        find("cifar")
+    path = tmp_path / "mine.toml"
+    path.write_text('[data]\nname = "digits"\n[study]\ntitel = "x"\n')
+    with pytest.raises(ConfigError, match=r"mine.toml: study.titel: .* did you mean title"):
+        find(str(path))
+
+
+def test_without_a_name_studies_are_listed() -> None:
+    result = CliRunner().invoke(command, [])
+    assert [line.split()[0] for line in result.stdout.splitlines()] == names()
+
+
+@pytest.mark.usefixtures("offline")
+def test_quick_runs_of_all_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["all", "--quick", "--html", "--out", str(tmp_path)]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    pages = [Path(line) for line in result.stdout.splitlines() if line.endswith("report.html")]
+    assert [page.parent.name for page in pages] == names()
+    for page in pages:
+        folder = page.parent
+        text = (folder / "report.md").read_text()
+        assert set(re.findall(r"\]\((\S+?\.png)\)", text)) == {
+            path.name for path in folder.glob("*.png")
+        }
+        before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        study = find(folder.name).quick()
+        run.render(study, folder, html=True)
+        for name, content in before.items():
+            assert (folder / name).read_bytes() == content, name
+        lines = []
+        run.reproduce(study, folder, say=lines.append)
+        assert not [line for line in lines if "done" in line], "finished trials were trained again"
+
+
+def with_reports() -> list[str]:
+    return [name for name in names() if (REPORTS / name / TRIALS).exists()]
+
+
+@pytest.mark.parametrize("name", with_reports())
+def test_a_report_says_what_its_trials_say(name: str) -> None:
+    folder, study = REPORTS / name, find(name)
+    results = Results.read(study, folder)
+    text = to_markdown(run.report(results))
+    assert (folder / "report.md").read_text() == text
+    for picture in re.findall(r"\]\((\S+?\.png)\)", text):
+        assert (folder / picture).exists()
+    assert "not explained" not in text
+    assert (folder / MEASURED).exists()
+    assert all(path.stat().st_size < 2**20 for path in folder.iterdir() if path.is_file())
+
+
+@pytest.mark.parametrize("name", with_reports())
+def test_a_changed_trial_shows(name: str, tmp_path: Path) -> None:
+    import shutil
+
+    for path in (REPORTS / name).glob("*.*"):
+        shutil.copy(path, tmp_path / path.name)
+    table = tmp_path / TRIALS
+    head, *lines = table.read_text().splitlines()
+    column = head.split(",").index("valid_accuracy")
+    assert column
+    changed = [re.sub(r"0\.(\d)", lambda m: f"0.{(int(m[1]) + 5) % 10}", line) for line in lines]
+    table.write_text("\n".join([head, *changed]) + "\n")
+    study = find(name)
+    text = to_markdown(run.report(Results.read(study, tmp_path)))
+    assert text != (REPORTS / name / "report.md").read_text()

@@ -1,0 +1,232 @@
+"""Reports: verdicts and claims on numbers made up for them, and both ways to write them."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmlp.config import TrainConfig
+from fastmlp.datasets import Dataset
+from fastmlp.errors import ConfigError
+from fastmlp.store import Trial
+from fastmlp.studies import claims, document, tables
+from fastmlp.studies.measures import check_kernels
+from fastmlp.studies.results import Results, Run
+from fastmlp.studies.study import Study
+
+FILE = """
+[data]
+name = "digits"
+[config]
+epochs = 2
+[grid]
+momentum = [0.0, 0.5, 0.9]
+learning_rate = [0.1, 0.01]
+[search]
+seeds = 2
+[study]
+title = "Made up"
+"""
+# By momentum and learning rate, for two seeds.
+ACCURACIES = {
+    (0.0, 0.1): (0.50, 0.52),
+    (0.5, 0.1): (0.60, 0.62),
+    (0.9, 0.1): (0.70, None),
+    (0.0, 0.01): (0.40, 0.40),
+    (0.5, 0.01): (0.30, 0.34),
+    (0.9, 0.01): (0.41, 0.45),
+}
+
+
+def trial(seed: int, accuracy: float | None) -> Trial:
+    row = {"epoch": 1, "train_loss": 1 / 3, "train_accuracy": None}
+    row |= {"valid_loss": None, "valid_accuracy": accuracy}
+    return Trial(
+        seed=seed,
+        status="diverged" if accuracy is None else "done",
+        reason="made up, for a test",
+        epochs=1,
+        epoch=1,
+        train_loss=1 / 3,
+        train_accuracy=accuracy,
+        valid_loss=None,
+        valid_accuracy=accuracy,
+        seconds=2.5,
+        history=[row],
+        test_accuracy=accuracy,
+    )
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    path = tmp_path / "made-up.toml"
+    path.write_text(FILE)
+    study = Study.from_toml(path)
+    runs = [
+        Run("main", point.config.replace(seed=seed), trial(seed, accuracy))
+        for point in study.parts["main"].points
+        for seed, accuracy in enumerate(
+            ACCURACIES[point.config.momentum, point.config.learning_rate]
+        )
+    ]
+    return Results(study, runs, {"made": [1, 2]}, {"usable_cores": 2})
+
+
+def rows_of(blocks: list[document.Block]) -> list[list[str]]:
+    (table,) = (block for block in blocks if isinstance(block, document.Table))
+    return [list(row) for row in table.rows]
+
+
+def test_files_give_back_what_was_written(results: Results, tmp_path: Path) -> None:
+    results.write(tmp_path)
+    again = Results.read(results.study, tmp_path)
+    assert [run.config for run in again.runs] == [run.config for run in results.runs]
+    for one, other in zip(again.runs, results.runs, strict=True):
+        for name in ("status", "reason", "train_loss", "valid_accuracy", "test_loss", "seconds"):
+            assert getattr(one.trial, name) == getattr(other.trial, name)
+        assert one.trial.history[0]["train_loss"] == 0.333333
+    assert (again.measured, again.machine) == (results.measured, results.machine)
+    written = (tmp_path / "histories.csv.gz").read_bytes()
+    results.write(tmp_path)
+    assert (tmp_path / "histories.csv.gz").read_bytes() == written
+
+
+def test_a_table_says_what_agrees_and_why_not(results: Results) -> None:
+    where = {"momentum": 0.5, "learning_rate": 0.1}
+    near = {"label": "near", "where": where, "published": {"test_accuracy": 0.625}}
+    far = {**near, "label": "far", "published": {"test_accuracy": 0.7}}
+    far["because"] = "the near one has {near|test_accuracy}"
+    lost = {"label": "lost", "where": {"momentum": 0.9, "learning_rate": 0.1}}
+    lost["published"] = {"test_accuracy": 0.7}
+    best = {"label": "best", "best": True, "tell": ["momentum"]}
+    section = {"title": "", "columns": ["test_accuracy"], "tolerance": 0.02}
+    section["row"] = [near, far, lost, best]
+    blocks = tables.compare(_with(results, section), section)
+    assert rows_of(blocks) == [
+        ["near", "test accuracy", "0.6250", "0.6100 ± 0.0141", "agrees"],
+        ["far", "test accuracy", "0.7000", "0.6100 ± 0.0141", "differs by −0.0900"],
+        ["lost", "test accuracy", "0.7000", "diverged (1 of 2)"]
+        + ["cannot be compared: ours diverged or was not measured"],
+        ["best (momentum 0.5)", "test accuracy", "—", "0.6100 ± 0.0141"]
+        + ["cannot be compared: not published"],
+    ]
+    texts = [block.text for block in blocks if isinstance(block, document.Paragraph)]
+    assert "**Why far differs:** the near one has 0.6100 ± 0.0141" in texts
+
+
+def _with(results: Results, section: dict[str, Any]) -> Results:
+    from dataclasses import replace
+
+    return replace(results, study=replace(results.study, sections=(section,)))
+
+
+def side(label: str, momentum: float, rate: float = 0.1) -> dict[str, Any]:
+    return {"label": label, "where": {"momentum": momentum, "learning_rate": rate}}
+
+
+@pytest.mark.parametrize(
+    ("sides", "verdict"),
+    [
+        ([side("a", 0.5), side("b", 0.0)], "holds"),
+        ([side("a", 0.9, 0.01), side("b", 0.0, 0.01)], "holds"),
+        ([side("a", 0.0), side("b", 0.5)], "does not hold"),
+        ([side("a", 0.0), side("b", 0.9)], "holds"),  # what diverged is worst
+    ],
+)
+def test_an_order_is_checked(results: Results, sides: list[Any], verdict: str) -> None:
+    claim = {"kind": "order", "says": "so.", "metric": "valid_accuracy", "sides": sides}
+    (text, _) = claims.check(results, claim)
+    assert isinstance(text, document.Paragraph)
+    assert text.text == f"**Published:** so. **Here: {verdict}.**"
+
+
+def test_an_order_within_the_spread_says_so(results: Results) -> None:
+    runs = [
+        Run(run.part, run.config, trial(run.config.seed, value))
+        for run, value in zip(results.runs[:4], (0.5, 0.7, 0.55, 0.6), strict=True)
+    ]
+    few = Results(results.study, runs)
+    first, second = few.points()
+    sides = [
+        {
+            "label": name,
+            "where": {"momentum": p.config.momentum, "learning_rate": p.config.learning_rate},
+        }
+        for name, p in (("a", first), ("b", second))
+    ]
+    claim = {"kind": "order", "says": "so.", "metric": "valid_accuracy", "sides": sides}
+    assert "holds, within the spread" in claims.check(few, claim)[0].text  # type: ignore[union-attr]
+    told = claims.check(few, {**claim, "kind": "same"})[0].text  # type: ignore[union-attr]
+    assert "holds: the difference is 0.0250" in told
+
+
+def test_pairs_are_counted(results: Results) -> None:
+    claim = {"kind": "pairs", "says": "so.", "axis": "momentum", "worse": 0.0, "most": 0.5}
+    claim |= {"better": [0.5, 0.9], "metric": "valid_accuracy"}
+    blocks = claims.check(results, claim)
+    assert "Here: holds." in blocks[0].text  # type: ignore[union-attr]
+    assert rows_of(blocks) == [
+        ["0.5 against 0", "1 of 2", "+0.0100", "0"],
+        ["0.9 against 0", "1 of 2", "+0.0300", "1"],
+    ]
+
+
+def test_the_best_along_an_axis(results: Results) -> None:
+    claim = {"kind": "within", "says": "so.", "axis": "momentum", "low": 0.6, "high": 0.95}
+    claim |= {"metric": "valid_accuracy", "where": {"learning_rate": 0.01}}
+    assert "holds: the best is 0.9" in claims.check(results, claim)[0].text  # type: ignore[union-attr]
+
+
+def test_an_entry_that_means_several_points_is_refused(results: Results) -> None:
+    with pytest.raises(ConfigError, match="means 2 points of main, expected one"):
+        results.select({"where": {"momentum": 0.5}})
+
+
+def test_both_ways_of_writing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"PNG")
+    blocks: list[document.Block] = [
+        document.Heading("A <b> & c", 1),
+        document.Paragraph("**bold** and `code`"),
+        document.Table(["x|y"], [["1 < 2"]]),
+        document.Picture("a.png", "what it shows"),
+        document.Details("more", document.Table(["n"], [["1"]])),
+    ]
+    text = document.to_markdown(blocks)
+    assert "| x\\|y |\n| --- |\n| 1 < 2 |" in text
+    assert "![what it shows](a.png)" in text
+    page = document.to_html(blocks, tmp_path)
+    for part in (
+        "<h1>A &lt;b&gt; &amp; c</h1>",
+        "<strong>bold</strong> and <code>code</code>",
+        "<td>1 &lt; 2</td>",
+        'src="data:image/png;base64,UE5H"',
+        'name="viewport"',
+    ):
+        assert part in page
+    assert "http" not in page  # nothing is loaded from elsewhere
+
+
+@pytest.mark.parametrize("hidden", [(), (6, 5)])
+def test_the_gradient_check_sees_a_right_and_a_wrong_gradient(
+    hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    data = Dataset(
+        rng.integers(0, 256, (30, 12), dtype=np.uint8),
+        rng.integers(0, 3, 30),
+        (3, 2, 2),
+        ("a", "b", "c"),
+        "made up",
+    )
+    config = TrainConfig(hidden=hidden, weight_decay=0.3, decay_biases=False)
+    good = check_kernels(config, data)
+    assert good["absolute"] < 1e-7
+    assert good["relative"] < 1e-4
+    import fastmlp.studies.measures as module
+
+    step = module.sgd
+    monkeypatch.setattr(module, "sgd", lambda *a, **k: step(*a, **{**k, "weight_decay": 0.0}))
+    assert check_kernels(config, data)["absolute"] > 1e-3
+    assert math.isfinite(good["relative"])
