@@ -7,9 +7,9 @@ To compare them with each other use ``fastmlp bench``, which lets them take turn
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastmlp.bench.peers import Peer
+from fastmlp.bench.contender import CONTENDERS
+from fastmlp.bench.peers import PEERS, Peer
 from fastmlp.bench.problem import NETWORKS, Problem, flops_per_sample
-from fastmlp.bench.suite import CONTENDERS
 from fastmlp.threads import usable_cores
 
 pytestmark = pytest.mark.filterwarnings(
@@ -21,7 +21,7 @@ ROUNDS = 5
 CASES = [(network, batch) for network, (_, batches) in NETWORKS.items() for batch in batches]
 
 
-@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda one: one.name)
+@pytest.mark.parametrize("contender", [*CONTENDERS, *PEERS], ids=lambda one: one.name)
 @pytest.mark.parametrize(("network", "batch"), CASES)
 def test_epoch(
     network: str, batch: int, contender: Peer, benchmark: BenchmarkFixture, rates: list[str]

@@ -9,13 +9,15 @@ import pytest
 
 from fastmlp.bench import report, summary
 from fastmlp.bench.kernels import FORWARD, UPDATE
-from fastmlp.bench.results import Contest, Results
+from fastmlp.bench.results import FASTMLP, FASTMLP_BF16, Contest, Results
 from fastmlp.bench.summary import median
 
 STORED = Path(__file__).resolve().parents[1] / "reports" / "benchmark" / report.RESULTS
 
 EAGER, FUSED = "PyTorch eager", "PyTorch fused SGD"
 JAX, SKLEARN = "JAX jit + scan", "scikit-learn MLPClassifier"
+
+BF16 = "PyTorch bf16 autocast"
 
 # Network, batch size, peer, and how many times as fast fastmlp is at the least.
 RATIOS = [
@@ -39,6 +41,14 @@ RATIOS = [
     ("C", 128, JAX, 1.3),
 ]
 
+# The same for bfloat16, where the CPU multiplies it.
+BF16_RATIOS = [
+    ("A", 100, FASTMLP, 1.5),
+    ("A", 256, FASTMLP, 1.7),
+    *(("A", batch, BF16, 2.5) for batch in (100, 256)),
+    *(("A", batch, EAGER, 6) for batch in (100, 256)),
+]
+
 
 @pytest.fixture(scope="module")
 def results() -> Results:
@@ -59,6 +69,17 @@ def contest(contests: list[Contest], network: str, batch: int) -> Contest:
 def test_times_as_fast(results: Results, network: str, batch: int, peer: str, floor: float) -> None:
     """One model on two threads, against a peer on two threads."""
     assert median(summary.ratios(contest(results["contests"], network, batch), peer)) >= floor
+
+
+@pytest.mark.parametrize(("network", "batch", "peer", "floor"), BF16_RATIOS)
+def test_times_as_fast_in_bfloat16(
+    results: Results, network: str, batch: int, peer: str, floor: float
+) -> None:
+    """The same in bfloat16; against fastmlp's own float32 too."""
+    if FASTMLP_BF16 in results["missing"]:
+        pytest.skip("the stored run's CPU has no AVX512_BF16")
+    found = contest(results["contests"], network, batch)
+    assert median(summary.ratios(found, peer, FASTMLP_BF16)) >= floor
 
 
 @pytest.mark.parametrize("batch", [100, 256])

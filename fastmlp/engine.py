@@ -285,8 +285,7 @@ class Engine:
         model = Model(self.plan.table, self.parameters, self.right, velocity, squares)
         self.steps_taken += len(hyper)
 
-        def run(rank: int) -> None:
-            team = Team(rank, self.threads, self._barrier)
+        def run(team: Team) -> None:
             train_epoch(
                 samples,
                 order,
@@ -307,7 +306,7 @@ class Engine:
                 team,
             )
 
-        self._as_team(run)
+        self._as_team(run, count)
         return EpochRecord(losses, correct, sums)
 
     def logits(self, samples: Samples, indices: np.ndarray | None = None) -> np.ndarray:
@@ -325,8 +324,7 @@ class Engine:
         flips = np.zeros(len(indices), np.bool_)
         scratch = np.empty((1, samples.images.shape[1]), samples.images.dtype)
 
-        def run(rank: int) -> None:
-            team = Team(rank, self.threads, self._barrier)
+        def run(team: Team) -> None:
             evaluate_rows(
                 samples,
                 indices,
@@ -340,7 +338,7 @@ class Engine:
                 team,
             )
 
-        self._as_team(run)
+        self._as_team(run, len(indices))
         return logits
 
     def warm_up(self, samples: Samples) -> None:
@@ -354,14 +352,14 @@ class Engine:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _as_team(self, run: Callable[[int], Any]) -> None:
-        """Call ``run(rank)`` for every rank at once and wait for all.
+    def _as_team(self, run: Callable[[Team], Any], count: int) -> None:
+        """Call `run` for every member of the team at once and wait for all; for no samples, alone.
 
         With a team no rank runs in the calling thread, where Ctrl-C could stop it between two barriers and leave
         the others waiting: an interrupt is raised here once the epoch has ended.
         """
-        if self._pool is None:
-            run(0)
+        if self._pool is None or count == 0:
+            run(Team(0, 1, self._barrier))
             return
         leader = self._pool.submit(self._lead, run)
         try:
@@ -370,12 +368,13 @@ class Engine:
             leader.result()
             raise
 
-    def _lead(self, run: Callable[[int], Any]) -> None:
+    def _lead(self, run: Callable[[Team], Any]) -> None:
         assert self._pool is not None
-        others: list[Future[Any]] = [self._pool.submit(run, r) for r in range(1, self.threads)]
-        run(0)
-        for other in others:
-            other.result()
+        first, *others = [Team(rank, self.threads, self._barrier) for rank in range(self.threads)]
+        futures: list[Future[Any]] = [self._pool.submit(run, other) for other in others]
+        run(first)
+        for future in futures:
+            future.result()
 
 
 def forward(network: Network, X: np.ndarray) -> np.ndarray:

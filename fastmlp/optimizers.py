@@ -121,6 +121,7 @@ def sklearn_adam(
     before: int,
     betas: tuple[float, float],
     epsilon: float,
+    root_scale: float = 1.0,
 ) -> Steps:
     """scikit-learn's Adam after `before` steps: epsilon is added before the bias correction, not after it."""
     hyper = _table(len(weight_decays), weight_decays, False)
@@ -128,7 +129,7 @@ def sklearn_adam(
     hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
     hyper[..., STEP] = learning_rate * np.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
     hyper[..., SQUARE_DECAY], hyper[..., EPSILON] = betas[1], epsilon
-    hyper[..., ROOT_SCALE] = 1
+    hyper[..., ROOT_SCALE] = root_scale
     return Steps(int(ADAM), hyper)
 
 

@@ -54,7 +54,7 @@ STYLE: Any = {
     "text.parse_math": False,  # a class may be called "$"
 }
 FEW_EPOCHS = 40  # up to here each epoch gets a dot, without which a single one would not show
-SHORT_NAME = 4  # letters; names of more are written aslant below the matrix, lest they meet
+ROW_LETTERS = 24  # that fit below a confusion matrix; more are written aslant
 
 
 @contextmanager
@@ -139,8 +139,9 @@ def draw_confusion(
             labels=np.arange(len(classes)),
             display_labels=classes,
             cmap="Greys",
-            xticks_rotation=45 if max(map(len, classes)) > SHORT_NAME else 0,
+            xticks_rotation=45 if len(classes) * max(map(len, classes)) > ROW_LETTERS else 0,
             values_format="d",
+            im_kw={"vmin": 0},
             ax=axes,
         )
         display.im_.colorbar.set_label("images")

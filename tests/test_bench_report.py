@@ -17,7 +17,7 @@ from PIL import Image
 
 from fastmlp.bench import measure, report, roofline, suite, summary
 from fastmlp.bench.ceiling import _multiply_add
-from fastmlp.bench.contender import FastMLP
+from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.kernels import GATHER, UPDATE, layer_kernels
 from fastmlp.bench.measure import contest, in_turns
 from fastmlp.bench.problem import NETWORKS, Parameters, Problem, flops_per_sample
@@ -161,7 +161,7 @@ def test_kernels_add_up_to_a_step() -> None:
 def test_fastmlp_trains_the_problem() -> None:
     """Against the formulas in float64: scale, batches, momentum and decay, over an epoch's end."""
     problem = Problem((12, 3), batch_size=8, samples=27, learning_rate=0.05, weight_decay=0.1)
-    training = FastMLP().prepare(problem, threads=1)
+    training = CONTENDERS[0].prepare(problem, threads=1)
     training.run(2)
     training.run(3)
     (weights,), (biases,) = ([one.astype(np.float64) for one in part] for part in problem.start)
@@ -219,7 +219,7 @@ class Fake:
 
 def test_a_contest_goes_on_without_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "PAUSE", 0.0)
-    monkeypatch.setattr(measure, "repeats", lambda call, first, seconds: first)
+    monkeypatch.setattr(measure, "repeats", lambda call, times, seconds: times)
     contenders = [Fake("broken", RuntimeError("no")), Fake("absent", here=False), Fake("idle")]
     problem = Problem((4, 2), batch_size=5, samples=10)
     found, missing = contest("A", problem, 1, contenders, rounds=2, seconds=0.01)
@@ -256,16 +256,16 @@ def test_settings_give_every_problem() -> None:
 
 def test_peak_memory_is_that_of_the_process_alone() -> None:
     # Linux hands the peak of a parent on to its children, in what getrusage says.
-    weight = np.ones(2**26)  # 512 MB
+    weight = np.ones(2**25)  # 256 MB
     script = (
         "import numpy as np; from fastmlp.bench.footprint import peak_bytes;"
-        "np.ones(2**24); print(peak_bytes())"
+        "np.ones(2**23); print(peak_bytes())"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert found.stderr == ""
     if found.stdout == "None\n":
         pytest.skip("this system does not tell")
-    assert 8 * 2**24 < int(found.stdout) < weight.nbytes
+    assert 8 * 2**23 < int(found.stdout) < weight.nbytes
 
 
 # -- what is said of it ----------------------------------------------------------------------------

@@ -13,8 +13,10 @@ import numpy as np
 
 from fastmlp.bench.peers import Training
 from fastmlp.bench.problem import GREY_DEVIATION, GREY_MEAN, Parameters, Problem
+from fastmlp.bench.results import FASTMLP, FASTMLP_BF16
 from fastmlp.engine import Engine
 from fastmlp.kernels.epoch import Samples
+from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.threads import usable_cores
 
@@ -31,13 +33,13 @@ class FastMLP:
         As in `fastmlp.TrainConfig`.
     """
 
-    name: str = "fastmlp"
-    dtype: str = "float32"
+    name: str
+    dtype: str
     decays_biases: bool = True
 
     def available(self) -> bool:
-        """Whether it can run here: always."""
-        return True
+        """Whether the CPU has the instructions; bfloat16 is emulated where it has not."""
+        return self.dtype != "bfloat16" or NATIVE_BF16
 
     def prepare(self, problem: Problem, threads: int) -> Training:
         """Compile, and start the threads.
@@ -47,6 +49,9 @@ class FastMLP:
         """
         own_choice = threads == usable_cores()
         return _EngineTraining(problem, self.dtype, None if own_choice else threads)
+
+
+CONTENDERS = (FastMLP(FASTMLP, "float32"), FastMLP(FASTMLP_BF16, "bfloat16"))
 
 
 def load(problem: Problem, dtype: str, threads: int | None) -> tuple[Engine, Samples]:

@@ -108,7 +108,7 @@ class LayerKernel:
     def calls_in(self, seconds: float) -> int:
         """Compile, warm up, and return how many calls take about so long."""
         self.call(1)
-        return repeats(self.call, repeats(self.call, 1, seconds / 10), seconds)
+        return repeats(self.call, 1, seconds)
 
 
 def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:

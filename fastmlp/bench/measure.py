@@ -137,11 +137,20 @@ def contest(
     return found, missing
 
 
-def repeats(call: Callable[[int], object], first: int, seconds: float) -> int:
-    """Return how many times ``call(times)`` repeats its work in `seconds`; tries `first`, warm."""
+def repeats(call: Callable[[int], object], times: int, seconds: float) -> int:
+    """Return how many times the warm ``call(times)`` repeats its work in `seconds`, about.
+
+    Begins with `times`, and tries more as long as that is over too soon to tell.
+    """
+    while (took := _seconds(call, times)) < seconds / 4:
+        times = max(2 * times, round(times * seconds / 3 / took))
+    return max(1, round(times * seconds / took))
+
+
+def _seconds(call: Callable[[int], object], times: int) -> float:
     start = time.perf_counter()
-    call(first)
-    return max(1, round(first * seconds / (time.perf_counter() - start)))
+    call(times)
+    return time.perf_counter() - start
 
 
 def _enter(
@@ -152,14 +161,17 @@ def _enter(
     start = time.perf_counter()
     training = contender.prepare(problem, threads)
     prepare_seconds = time.perf_counter() - start
-    training.run(check_steps)
+    took = _seconds(training.run, check_steps)
     loss = problem.loss(training.parameters())
     time.sleep(PAUSE)
+    steps = round(check_steps * seconds / took)
+    if took < seconds / 2:  # little of it was training
+        steps = repeats(training.run, check_steps, seconds)
     entry = Entry(
         name=contender.name,
         prepare_seconds=prepare_seconds,
         loss=loss,
-        steps=repeats(training.run, check_steps, seconds),
+        steps=max(1, steps),
         seconds=[],
         busy=[],
     )

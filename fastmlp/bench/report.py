@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,9 +11,9 @@ from typing import cast
 
 from fastmlp.bench import summary
 from fastmlp.bench.problem import NETWORKS
-from fastmlp.bench.results import Contest, KernelRow, Results
+from fastmlp.bench.results import FASTMLP, FASTMLP_BF16, OURS, Contest, KernelRow, Results
 from fastmlp.bench.roofline import draw_roofline
-from fastmlp.bench.summary import FASTMLP, median, spread
+from fastmlp.bench.summary import median, spread
 from fastmlp.errors import FormatError
 from fastmlp.files import write_atomic
 
@@ -142,7 +143,7 @@ def _sections(results: Results) -> Iterator[str]:
         "divided by the multiply-adds of a sample."
     )
     yield "## How many times as fast fastmlp is"
-    yield _table(contests, _others(contests), _ratio_cell)
+    yield from _ratio_tables(contests)
     yield _defeats(contests)
     yield from _disturbances(results)
     yield "## One core and all of them"
@@ -227,12 +228,21 @@ def _rates_table(contests: Sequence[Contest]) -> str:
     return _table(contests, [*summary.names(contests), CEILING], cell)
 
 
+def _ratio_tables(contests: Sequence[Contest]) -> Iterator[str]:
+    names = summary.names(contests)
+    for ours in OURS:
+        if ours in names:
+            others = [name for name in names if name not in (ours, FASTMLP_BF16)]
+            yield f"{ours}, as a multiple of:"
+            yield _table(contests, others, functools.partial(_ratio_cell, ours))
+
+
 def _defeats(contests: Sequence[Contest]) -> str:
     faster = [
         f"{name} at {_label(contest)}: {median(ratios):.2f}x"
         for contest in contests
-        for name in _others(contests)
-        if (ratios := summary.ratios(contest, name)) and median(ratios) < 1
+        for name in summary.names(contests)
+        if name not in OURS and (ratios := summary.ratios(contest, name)) and median(ratios) < 1
     ]
     return f"Faster than fastmlp: {'; '.join(faster) or 'none in this run'}."
 
@@ -334,8 +344,8 @@ def _kernel_table(rows: Sequence[KernelRow]) -> str:
 # -- cells ----------------------------------------------------------------------------------------
 
 
-def _ratio_cell(contest: Contest, name: str) -> str:
-    ratios = summary.ratios(contest, name)
+def _ratio_cell(ours: str, contest: Contest, name: str) -> str:
+    ratios = summary.ratios(contest, name, ours)
     return f"{median(ratios):.2f} {_spread(ratios)}" if ratios else ""
 
 
@@ -354,10 +364,6 @@ def _busy_cell(contest: Contest, name: str) -> str:
 def _prepare_cell(contest: Contest, name: str) -> str:
     found = summary.entry(contest, name)
     return f"{found['prepare_seconds']:.2f}" if found else ""
-
-
-def _others(contests: Iterable[Contest]) -> list[str]:
-    return [name for name in summary.names(contests) if name != FASTMLP]
 
 
 def _label(contest: Contest) -> str:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+# The names of our own entries in a contest.
+FASTMLP, FASTMLP_BF16 = "fastmlp", "fastmlp bf16"
+OURS = (FASTMLP, FASTMLP_BF16)
+
 
 class Entry(TypedDict):
     """One implementation's training in a contest."""
@@ -93,5 +97,5 @@ class Results(TypedDict):
     bandwidth: list[Bandwidth]
     comparisons: list[Comparison]
     contests: list[Contest]
-    one_core: list[Contest]  # fastmlp alone, on one thread
+    one_core: list[Contest]  # our own entries, on one thread
     kernels: list[KernelRow]

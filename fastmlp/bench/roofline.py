@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from fastmlp.bench import summary
 from fastmlp.bench.problem import flops_per_sample
-from fastmlp.bench.results import Contest, Results
-from fastmlp.bench.summary import FASTMLP, median
+from fastmlp.bench.results import FASTMLP, Contest, Results
+from fastmlp.bench.summary import median
 
 STEP = "whole step"
 MARKERS = {"forward": "o", "dX": "^", "dW and update": "s", STEP: "*"}

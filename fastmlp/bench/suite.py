@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from fastmlp import machine
 from fastmlp.bench import footprint
 from fastmlp.bench.ceiling import bytes_per_second, flops_per_second, spend_flops
-from fastmlp.bench.contender import FastMLP
+from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.kernels import layer_kernels
 from fastmlp.bench.measure import CEILING, contest, in_turns, repeats
 from fastmlp.bench.peers import PEERS
@@ -22,9 +22,6 @@ from fastmlp.datasets import Dataset
 from fastmlp.many import train_many
 from fastmlp.threads import usable_cores
 from fastmlp.trainer import train
-
-OURS = (FastMLP(),)
-CONTENDERS = (*OURS, *PEERS)
 
 # Of a timed run of a kernel: thousands of calls on the smallest layers, a few on the largest.
 KERNEL_SECONDS = 0.005
@@ -68,16 +65,17 @@ def run(settings: Settings, tell: Callable[[str], object]) -> Results:
     results["bandwidth"] = bandwidths(settings.threads, settings.rounds)
     tell("many models, many threads")
     results["comparisons"] = [many_models(settings), more_threads_than_cores(settings)]
+    everyone = (*CONTENDERS, *PEERS)
     for name, problem in settings.problems():
         what = f"network {name}, batch {problem.batch_size}"
         tell(f"{what}: {settings.threads} threads")
         found, missing = contest(
-            name, problem, settings.threads, CONTENDERS, settings.rounds, settings.seconds
+            name, problem, settings.threads, everyone, settings.rounds, settings.seconds
         )
         results["contests"].append(found)
         results["missing"] |= missing
         tell(f"{what}: one core, kernels")
-        found, _ = contest(name, problem, 1, OURS, settings.rounds, settings.seconds)
+        found, _ = contest(name, problem, 1, CONTENDERS, settings.rounds, settings.seconds)
         results["one_core"].append(found)
         results["kernels"] += kernel_rows(name, problem, settings.rounds)
     return results
@@ -178,7 +176,7 @@ def more_threads_than_cores(settings: Settings) -> Comparison:
     calls: dict[str, Callable[[], object]] = {}
     steps = 0
     for name, threads in ((base, cores), (other, 2 * cores)):
-        training = OURS[0].prepare(problem, threads)
+        training = CONTENDERS[0].prepare(problem, threads)
         training.run(problem.steps_per_epoch)
         steps = steps or repeats(training.run, problem.steps_per_epoch, settings.seconds)
         calls[name] = functools.partial(training.run, steps)

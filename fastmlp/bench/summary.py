@@ -6,9 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from fastmlp.bench.problem import flops_per_sample
-from fastmlp.bench.results import Comparison, Contest, Entry, KernelRow
-
-FASTMLP = "fastmlp"
+from fastmlp.bench.results import FASTMLP, Comparison, Contest, Entry, KernelRow
 
 
 def median(values: Iterable[float]) -> float:

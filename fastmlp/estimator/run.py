@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from sklearn.neural_network._base import ACTIVATIONS
 
-from fastmlp.engine import Engine
 from fastmlp.estimator import solvers
 from fastmlp.threads import usable_cores
 
@@ -52,6 +51,8 @@ class Run:
     def __init__(
         self, estimator: Any, examples: Examples, batch_size: int, *, resumes: bool
     ) -> None:
+        from fastmlp.engine import Engine  # loads compiled code, which predicting does without
+
         self._estimator, self._batch_size = estimator, batch_size
         self._out_activation = estimator.out_activation_
         dtype = estimator.coefs_[0].dtype
@@ -111,7 +112,9 @@ class Run:
         record = self._engine.epoch(
             self._samples,
             order,
-            solvers.next_steps(self._estimator._optimizer, alpha / totals, scale),
+            solvers.next_steps(
+                self._estimator._optimizer, alpha / totals, scale, self._engine.dtype
+            ),
             factors=factors,
             penalties=alpha > 0,
         )

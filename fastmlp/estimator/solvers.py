@@ -6,7 +6,8 @@ holds nothing of the engine, and `partial_fit` goes on wherever the fit before i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,9 @@ from sklearn.neural_network._stochastic_optimizers import (
     SGDOptimizer,
 )
 
-from fastmlp.optimizers import Steps, rmsprop, sklearn_adam, sklearn_sgd
-
 if TYPE_CHECKING:
     from fastmlp.engine import Engine
+    from fastmlp.optimizers import Steps
 
 
 class RMSPropOptimizer(BaseOptimizer):  # type: ignore[misc]
@@ -40,12 +40,11 @@ class RMSPropOptimizer(BaseOptimizer):  # type: ignore[misc]
         self.vs = [np.zeros_like(param) for param in params]
 
 
-# Where a solver keeps what the engine calls a state, and the sign it has there: scikit-learn's
-# velocity is added to the weights, the engine's subtracted.
+# Where a solver keeps what the engine calls a state.
 _STATES = {
-    SGDOptimizer: (("velocities", "velocity", -1),),
-    AdamOptimizer: (("ms", "velocity", 1), ("vs", "squares", 1)),
-    RMSPropOptimizer: (("vs", "squares", 1),),
+    SGDOptimizer: {"velocity": "velocities"},
+    AdamOptimizer: {"velocity": "ms", "squares": "vs"},
+    RMSPropOptimizer: {"squares": "vs"},
 }
 
 
@@ -74,7 +73,9 @@ def new_optimizer(estimator: Any) -> BaseOptimizer:
             return RMSPropOptimizer(params, estimator.learning_rate_init, estimator.epsilon)
 
 
-def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float) -> Steps:
+def next_steps(
+    optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float, dtype: np.dtype[Any]
+) -> Steps:
     """Return an epoch's numbers, and count its steps where the solver counts.
 
     Parameters
@@ -84,13 +85,22 @@ def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float
         What each step adds to its gradient, per weight.
     scale : float
         What the step schedule multiplies the learning rate by.
+    dtype : dtype
+        Of the weights.
     """
+    from fastmlp.optimizers import rmsprop, sklearn_adam, sklearn_sgd  # loads Numba
+
     match optimizer:
         case AdamOptimizer():
             rate = optimizer.learning_rate_init * scale
             betas = optimizer.beta_1, optimizer.beta_2
             steps = sklearn_adam(
-                rate, weight_decays, before=optimizer.t, betas=betas, epsilon=optimizer.epsilon
+                rate,
+                weight_decays,
+                before=optimizer.t,
+                betas=betas,
+                epsilon=optimizer.epsilon,
+                root_scale=math.sqrt(_unit(optimizer, "squares", dtype)),
             )
             optimizer.t += len(weight_decays)
             bias_corrections = 1 - np.array(betas) ** optimizer.t
@@ -115,22 +125,32 @@ def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float
 
 def load_states(optimizer: BaseOptimizer, engine: Engine) -> None:
     """Give the engine what the solver remembers."""
-    for arrays, state, sign in _states(optimizer):
+    for state, name in _STATES[type(optimizer)].items():
+        unit, arrays = _unit(optimizer, state, engine.dtype), getattr(optimizer, name)
         layers = len(arrays) // 2
-        weights = [sign * array.T for array in arrays[:layers]]
-        engine.load_state(state, weights, [sign * array for array in arrays[layers:]])
+        weights = [array.T / unit for array in arrays[:layers]]
+        engine.load_state(state, weights, [array / unit for array in arrays[layers:]])
 
 
 def save_states(optimizer: BaseOptimizer, engine: Engine) -> None:
     """Keep what the engine remembers in the solver."""
     states = engine.states()
-    for arrays, state, sign in _states(optimizer):
+    for state, name in _STATES[type(optimizer)].items():
         if state in states:  # sgd without momentum has none
-            weights, biases = states[state]
-            arrays[:] = [np.ascontiguousarray(sign * array.T) for array in weights]
-            arrays += [sign * array for array in biases]
+            unit, (weights, biases) = _unit(optimizer, state, engine.dtype), states[state]
+            kept = [np.ascontiguousarray(array.T * unit) for array in weights]
+            setattr(optimizer, name, kept + [array * unit for array in biases])
 
 
-def _states(optimizer: BaseOptimizer) -> Iterator[tuple[list[np.ndarray], str, int]]:
-    for name, state, sign in _STATES[type(optimizer)]:
-        yield getattr(optimizer, name), state, sign
+def _unit(optimizer: BaseOptimizer, state: str, dtype: np.dtype[Any]) -> float:
+    """Return what one of the engine's state is in the solver's.
+
+    scikit-learn adds its velocity to the weights, the engine subtracts it. And where scikit-learn
+    weighs a new square by 1 - beta_2, rounded then, the engine takes 1 minus the rounded beta_2:
+    5e-5 more in float32.
+    """
+    if state == "velocity":
+        return -1.0 if isinstance(optimizer, SGDOptimizer) else 1.0
+    if not isinstance(optimizer, AdamOptimizer):
+        return 1.0
+    return float((1 - optimizer.beta_2) / (1 - float(dtype.type(optimizer.beta_2))))

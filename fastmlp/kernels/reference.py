@@ -94,8 +94,8 @@ def to_panels(matrix: Array, lanes: int) -> Float64:
 
 def to_bfloat16(x: Array) -> NDArray[np.uint16]:
     """Return the bits of x in bfloat16: to nearest, ties to even, denormals to zero."""
-    fraction, exponent = np.frexp(x.astype(np.float64))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        fraction, exponent = np.frexp(x.astype(np.float64))
         near = np.ldexp(np.rint(fraction * 256) / 256, exponent).astype(np.float32)
     near[abs(x) < np.finfo(np.float32).tiny] = 0
     near = np.copysign(near, x.astype(np.float32))
@@ -162,9 +162,9 @@ def write_right_operand(
     if right.dtype == np.int32:
         lanes = W.shape[2]
         part = W[panel_from:panel_to, slab_from * lanes : slab_to * lanes].astype(np.float32)
-        pairs = to_bfloat16(part).reshape(len(part), -1, 2, lanes).transpose(0, 1, 3, 2)
+        pairs = to_bfloat16(part).reshape(len(part), part.shape[1] // 2, 2, lanes)
         depth = slice(slab_from * lanes // 2, slab_to * lanes // 2)
-        rows_of_pairs(right)[panel_from:panel_to, depth] = pairs
+        rows_of_pairs(right)[panel_from:panel_to, depth] = pairs.transpose(0, 1, 3, 2)
 
 
 def multiply(

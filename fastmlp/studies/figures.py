@@ -3,7 +3,7 @@
 Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
 
 - ``series``: a line each for the points of `part` and `where` (or for ``sides``), told apart by the
-  field ``by``; a panel each for ``quantities``.
+  field ``by``; a panel each for ``quantities``. ``legend`` says what tells them apart.
 - ``parts``: a row of panels each for ``sides``, with training and validation in the same panel; a
   column each for loss, ``cost`` if asked for, and accuracy.
 - ``bars``: a group each for ``sides``, a bar each for ``quantities`` or, with ``twins`` (a list of
@@ -13,7 +13,7 @@ Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
 
 Lines are means over seeds, bands go from the least to the greatest seed. Training is black and
 validation blue wherever both are shown; where settings are compared, the study's basic setting is
-black.
+black, or the first line where that is not shown.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
             if entry.get("log") and name.endswith(("loss", "cost")):
                 axes.set_yscale("log")
             _name(axes, WORDS[name])
-        title = FIELDS.get(entry.get("by", ""), entry.get("by", "")).replace("_", " ")
+        by = entry.get("by", "")
+        title = entry.get("legend", FIELDS.get(by, by))
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower center", ncols=min(4, len(labels)), title=title
@@ -93,7 +94,7 @@ def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
 
 
 def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[str, Point]]]:
-    """Return the figure's points with labels and styles; 0 is the study's basic setting."""
+    """Return the figure's points with styles and labels; style 0 is the study's basic setting."""
     if "sides" in entry:
         found = [(side["label"], results.select(side)) for side in entry["sides"]]
         lines = [(label, point) for label, point in found if point is not None]
@@ -101,13 +102,11 @@ def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[
         points = results.points(where=entry.get("where"))
         lines = [(setting(getattr(point.config, entry["by"])), point) for point in points]
     basic = results.study.parts["main"].config
-    styles = iter(range(1, len(COLOURS)))
-    seen = any(point.config == basic and point.part == "main" for _, point in lines)
-    numbered = []
-    for label, point in lines:
-        is_basic = seen and point.config == basic and point.part == "main"
-        numbered.append((0 if is_basic else next(styles), (label, point)))
-    return numbered
+    first = next((n for n, (_, point) in enumerate(lines) if point.config == basic), 0)
+    if len(lines) > len(COLOURS):
+        raise ConfigError(f"figure: found {len(lines)} lines, expected at most {len(COLOURS)}")
+    others = iter(range(1, len(COLOURS)))
+    return [(0 if n == first else next(others), line) for n, line in enumerate(lines)]
 
 
 def _parts(results: Results, entry: Mapping[str, Any], path: Path) -> None:

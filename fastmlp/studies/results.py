@@ -32,10 +32,15 @@ NUMBERS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("test_loss", "test_accuracy", "seconds"),
 )
-COLUMNS = ("part", "seed", "status", "reason", "epochs", "epoch", *NUMBERS)
+# Of trials.csv and of Trial; "epochs" there is TrainConfig's, the most that there could have been.
+COLUMNS = {
+    **{name: name for name in ("seed", "status", "reason")},
+    **{"epochs_trained": "epochs", "epoch_kept": "epoch"},
+    **{name: name for name in NUMBERS},
+}
 CURVES = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
-    *("train_cost", "valid_cost"),
+    *("train_cost", "valid_cost", "seconds"),
 )
 
 
@@ -68,6 +73,8 @@ class Point:
     def values(self, name: str, epoch: int | None = None) -> list[float]:
         """Return a number of each run that came to a regular end, or of one of its epochs."""
         sound = [run.trial for run in self.runs if run.trial.sound]
+        if name == "epoch_seconds":
+            return [epoch_seconds(trial) for trial in sound]
         if epoch is not None:
             rows = [trial.history[epoch - 1] for trial in sound if len(trial.history) >= epoch]
             found = [row[name] for row in rows]
@@ -87,8 +94,14 @@ class Point:
 
     def matches(self, where: Mapping[str, Any]) -> bool:
         """Tell whether the settings have these values; "none" stands for None."""
-        wanted = {name: None if value == "none" else value for name, value in where.items()}
-        return self.config.replace(**wanted) == self.config
+        config = self.config.as_dict()
+        for name, value in where.items():
+            if name not in config:
+                raise ConfigError(f"where: found {name!r}, expected parameters of TrainConfig")
+            wanted = tuple(value) if isinstance(value, list) else value
+            if config[name] != (None if value == "none" else wanted):
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -134,17 +147,14 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """Write the four files."""
-        configs = [_plain(run.config) for run in self.runs]
-        varied = [
-            name
-            for name in (configs[0] if configs else {})
-            if len({json.dumps(config[name]) for config in configs}) > 1
-        ]
+        varied = _varied([run.config for run in self.runs])
         table = [
-            {name: getattr(run, name, None) or getattr(run.trial, name) for name in ("part",)}
-            | {name: _cell(config[name]) for name in varied}
-            | {name: getattr(run.trial, name) for name in COLUMNS[1:]}
-            for run, config in zip(self.runs, configs, strict=True)
+            {
+                "part": run.part,
+                **{name: json.dumps(getattr(run.config, name)) for name in varied},
+                **{column: getattr(run.trial, name) for column, name in COLUMNS.items()},
+            }
+            for run in self.runs
         ]
         curves = [
             {"trial": number, "epoch": row["epoch"]}
@@ -152,7 +162,7 @@ class Results:
             for number, run in enumerate(self.runs)
             for row in run.trial.history
         ]
-        header = ["part", *varied, *COLUMNS[1:]]
+        header = ["part", *varied, *COLUMNS]
         write_atomic(folder / TRIALS, _csv(header, table).encode())
         text = _csv(["trial", "epoch", *CURVES], curves)
         write_atomic(folder / HISTORIES, gzip.compress(text.encode(), mtime=0))
@@ -183,8 +193,8 @@ class Results:
                     seed=seed,
                     status=line["status"],  # type: ignore[arg-type]
                     reason=line["reason"],
-                    epochs=int(line["epochs"]),
-                    epoch=int(line["epoch"]),
+                    epochs=int(line["epochs_trained"]),
+                    epoch=int(line["epoch_kept"]),
                     history=histories.get(number, []),
                     **{name: float(line[name]) if line[name] else None for name in NUMBERS},  # type: ignore[arg-type]
                 )
@@ -195,22 +205,23 @@ class Results:
         return cls(study, runs, measured, machine)
 
 
+def epoch_seconds(trial: Trial) -> float:
+    """Return what an epoch of training takes: the median, which no interruption changes."""
+    return statistics.median(row["seconds"] for row in trial.history)
+
+
 def varied(points: Iterable[Point]) -> list[str]:
     """Return the fields in which some points differ."""
-    configs = [_plain(point.config) for point in points]
+    return _varied([point.config for point in points])
+
+
+def _varied(configs: Sequence[TrainConfig]) -> list[str]:
     return [
-        name
-        for name in (configs[0] if configs else {})
-        if len({json.dumps(config[name]) for config in configs}) > 1
+        one.name
+        for one in fields(TrainConfig)
+        if one.name not in NOT_IN_A_KEY
+        and len({getattr(config, one.name) for config in configs}) > 1
     ]
-
-
-def _plain(config: TrainConfig) -> dict[str, Any]:
-    return {name: value for name, value in config.as_dict().items() if name not in NOT_IN_A_KEY}
-
-
-def _cell(value: Any) -> str:
-    return json.dumps(value)
 
 
 def _short(value: float | None) -> str:

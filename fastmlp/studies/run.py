@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from fastmlp import machine
+from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import FastMLPError
 from fastmlp.experiment import load_parts
@@ -222,8 +224,9 @@ class Laboratory:
 
     def _again(self, part: Part, run: Run) -> Network:
         """Train a network that was not kept: the same to the bit."""
-        before = [point.config for point in part.points if point.config != run.config]
-        outcome = train_as(part.kind, run.config, self.data(part.name)[:2], before)
+        outcome = train_as(
+            part.kind, run.config, self.data(part.name)[:2], _before(part, run.config)
+        )
         if outcome.network is None:
             raise FastMLPError(f"{part.name}: a {run.trial.status} trial now is {outcome.status}")
         return outcome.network
@@ -266,18 +269,15 @@ class Laboratory:
     def _special(self, part: Part) -> list[Run]:
         parts = self.data(part.name)[:2]
         runs = []
-        for number, point in enumerate(part.points):
+        for point in part.points:
             for seed in range(part.seeds):
-                config, *before = (
-                    one.config.replace(seed=one.config.seed + seed)
-                    for one in (point, *part.points[:number])
-                )
+                config = point.config.replace(seed=point.config.seed + seed)
                 run = Run(part.name, config, None)  # type: ignore[arg-type]
                 with self._store(part) as store:
                     key = _key(part.kind, run)
                     trial = store.trials().get(key)
                     if trial is None:
-                        outcome = train_as(part.kind, config, parts, before)
+                        outcome = train_as(part.kind, config, parts, _before(part, config))
                         trial = trial_of(config.seed, outcome)
                         network = outcome.network
                         store.add(key, trial, None if network is None else to_bytes(network))
@@ -286,6 +286,12 @@ class Laboratory:
                         )
                 runs.append(replace(run, trial=trial))
         return runs
+
+
+def _before(part: Part, config: TrainConfig) -> list[TrainConfig]:
+    """Return the settings that come before one in its part, with its seed."""
+    configs = (point.config.replace(seed=config.seed) for point in part.points)
+    return list(takewhile(lambda one: one != config, configs))
 
 
 def _key(kind: str, run: Run) -> Key:

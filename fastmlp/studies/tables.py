@@ -8,12 +8,13 @@ There ``{label|quantity}`` stands for our value in the row with that label.
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from fastmlp.errors import ConfigError
 from fastmlp.studies.document import Block, Details, Paragraph, Table
-from fastmlp.studies.results import Point, Results, varied
+from fastmlp.studies.results import Point, Results, epoch_seconds, varied
 
 WORDS = {
     "train_loss": "training loss",
@@ -22,7 +23,7 @@ WORDS = {
     "valid_accuracy": "validation accuracy",
     "test_loss": "test loss",
     "test_accuracy": "test accuracy",
-    "seconds": "seconds",
+    "epoch_seconds": "seconds an epoch",
     "train_cost": "training cost",
     "valid_cost": "validation cost",
 }
@@ -114,13 +115,13 @@ def clock(results: Results, entry: Mapping[str, Any]) -> list[Block]:
     cores = results.machine["usable_cores"]
     if entry["per"] == "grid":
         first = min(run.config.seed for run in runs)
-        chosen = [run for run in runs if run.config.seed == first]
-        seconds = sum(run.trial.seconds for run in chosen) / min(cores, len(chosen))
-        words = f"{len(chosen)} trainings (one seed), {cores} at a time"
+        chosen = [run.trial for run in runs if run.config.seed == first]
+        at_once = min(cores, len(chosen))
+        seconds = sum(trial.epochs * epoch_seconds(trial) for trial in chosen) / at_once
+        words = f"{len(chosen)} trainings (one seed), {at_once} at a time"
     else:
-        epochs = sum(run.trial.epochs for run in runs)
-        seconds = sum(run.trial.seconds for run in runs) / epochs
-        words = f"an epoch, mean of {epochs:,}, on one core"
+        seconds = statistics.median(epoch_seconds(run.trial) for run in runs)
+        words = f"an epoch on one core, median over {len(runs)} trainings"
     published = entry["published"]
     return [
         Table(
@@ -142,7 +143,7 @@ def judge(results: Results, mean: float | None, published: float | None, toleran
     if published is None:
         return "cannot be compared: not published"
     if mean is None:
-        return "cannot be compared: ours diverged or was not measured"
+        return "cannot be compared: ours diverged"
     difference = mean - published
     if abs(difference) <= tolerance:
         return "agrees"
@@ -169,7 +170,7 @@ def number(results: Results, name: str, value: float | None) -> str:
     """Return a number as the report prints that quantity."""
     if value is None:
         return "\N{EM DASH}"
-    if name == "seconds":
+    if name == "epoch_seconds":
         return f"{value:.3g}"
     if name.endswith("accuracy") and results.study.percent:
         return f"{100 * value:.2f} %"

@@ -123,13 +123,14 @@ def engine_gradients(
     images: np.ndarray,
     T: np.ndarray,
     factors: np.ndarray | None = None,
+    dtype: str = "float64",
 ) -> list[np.ndarray]:
     """Return what one step of the compiled epoch takes off each parameter."""
     engine = Engine(
         parameters[::2],
         parameters[1::2],
         batch_size=net.batch,
-        dtype="float64",
+        dtype=dtype,
         activation=net.activation,
         residual=net.residual,
         loss=net.loss,
@@ -197,3 +198,23 @@ def test_a_batch_is_averaged_or_summed_with_factors() -> None:
         np.testing.assert_allclose(mean[i], alone.mean(axis=0), rtol=1e-12, atol=1e-15)
         weighted = np.tensordot(factors, alone, 1)
         np.testing.assert_allclose(summed[i], weighted, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [("float32", 1e-5), ("bfloat16", 0.03)])
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16:RuntimeWarning")
+def test_narrower_types_give_the_same_gradient_less_precisely(dtype: str, precision: float) -> None:
+    net = Net((40, 33, 33, 10), 21, "tanh", residual=True)  # smooth: rounding changes no mask
+    rng = np.random.default_rng(1)
+    parameters = [
+        (rng.normal(size=shape) / np.sqrt(inputs)).astype(np.float32)
+        for inputs, outputs in pairwise(net.sizes)
+        for shape in ((outputs, inputs), (outputs,))
+    ]
+    images = rng.integers(0, 256, (net.batch, net.sizes[0])).astype(np.uint8)
+    T = np.eye(10)[rng.integers(0, 10, net.batch)]
+    exact = engine_gradients(net, parameters, images, T)
+    found = engine_gradients(net, parameters, images, T, dtype=dtype)
+    for gradient, right in zip(found, exact, strict=True):
+        largest = abs(right).max()
+        assert abs(gradient - right).max() < precision * largest
+        assert abs(gradient - right).max() > precision / 1000 * largest  # it is that type

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from fastmlp.errors import ConfigError
-from fastmlp.kernels.tiles import TILE, TILES, choose
+from fastmlp.kernels.tiles import NATIVE_BF16, TILE, TILES, choose
 
 HERE = Path(__file__).parent
 FILES = ("test_twins.py", "test_functions.py", "test_gradients.py")
 
 
-def run(tile: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with a tile."""
-    environment = {"FASTMLP_TILE": tile, "PYTHONPATH": os.pathsep.join(sys.path)}
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with some environment variables set."""
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)} | environment
     return subprocess.run(
         [sys.executable, *command],
         capture_output=True,
@@ -34,9 +34,25 @@ def run(tile: str, *command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("tile", sorted(set(TILES) - {TILE.name}))
 def test_arithmetic_with_every_other_tile(tile: str) -> None:
     files = [str(HERE / name) for name in FILES]
-    done = run(tile, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files)
+    command = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files)
+    done = run(*command, FASTMLP_TILE=tile)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+@pytest.mark.skipif(not NATIVE_BF16, reason="this CPU has no instruction for bfloat16")
+def test_emulated_bfloat16_gives_the_bits_of_the_instruction() -> None:
+    program = (
+        f"import hashlib, runpy; module = runpy.run_path({str(HERE / 'test_team.py')!r})\n"
+        "for name in ('bfloat16', 'bfloat16, columns'):\n"
+        "    left = module['trained'](module['NETWORKS'][name], 1)\n"
+        "    print(hashlib.sha256(b''.join(left)).hexdigest())"
+    )
+    native, emulated = (
+        run("-W", "ignore", "-c", program, FASTMLP_BF16=how) for how in ("", "emulated")
+    )
+    assert len(native.stdout.split()) == 2, native.stderr
+    assert native.stdout == emulated.stdout, emulated.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The studies: files that mean something, quick runs of all, and reports that match their trials."""
+"""The studies: files that mean something, quick runs of all, reports that match their trials."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trainings beside `fastmlp.train`: equal to it where they must be, and what they claim elsewhere."""
+"""Trainings beside `fastmlp.train`: equal to it where they must be, else what they claim to be."""
 
 import numpy as np
 import pytest

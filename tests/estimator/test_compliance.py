@@ -1,0 +1,43 @@
+"""scikit-learn's checks of estimators: as many as its own classes get, and none excused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sklearn import neural_network
+from sklearn.utils._test_common.instance_generator import (
+    PER_ESTIMATOR_CHECK_PARAMS,
+    PER_ESTIMATOR_XFAIL_CHECKS,
+)
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+import fastmlp
+
+PAIRS = [
+    (neural_network.MLPClassifier, fastmlp.MLPClassifier),
+    (neural_network.MLPRegressor, fastmlp.MLPRegressor),
+]
+# What scikit-learn sets for some checks of its own classes; of others' it knows nothing.
+SETTINGS = {ours: PER_ESTIMATOR_CHECK_PARAMS.get(theirs, {}) for theirs, ours in PAIRS}
+
+
+@parametrize_with_checks([ours() for _, ours in PAIRS])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_check(estimator: Any, check: Callable[[Any], None]) -> None:
+    name = check.func.__name__  # type: ignore[attr-defined]
+    settings = SETTINGS[type(estimator)].get(name, {})
+    for one in settings if isinstance(settings, list) else [settings]:
+        check(estimator.set_params(**one))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), PAIRS)
+def test_all_checks_are_collected(theirs: Any, ours: Any) -> None:
+    def names(estimator: Any) -> list[str]:
+        return [check.func.__name__ for _, check in estimator_checks_generator(estimator)]
+
+    found = names(ours())
+    assert len(found) >= 50
+    assert not PER_ESTIMATOR_XFAIL_CHECKS.get(theirs)
+    assert sorted(found) == sorted(names(theirs()))

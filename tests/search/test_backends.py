@@ -1,0 +1,230 @@
+"""The same bits from threads, processes and a cluster, and workers that die or never answer."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_helpers import CONFIG, GRID, rows, table
+
+from fastmlp import trials
+from fastmlp.datasets import Dataset
+from fastmlp.errors import ConfigError, FastMLPError
+from fastmlp.results import SearchResult
+from fastmlp.search import BEST, grid_search
+
+Parts = tuple[Dataset, Dataset, Dataset]
+
+
+@pytest.fixture(scope="module")
+def reference(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, bytes]:
+    """Return the table and the best model of one job after the other in this thread."""
+    folder = tmp_path_factory.mktemp("reference")
+    result = grid_search(CONFIG, GRID, *parts, store=folder, jobs=1, seeds=2)
+    return table(result), (folder / BEST).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "workers", [{}, {"jobs": 2}, {"jobs": 3}, {"backend": "loky", "jobs": 2}, {"dask": None}]
+)
+def test_the_same_bits_wherever_trials_run(parts, tmp_path, reference, workers, request):
+    if "dask" in workers:
+        workers = {"dask": request.getfixturevalue("cluster")}
+    result = grid_search(CONFIG, GRID, *parts, store=tmp_path, seeds=2, **workers)
+    assert table(result) == reference[0]
+    assert (tmp_path / BEST).read_bytes() == reference[1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_bits_with_more_threads_a_trial(parts, tmp_path, reference, threads):
+    config = CONFIG.replace(threads=threads)
+    result = grid_search(config, GRID, *parts, store=tmp_path, seeds=2)
+    assert table(result) == reference[0]
+
+
+def test_large_images_are_shared_with_processes_and_train_to_the_same_bits(parts, tmp_path):
+    """Above 1 MB joblib maps arrays from a file instead of copying them."""
+    training, valid, _ = (part.resize(32) for part in parts)
+    assert training.images.nbytes > 2**20
+    grid = {"momentum": [0.0, 0.9]}
+    one = grid_search(CONFIG, grid, training, valid, store=tmp_path / "1", jobs=1)
+    two = grid_search(CONFIG, grid, training, valid, store=tmp_path / "2", backend="loky", jobs=2)
+    assert table(one) == table(two)
+
+
+def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, reference):
+    from joblib.externals.loky import get_reusable_executor
+
+    def kill_one(progress):
+        if progress.done == 3:
+            os.kill(next(iter(get_reusable_executor()._processes)), signal.SIGKILL)
+
+    result = grid_search(
+        CONFIG, GRID, *parts, store=tmp_path, seeds=2, jobs=2, backend="loky", on_trial=kill_one
+    )
+    assert table(result) == reference[0]
+
+
+DEADLY = """
+import os, signal, sys, time
+from pathlib import Path
+from fastmlp import TrainConfig, trials
+from fastmlp.datasets import load_digits
+from fastmlp.search import grid_search
+
+folder, name, address = sys.argv[1:]
+deaths = folder + "/deaths"
+
+def deadly(*arguments):
+    # Pickled by value, as it is defined here: it replaces what the worker would do.
+    import os, signal, time
+    from fastmlp import trials
+    def run_trial(config, parts, on_epoch=None):
+        time.sleep(0.05)
+        if config.learning_rate == 0.123:
+            with open(deaths, "a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return usual(config, parts, on_epoch)
+    usual = trials.run_trial
+    trials.run_trial = run_trial
+    try:
+        return getattr(trials, name)(*arguments)
+    finally:
+        trials.run_trial = usual
+
+if __name__ == "__main__":
+    setattr(trials, name, deadly)
+    digits = load_digits()
+    train, valid = digits.train.split([0.9, 0.1], 0)
+    grid = {"learning_rate": [0.3, 0.1, 0.123, 0.03, 0.01], "momentum": [0.5]}
+    workers = {"dask": address} if address else {"backend": "loky", "jobs": 2}
+    result = grid_search(TrainConfig(hidden=(16,)), grid, train, valid, store=folder, **workers)
+    last = result.points[-1]
+    assert last.parameters["learning_rate"] == 0.123, last
+    assert [point.trials[0].status for point in result.points] == ["done"] * 4 + ["failed"]
+    print(last.trials[0].reason)
+"""
+
+
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_a_trial_fails_at_the_fourth_death_of_its_worker_and_the_others_go_on(
+    tmp_path, backend, request
+):
+    address = request.getfixturevalue("cluster") if backend == "dask" else ""
+    name = "_announced" if address else "_numbered"
+    program = tmp_path / "deadly.py"
+    program.write_text(DEADLY)
+    done = subprocess.run(
+        [sys.executable, program, str(tmp_path), name, address], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("its worker died 4 times (")
+    assert (tmp_path / "deaths").read_text() == "xxxx"
+
+
+def refused(parts: Parts, folder: Path, address: str) -> str:
+    """Return the one line that an address is refused with, within 10 seconds."""
+    begun = time.perf_counter()
+    with pytest.raises(ConfigError) as caught:
+        grid_search(CONFIG, GRID, *parts, store=folder, dask=address)
+    assert time.perf_counter() - begun < 10
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_address_where_nobody_answers_is_refused_in_time(parts, tmp_path):
+    pytest.importorskip("distributed")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
+    message = refused(parts, tmp_path, address)
+    assert message.startswith(f"dask: found no scheduler at {address!r}")
+
+
+@pytest.mark.parametrize("kind", ["nonsense", "silent", "worker"])
+def test_what_is_no_scheduler_is_refused(parts, tmp_path, monkeypatch, kind, request):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(trials, "ANSWER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        if kind == "silent":
+            address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        elif kind == "worker":
+            address = worker_address(request.getfixturevalue("cluster"))
+        else:
+            address = "no address"
+        assert "dask: found no scheduler at" in refused(parts, tmp_path, address)
+
+
+def worker_address(cluster: str) -> str:
+    from distributed import Client
+
+    with Client(cluster, set_as_default=False) as client:
+        return next(iter(client.scheduler_info()["workers"]))
+
+
+def test_a_scheduler_without_workers_is_refused(parts, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(trials, "ANSWER_SECONDS", 1)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as empty:
+        assert "found no worker at" in refused(parts, tmp_path, empty.scheduler_address)
+
+
+def test_workers_with_another_version_are_refused(parts, tmp_path, monkeypatch, cluster):
+    monkeypatch.setattr(trials, "__version__", "99")
+    assert "has fastmlp" in refused(parts, tmp_path, cluster)
+
+
+def test_dask_that_is_not_installed_is_named(parts, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert 'install "fastmlp[dask]"' in refused(parts, tmp_path, "tcp://127.0.0.1:1")
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_ends_the_search_with_one_line(parts, tmp_path):
+    pytest.importorskip("distributed")
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    commands = (
+        ["dask_scheduler", "--port", address.rpartition(":")[2], "--no-dashboard"],
+        ["dask_worker", address, "--nthreads", "1", "--no-dashboard"],
+    )
+    programs = [
+        subprocess.Popen([sys.executable, "-m", f"distributed.cli.{name}", *rest], stderr=-3)
+        for name, *rest in commands
+    ]
+
+    def kill_scheduler(progress):
+        if progress.done == 2:
+            programs[0].kill()
+
+    def search(**workers: Any) -> SearchResult:
+        return grid_search(
+            CONFIG.replace(epochs=200), GRID, *parts, store=tmp_path, **workers
+        )
+
+    try:
+        wait_for_workers(address)
+        with pytest.raises(FastMLPError, match=r"^dask: lost the cluster at .*finished trials are"):
+            search(dask=address, on_trial=kill_scheduler)
+        kept = rows(tmp_path)
+        assert len(kept) >= 2
+        assert search().skipped == len(kept)
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def wait_for_workers(address: str) -> None:
+    from distributed import Client
+
+    with Client(address, timeout=30, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=30)
