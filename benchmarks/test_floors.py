@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.bench import report, summary
+from fastmlp.bench import folder, summary
 from fastmlp.bench.kernels import FORWARD, UPDATE
 from fastmlp.bench.results import FASTMLP, FASTMLP_BF16, Contest, Results
 from fastmlp.bench.summary import median
 
-STORED = Path(__file__).resolve().parents[1] / "reports" / "benchmark" / report.RESULTS
+STORED = Path(__file__).resolve().parents[1] / "reports" / "benchmark" / folder.RESULTS
 
 EAGER, FUSED = "PyTorch eager", "PyTorch fused SGD"
 JAX, SKLEARN = "JAX jit + scan", "scikit-learn MLPClassifier"
@@ -55,7 +55,7 @@ def results() -> Results:
     """Return the stored run."""
     if not STORED.exists():
         pytest.skip(f"no full run is stored: fastmlp bench --out {STORED.parent}")
-    return report.read(STORED)
+    return folder.read(STORED)
 
 
 def contest(contests: list[Contest], network: str, batch: int) -> Contest:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastmlp.bench import report
+from fastmlp.bench import folder, readme
 from fastmlp.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     """Replace what stands between the README's markers."""
-    readme = ROOT / "README.md"
-    part = report.readme_part(report.read(ROOT / "reports" / "benchmark" / report.RESULTS))
-    write_atomic(readme, report.into_readme(readme.read_text(), part).encode())
+    path = ROOT / "README.md"
+    stored = folder.read(ROOT / "reports" / "benchmark" / folder.RESULTS)
+    write_atomic(path, readme.into(path.read_text(), readme.part(stored)).encode())
 
 
 if __name__ == "__main__":

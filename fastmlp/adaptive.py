@@ -125,7 +125,7 @@ class _Objective:
             parameters = {name: getattr(config, name) for name in changes}
             self.numbers[key] = self.search.include(Point(parameters, config))
         number = self.numbers[key]
-        epochs = _Epochs(suggested)
+        epochs = _Epochs(suggested, config.epochs)
         trial = self.search.trials.get(number) or self.search.stored.get(key)
         if trial is None or not epochs.repeat(trial):
             self.search.finish(number, self._train(config, epochs))
@@ -149,8 +149,8 @@ class _Objective:
 class _Epochs:
     """Tells a study of a trial's epochs, once each, and whether it gave the trial up."""
 
-    def __init__(self, suggested: optuna.Trial) -> None:
-        self.suggested = suggested
+    def __init__(self, suggested: optuna.Trial, last: int) -> None:
+        self.suggested, self.last = suggested, last
         self.reported = 0
         self.pruned = False
 
@@ -158,7 +158,8 @@ class _Epochs:
         if row["epoch"] > self.reported:
             self.reported = row["epoch"]
             self.suggested.report(row["valid_accuracy"], self.reported)
-            self.pruned = bool(self.suggested.should_prune())
+            # After its last epoch there is nothing left to save.
+            self.pruned = self.reported < self.last and bool(self.suggested.should_prune())
         return self.pruned
 
     def repeat(self, trial: Trial) -> bool:

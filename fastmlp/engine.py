@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastmlp.kernels.epoch import Model, Samples, Team, evaluate_rows, train_epoch, write_right
+from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
 from fastmlp.kernels.pack import lanes_of, pack, unpack
 from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, Plan, make_plan
-from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
 from fastmlp.kernels.simd import ADAM, IDENTITY, RELU, RMSPROP, SIGMOID, TANH, VELOCITY
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.optimizers import Steps, sgd
@@ -115,7 +115,9 @@ class Engine:
         self.velocity: np.ndarray | None = None
         self.squares: np.ndarray | None = None
         self.steps_taken = 0
-        self.right = aligned(self.plan.right, np.dtype(np.int32)) if self._pairs else self.parameters
+        self.right = (
+            aligned(self.plan.right, np.dtype(np.int32)) if self._pairs else self.parameters
+        )
         self.workspace, self.operands = self._workspace(self.plan)
         self._barrier = aligned(16, np.dtype(np.int64))
         self._evaluation: tuple[Plan, np.ndarray, np.ndarray] | None = None

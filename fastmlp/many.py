@@ -90,4 +90,4 @@ def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:
     sizes = (train_part.images.shape[1], *config.hidden, len(train_part.classes))
     weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
     states = {"sgd": int(config.momentum > 0), "adam": 2, "rmsprop": 1}[config.optimizer]
-    return weights * (1 + states) * (8 if config.dtype == "float64" else 4)
+    return int(weights * (1 + states)) * (8 if config.dtype == "float64" else 4)

@@ -85,35 +85,57 @@ def axes_of(points: Sequence[RankedPoint]) -> dict[str, list[Any]]:
 
 def shown(value: Any) -> str:
     """Return a setting as people write it."""
-    if value is None:
-        return "none"
-    if isinstance(value, tuple):
-        return "-".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return "-".join(map(str, value))
+        case float():
+            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
 
 
-def draw_heat_map(
-    result: SearchResult, across: str, down: str, path: str | Path
-) -> None:
-    """Draw the best result for each pair of values of two settings, whatever the others.
+def best_by_pair(result: SearchResult, down: str, across: str) -> np.ndarray:
+    """Return the best result for each pair of values of two settings, whatever the others.
 
     Parameters
     ----------
     result : SearchResult
-    across, down : str
-        Two of `axes_of` its points.
+    down, across : str
+        Two of `axes_of` its points: rows and columns.
+
+    Returns
+    -------
+    float64 array [rows, columns]
+        NaN where no point came to a regular end.
+    """
+    axes = axes_of(result.points)
+    best = np.full((len(axes[down]), len(axes[across])), np.nan)
+    for point in reversed(result.points):  # the best last
+        if merit_of(point.trials, result.metric) is not None:
+            row = axes[down].index(getattr(point.config, down))
+            column = axes[across].index(getattr(point.config, across))
+            best[row, column] = point.mean(result.metric)
+    return best
+
+
+def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path) -> None:
+    """Draw `best_by_pair`; a cell without a number stays empty.
+
+    Parameters
+    ----------
+    result, down, across
+        As for `best_by_pair`.
     path : str or Path
-        Of the PNG file. A cell without a point that came to a regular end stays empty.
+        Of the PNG file.
     """
     from fastmlp.report import new_figure
 
     axes = axes_of(result.points)
-    columns, rows = axes[across], axes[down]
-    best = np.full((len(rows), len(columns)), np.nan)
-    for point in reversed(result.points):  # the best last
-        if merit_of(point.trials, result.metric) is not None:
-            row = rows.index(getattr(point.config, down))
-            best[row, columns.index(getattr(point.config, across))] = point.mean(result.metric)
+    rows, columns = axes[down], axes[across]
+    best = best_by_pair(result, down, across)
     words = result.metric.replace("valid_", "validation ")
     extreme = "lowest" if result.metric == "valid_loss" else "highest"
     with new_figure(path, 3.2 + 0.7 * len(columns), 1.8 + 0.45 * len(rows)) as figure:
@@ -152,7 +174,7 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
         names += [CURVES, CONFUSION]
         for down, across in itertools.combinations(axes_of(result.points), 2):
             names.append(f"{down}-{across}.png")
-            draw_heat_map(result, across, down, folder / names[-1])
+            draw_heat_map(result, down, across, folder / names[-1])
     return names
 
 

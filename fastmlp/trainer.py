@@ -14,9 +14,10 @@ import numpy as np
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine, Samples, forward
+from fastmlp.engine import Engine, forward
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.files import Layout, read_tensors, write_tensors
+from fastmlp.kernels.epoch import Samples
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, adam, rmsprop, sgd
 from fastmlp.schedule import learning_rate
@@ -199,7 +200,9 @@ class _Run:
             residual=config.residual,
         )
         self.train_samples = samples_of(self.engine, train, self.normalization)
-        self.valid_samples = valid and samples_of(self.engine, valid, self.normalization)
+        self.valid_samples = (
+            None if valid is None else samples_of(self.engine, valid, self.normalization)
+        )
         self.patience = Patience(config.patience, config.stopping)
         self.best: Parameters | None = None
         self.history: list[Row] = []
@@ -260,7 +263,7 @@ class _Run:
             "seconds": seconds,
             "samples_per_second": len(order) / seconds,
         }
-        if self.valid is not None:
+        if self.valid is not None and self.valid_samples is not None:
             scores = score(self.engine.logits(self.valid_samples), self.valid.labels)
             row["valid_loss"], row["valid_accuracy"] = scores["loss"], scores["accuracy"]
             self.patience = self.patience.update(scores["loss"])
@@ -271,7 +274,10 @@ class _Run:
     def _steps(self, count: int, rate: float) -> Steps:
         """The optimiser's numbers for the next `count` batches."""
         config = self.config
-        decay = {"weight_decay": config.weight_decay, "decay_biases": config.decay_biases}
+        decay: dict[str, Any] = {
+            "weight_decay": config.weight_decay,
+            "decay_biases": config.decay_biases,
+        }
         if config.optimizer == "adam":
             return adam(count, rate, before=self.engine.steps_taken, **decay)
         if config.optimizer == "rmsprop":
@@ -318,7 +324,7 @@ class _Run:
             "config": config,
             "sizes": list(self.engine.sizes),
             "train": self.data.checksum,
-            "valid": self.valid and self.valid.checksum,
+            "valid": None if self.valid is None else self.valid.checksum,
         }
 
     def _save(self, path: str | Path) -> None:
@@ -375,11 +381,13 @@ class _Run:
                     f"found a checkpoint of other settings or data ({different}), expected the same; "
                     "use another path, or delete it to start again"
                 )
-        shapes = {}
+        shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
         dtype = self.engine.dtype.name
         groups = found["state"]["groups"]
         if not groups or not set(groups) <= {"", "velocity.", "squares.", "best."}:
-            raise FormatError(f"found groups of tensors {groups!r}, expected a checkpoint as written")
+            raise FormatError(
+                f"found groups of tensors {groups!r}, expected a checkpoint as written"
+            )
         for prefix in groups:
             for layer, (inputs, outputs) in enumerate(pairwise(self.engine.sizes)):
                 shapes[f"{prefix}{layer}.weight"] = (dtype, (outputs, inputs))

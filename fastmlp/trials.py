@@ -14,7 +14,7 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import takewhile
@@ -232,35 +232,34 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[tuple[int, 
     tasks, parts, jobs
         As for `in_threads`.
     """
+    jobs = max(2, jobs)  # joblib would do a single one in this process, which must not die of it
     waiting = dict(tasks)
     suspects: list[int] = []
     deaths: Counter[int] = Counter()
     while waiting:
-        running: set[int] = set()
-
-        def calls(indices: Iterable[int], running: set[int] = running) -> Iterator[Any]:
-            for index in indices:
-                running.add(index)
-                yield delayed(_numbered)(index, waiting[index], parts)
-
-        chosen = suspects[:1] or list(waiting)
-        # Copy on write: a read-only image would be another type to the kernels. And one job would
-        # be done in this process, which must not die of it.
-        parallel = _parallel(n_jobs=max(2, jobs), backend="loky", mmap_mode="c")
+        alone = suspects[:1]
+        calls = [
+            delayed(_numbered)(index, waiting[index], parts) for index in alone or list(waiting)
+        ]
+        # Copy on write: a read-only image would be another type to the kernels. All at once: a call
+        # that joblib hands in later, just when a worker dies, would be lost and waited for.
+        parallel = _parallel(backend="loky", n_jobs=jobs, mmap_mode="c", pre_dispatch="all")
         try:
-            with _closing(parallel(calls(chosen))) as outcomes:
+            with _closing(parallel(calls)) as outcomes:
                 for index, outcome in outcomes:
-                    running.discard(index)
                     del waiting[index]
                     yield index, outcome
         except BrokenProcessPool as error:
-            for index in sorted(running):
+            # Workers take calls in order, so these were running.
+            running = [index for index in alone or list(waiting)[:jobs] if index in waiting]
+            for index in running:
                 deaths[index] += 1
                 if deaths[index] >= MOST_DEATHS:
-                    del waiting[index]
                     codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
+                    del waiting[index]
                     yield index, _given_up(codes[1] if codes else _line(error))
-        suspects = [index for index in sorted(running | set(suspects)) if index in waiting]
+            suspects = [*suspects, *running]
+        suspects = [index for index in dict.fromkeys(suspects) if index in waiting]
 
 
 def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[tuple[int, Outcome]]:
@@ -299,7 +298,7 @@ def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[tuple[int,
                 delayed(_announced)(index, config, parts, topic)
                 for index, config in list(waiting.items())
             )
-            with _closing(_parallel(backend=backend, pre_dispatch="2*n_jobs")(calls)) as outcomes:
+            with _closing(_parallel(backend=backend, pre_dispatch="all")(calls)) as outcomes:
                 for index, outcome in outcomes:
                     if isinstance(outcome, KilledWorker):
                         deaths[index] += 1  # at the least

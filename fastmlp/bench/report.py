@@ -1,38 +1,31 @@
-"""Results -> Markdown and files: the report of a run, and the README's part of it."""
+"""Results -> Markdown: every number in it comes out of them."""
 
 from __future__ import annotations
 
 import functools
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import cast
 
 from fastmlp.bench import summary
-from fastmlp.bench.problem import NETWORKS
+from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.bench.results import FASTMLP, FASTMLP_BF16, OURS, Contest, KernelRow, Results
-from fastmlp.bench.roofline import draw_roofline
 from fastmlp.bench.summary import median, spread
-from fastmlp.errors import FormatError
-from fastmlp.files import write_atomic
 
-RESULTS, MACHINE, REPORT, ROOFLINE = "results.json", "machine.json", "report.md", "roofline.png"
-CEILING = "the FMA ceiling allows"
+CEILING = "the float32 ceiling allows"
+
+STEPS, BEFORE = "steps", "before training"
 
 # Share of its threads' time that arithmetic gets on a machine with nothing else to do.
 FREE = 0.95
 
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 HOW = """\
 Every implementation trains the same network from the same start on the same data: random grey \
 levels, labelled by a random linear teacher. ReLU between layers, softmax cross-entropy, SGD with \
-v = momentum * v + (gradient + decay * w), w = w - rate * v; momentum 0.9, decay 0.001, rate 0.01. \
-One permutation an epoch is cut into batches, the same ones for all, and each gathers the rows of \
-a batch itself. Peers are handed normalised float32 rows beforehand; fastmlp gathers from uint8 \
-and normalises in every step. Two rows differ in their mathematics: scikit-learn shuffles for \
-itself and does not decay biases, and bf16 multiplies with fewer digits.
+v = momentum * v + (gradient + decay * w), w = w - rate * v; momentum {momentum}, decay {decay}, \
+rate {rate}. One permutation an epoch is cut into batches, the same ones for all, and each gathers \
+the rows of a batch itself. Peers are handed normalised float32 rows beforehand; fastmlp gathers \
+from uint8 and normalises in every step. Two kinds of row differ in their mathematics: \
+scikit-learn shuffles for itself and does not decay biases, and bf16 multiplies with fewer digits.
 
 All take turns in one process: in each round everyone trains for about {seconds:g} s, after a \
 pause that lets the threads of the one before fall asleep, and the FMA ceiling (multiply-adds that \
@@ -47,83 +40,6 @@ def render(results: Results) -> str:
     return "\n\n".join(_sections(results)) + "\n"
 
 
-def write(results: Results, folder: Path) -> None:
-    """Write results.json, machine.json, report.md and roofline.png; `folder` must exist."""
-    machine = json.dumps(results["machine"], indent=2) + "\n"
-    picture = (
-        f"## Roofline of one core\n\n![Roofline of one core]({ROOFLINE})\n\n"
-        "Each mark is a kernel on one layer at one batch size, or a whole step; to the right are "
-        "those that do more arithmetic for each byte they must move at the least. Lines are "
-        "measured: no kernel passes the level one, nor the slope of the place its data lie in.\n"
-    )
-    write_atomic(folder / RESULTS, to_json(results).encode())
-    write_atomic(folder / MACHINE, machine.encode())
-    write_atomic(folder / REPORT, f"{render(results)}\n{picture}".encode())
-    draw_roofline(results, folder / ROOFLINE)
-
-
-def to_json(results: Results) -> str:
-    """Return JSON with a line for each record, so that two runs can be compared line by line."""
-    fields = []
-    for name, value in results.items():
-        text = json.dumps(value)
-        if isinstance(value, list):
-            text = "[\n" + ",\n".join(f"  {json.dumps(one)}" for one in value) + "\n ]"
-        fields.append(f" {json.dumps(name)}: {text}")
-    return "{\n" + ",\n".join(fields) + "\n}\n"
-
-
-def read(path: Path) -> Results:
-    """Read results.json.
-
-    Raises
-    ------
-    FormatError
-        If it is not JSON, or lacks one of the fields of `Results`.
-    """
-    try:
-        results = json.loads(path.read_text())
-    except ValueError as error:
-        raise FormatError(f"{path}: {error}; expected the results.json of a benchmark") from None
-    if missing := Results.__required_keys__ - set(results):
-        raise FormatError(f"{path}: found no {', '.join(sorted(missing))}; run the benchmark again")
-    return cast(Results, results)
-
-
-def readme_part(results: Results) -> str:
-    """Return what stands between the README's two markers."""
-    contests = results["contests"]
-    threads = results["settings"]["threads"]
-    return f"""\
-## How fast
-
-Samples a second in training, on {threads} threads of {results["machine"]["cpu"]} (median of \
-{results["settings"]["rounds"]} rounds in which all took turns; the fastest in bold):
-
-{_rates_table(contests)}
-
-{_legend(contests)} Stochastic gradient descent with momentum 0.9 and weight decay 0.001; float32 \
-where nothing else is said. fastmlp gathers and normalises uint8 images in every step, the others \
-are handed float32 rows. [The report](reports/benchmark/report.md) tells how this was measured, \
-with spreads, losses, single kernels and memory; `fastmlp bench` measures your own machine."""
-
-
-def into_readme(text: str, part: str) -> str:
-    """Return `text` with `part` between its markers.
-
-    Raises
-    ------
-    FormatError
-        If the markers do not stand there once each, on lines of their own, in their order.
-    """
-    pattern = f"^{BEGIN}\n(.*\n)??{END}$"
-    found = re.findall(pattern, text, re.MULTILINE | re.DOTALL)
-    if len(found) != 1 or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise FormatError(f"README: expected one line {BEGIN} and, below it, one line {END}")
-    head, tail = text.split(BEGIN)[0], text.split(END)[1]
-    return f"{head}{BEGIN}\n{part}\n{END}{tail}"
-
-
 # -- sections -------------------------------------------------------------------------------------
 
 
@@ -132,15 +48,20 @@ def _sections(results: Results) -> Iterator[str]:
     yield "# Benchmark"
     yield _machine(results)
     yield "## How it is measured"
-    yield HOW.format(**settings)
+    yield HOW.format(
+        **settings,
+        momentum=Problem.momentum,
+        decay=Problem.weight_decay,
+        rate=Problem.learning_rate,
+    )
     for name, reason in results["missing"].items():
         yield f"{name} did not take part: {reason}."
     yield "## Samples a second"
-    yield _legend(contests)
-    yield _rates_table(contests)
+    yield legend(contests)
+    yield rates_table(contests)
     yield (
-        f"The last row is arithmetic: the measured FMA ceiling of {settings['threads']} threads, "
-        "divided by the multiply-adds of a sample."
+        f"The last row is arithmetic: the measured FMA ceiling of {settings['threads']} threads in "
+        "float32, divided by the multiply-adds of a sample. bf16 has a higher one."
     )
     yield "## How many times as fast fastmlp is"
     yield from _ratio_tables(contests)
@@ -152,9 +73,9 @@ def _sections(results: Results) -> Iterator[str]:
     yield "## Loss"
     yield (
         f"Mean cross-entropy of all {settings['samples']:,} samples, computed by NumPy for all, "
-        "after as many steps as make about 2,000 samples."
+        "after the same number of steps."
     )
-    yield _table(contests, ["before training", *summary.names(contests)], _loss_cell)
+    yield _table(contests, [STEPS, BEFORE, *summary.names(contests)], _loss_cell)
     yield "## Cores kept busy"
     yield "CPU seconds in a second of training, by all threads of the process."
     yield _table(contests, summary.names(contests), _busy_cell)
@@ -204,28 +125,30 @@ def _machine(results: Results) -> str:
     return "\n".join(lines)
 
 
-def _legend(contests: Sequence[Contest]) -> str:
+def legend(contests: Sequence[Contest]) -> str:
+    """Return a line that explains the heads of the tables' columns."""
     used = dict.fromkeys(contest["network"] for contest in contests)
     networks = "; ".join(f"{name} is {'-'.join(map(str, NETWORKS[name][0]))}" for name in used)
     return f"{networks}. The number beside a letter is the batch size."
 
 
-def _rates_table(contests: Sequence[Contest]) -> str:
-    best = {
-        id(contest): max(median(summary.rates(contest, one["name"])) for one in contest["entries"])
-        for contest in contests
-    }
+def rates_table(contests: Sequence[Contest]) -> str:
+    """Return samples a second, the fastest of each contest in bold, and what the ceiling allows."""
+
+    def rate(contest: Contest, name: str) -> float:
+        return median(summary.rates(contest, name) or [0.0])
 
     def cell(contest: Contest, name: str) -> str:
         if name == CEILING:
             return f"{summary.ceiling_rate(contest):,.0f}"
-        rates = summary.rates(contest, name)
-        if not rates:
+        if summary.entry(contest, name) is None:
             return ""
-        text = f"{median(rates):,.0f}"
-        return f"**{text}**" if median(rates) == best[id(contest)] else text
+        text = f"{rate(contest, name):,.0f}"
+        is_best = all(rate(contest, name) >= rate(contest, other) for other in names)
+        return f"**{text}**" if is_best else text
 
-    return _table(contests, [*summary.names(contests), CEILING], cell)
+    names = summary.names(contests)
+    return _table(contests, [*names, CEILING], cell)
 
 
 def _ratio_tables(contests: Sequence[Contest]) -> Iterator[str]:
@@ -350,10 +273,12 @@ def _ratio_cell(ours: str, contest: Contest, name: str) -> str:
 
 
 def _loss_cell(contest: Contest, name: str) -> str:
+    if name == STEPS:
+        return str(contest["check_steps"])
+    if name == BEFORE:
+        return f"{contest['start_loss']:.5f}"
     found = summary.entry(contest, name)
-    if found is None:
-        return f"{contest['start_loss']:.5f}" if name == "before training" else ""
-    return f"{found['loss']:.5f}"
+    return f"{found['loss']:.5f}" if found else ""
 
 
 def _busy_cell(contest: Contest, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,9 @@ STEP = "whole step"
 MARKERS = {"forward": "o", "dX": "^", "dW and update": "s", STEP: "*"}
 LEAST, MOST = 0.2, 300.0  # flops for each byte: the width of the picture
 SLOWEST = 1e9  # flops a second: its lower edge
+
+GREY = "#999999"
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 
 
 class Point(NamedTuple):
@@ -45,18 +49,19 @@ def draw_roofline(results: Results, path: Path) -> None:
     marks = list(points(results))
     with new_figure(path, 8, 5) as figure:
         axes = figure.subplots()
-        slopes = {
-            f"{row['place']} {median(row['rates']) / 1e9:,.0f} GB/s": median(row["rates"])
-            for row in results["bandwidth"]
-            if row["threads"] == 1
-        }
-        for label, slope in slopes.items():
-            ends = [LEAST, ceiling / slope]
-            axes.plot(ends, [slope * x / 1e9 for x in ends], color="#999999", linestyle="-")
-            axes.annotate(label, (LEAST, slope * LEAST / 1e9), (3, 3), textcoords="offset points")
-        axes.axhline(ceiling / 1e9, color="#999999", linestyle="-")
+        axes.axhline(ceiling / 1e9, color=GREY, linestyle="-")
         label = f"multiply-adds {ceiling / 1e9:,.0f} GFLOP/s"
-        axes.annotate(label, (LEAST, ceiling / 1e9), (3, 3), textcoords="offset points")
+        axes.annotate(label, (LEAST, ceiling / 1e9), (4, 4), textcoords="offset points")
+        for row in results["bandwidth"]:
+            if row["threads"] == 1:
+                slope = median(row["rates"])
+                ends = LEAST, ceiling / slope
+                axes.plot(ends, [slope * x / 1e9 for x in ends], color=GREY, linestyle="-")
+                middle = math.sqrt(math.prod(ends))
+                label = f"{row['place']} {slope / 1e9:,.0f} GB/s"
+                axes.text(
+                    middle, slope * middle / 1e9, label, bbox=BEHIND, ha="center", va="center"
+                )
         for (kind, marker), colour in zip(MARKERS.items(), COLOURS, strict=False):
             own = [mark for mark in marks if mark.kind == kind]
             axes.plot(
@@ -74,6 +79,8 @@ def draw_roofline(results: Results, path: Path) -> None:
         )
         axes.set_xlabel("floating-point operations for each byte that must move")
         axes.set_ylabel("GFLOP/s")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
         figure.legend(loc="outside lower center", ncols=len(MARKERS))
 
 

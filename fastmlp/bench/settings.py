@@ -11,7 +11,7 @@ from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.errors import ConfigError
 from fastmlp.threads import usable_cores
 
-# Changes for a first look: about a minute instead of ten.
+# Changes for a first look.
 QUICK: dict[str, Any] = {
     "batches": (100,),
     "rounds": 3,
@@ -52,7 +52,7 @@ class Settings:
     batches: tuple[int, ...] | None = None
     threads: int = dataclasses.field(default_factory=usable_cores)
     rounds: int = 7
-    seconds: float = 0.3
+    seconds: float = 0.2
     samples: int = 20_000
     start_up: bool = True
 

@@ -36,7 +36,7 @@ from fastmlp.cli.options import items, widths
     type=click.INT,
     help=f"How often each training is timed.  [default: {Settings.rounds}]",
 )
-@click.option("--quick", is_flag=True, help="A first look, in about a minute instead of ten.")
+@click.option("--quick", is_flag=True, help="A first look, in two minutes instead of ten.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -54,7 +54,7 @@ def bench(quick: bool, out: Path | None, **given: Any) -> None:
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
 
-    from fastmlp.bench import report, suite
+    from fastmlp.bench import folder, report, suite
 
     start = time.perf_counter()
 
@@ -64,5 +64,5 @@ def bench(quick: bool, out: Path | None, **given: Any) -> None:
     results = suite.run(settings, tell)
     click.echo(report.render(results), nl=False)
     if out is not None:
-        report.write(results, out)
+        folder.write(results, out)
         tell(f"written to {out}")

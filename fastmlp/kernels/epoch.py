@@ -116,9 +116,7 @@ class Team(NamedTuple):
 
 
 @inlined
-def gather_batch(
-    samples, indices, flips, table, workspace, operands, scratch, row_from, row_to
-):
+def gather_batch(samples, indices, flips, table, workspace, operands, scratch, row_from, row_to):
     """Rows of the batch ``images[indices]`` as the first layer's input."""
     row, batch = table[0], indices.shape[0]
     X = panels(workspace, row[INPUT], row[GATHERED], batch)
@@ -366,7 +364,15 @@ def train_epoch(
         if penalties.size > 0 and step > 0 and team.rank == 0:
             penalties[step - 1] = squares.sum()
         gather_batch(
-            samples, order[start:stop], flips[start:stop], table, workspace, operands, scratch, first, last
+            samples,
+            order[start:stop],
+            flips[start:stop],
+            table,
+            workspace,
+            operands,
+            scratch,
+            first,
+            last,
         )
         by_rows = True
         for layer in range(layers):
@@ -421,9 +427,7 @@ def train_epoch(
             by_rows = table[layer, BACK_SPLIT] == ROWS
         meet(team.barrier, team.size)
         for layer in range(layers):
-            update_layer(
-                table, layer, model, operands, batch, rule, hyper[step], squares, team
-            )
+            update_layer(table, layer, model, operands, batch, rule, hyper[step], squares, team)
             if layer > 0:
                 transpose_layer(table, layer, model.parameters, operands, team)
 
@@ -459,12 +463,22 @@ def evaluate_rows(
     chunks = (count + chunk - 1) // chunk
     own, own_operands = workspace[team.rank], operands[team.rank]
     alone = Team(0, 1, team.barrier)
-    for c in range(first_of(chunks, team.rank, team.size), first_of(chunks, team.rank + 1, team.size)):
+    for c in range(
+        first_of(chunks, team.rank, team.size), first_of(chunks, team.rank + 1, team.size)
+    ):
         start = c * chunk
         stop = min(count, start + chunk)
         batch = stop - start
         gather_batch(
-            samples, indices[start:stop], flips[start:stop], table, own, own_operands, scratch, ZERO, batch
+            samples,
+            indices[start:stop],
+            flips[start:stop],
+            table,
+            own,
+            own_operands,
+            scratch,
+            ZERO,
+            batch,
         )
         for layer in range(layers):
             forward_layer(table, layer, model, own, own_operands, batch, alone)

@@ -24,9 +24,7 @@ def flip_row(source, row, columns, out, m):
 
 
 @inlined
-def gather(
-    source, indices, flips, columns, scale, shift, X, C, R, scratch, row_from, row_to
-):
+def gather(source, indices, flips, columns, scale, shift, X, C, R, scratch, row_from, row_to):
     """``X[:, m] = source[indices[m]] * scale + shift`` for a range of batch rows m.
 
     Parameters

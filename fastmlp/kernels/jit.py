@@ -36,7 +36,13 @@ def _digest() -> str:
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     cpu = f"{llvm.get_host_cpu_name()} {sorted(dict(llvm.get_host_cpu_features()).items())}"
-    parts = (numba.__version__, llvmlite.__version__, platform.python_version(), cpu, f"{TILE} {NATIVE_BF16}")
+    parts = (
+        numba.__version__,
+        llvmlite.__version__,
+        platform.python_version(),
+        cpu,
+        f"{TILE} {NATIVE_BF16}",
+    )
     digest.update("\n".join(parts).encode())
     return digest.hexdigest()[:16]
 

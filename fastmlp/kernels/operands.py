@@ -12,12 +12,11 @@ from fastmlp.kernels.simd import pair_columns, pair_rows
 
 
 @inlined
-def write_operands(
-    source, source_from, columns, rows, panel_from, panel_to, row_from, row_to
-):
+def write_operands(source, source_from, columns, rows, panel_from, panel_to, row_from, row_to):
     """Write a rectangle of `source` [panels, M, lanes] as pairs of columns and as pairs of rows.
 
-    Panel `panel_from` is number `source_from` of the source. `row_from` is even, and `row_to` even or M. Where an operand has the type of `source` it is `source`, and stays.
+    Panel `panel_from` is number `source_from` of the source. `row_from` is even, and `row_to` even
+    or M. Where an operand has the type of `source` it is `source`, and stays.
     """
     _, height, lanes = source.shape
     count = row_to - row_from

@@ -26,7 +26,7 @@ def round_up(count: int, lanes: int) -> int:
 def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
     """Write `matrix` [M, N] into `panels` [ceil(N / lanes), rows >= M, lanes], zeros elsewhere."""
     lanes = panels.shape[2]
-    m, n = matrix.shape
+    m = matrix.shape[0]
     panels[...] = 0
     for p in range(panels.shape[0]):
         block = matrix[:, p * lanes : (p + 1) * lanes]

@@ -31,9 +31,9 @@ from fastmlp.kernels.tiles import NATIVE_BF16, TILE
 INDEX = ir.IntType(64)
 
 
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Small pieces of IR
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 class Emitter:
@@ -137,7 +137,6 @@ class Emitter:
             b.branch(done)
         b.position_at_end(done)
 
-
     def shape(self, array_type, array):
         """The array's dimensions."""
         view = cgutils.create_struct_proxy(array_type)(self.context, self.builder, array)
@@ -218,7 +217,9 @@ class Emitter:
     def exp(self, x):
         """Within 1 ulp below the overflow threshold; 0 where it would be subnormal; NaN stays NaN."""
         b = self.builder
-        low, high = {32: (-87.33654, 88.72283), 64: (-708.396418532264, 709.782712893384)}[self.bits]
+        low, high = {32: (-87.33654, 88.72283), 64: (-708.396418532264, 709.782712893384)}[
+            self.bits
+        ]
         kept = self.clamped(x, low, high)
         n, q = self.exp_parts(kept)
         # 2**n in two factors: n reaches one more than an exponent field can hold.
@@ -285,7 +286,9 @@ class Emitter:
         else:
             return
         kind = ir.FunctionType(ir.VoidType(), signature)
-        self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
+        self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, kind, name), arguments
+        )
 
     def give_way(self):
         """Let the operating system run another thread on this core."""
@@ -300,9 +303,9 @@ class Emitter:
         self.switch(case, cases, lambda case: body(*cases[case]))
 
 
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Views
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -337,9 +340,9 @@ def panels(typingctx, buffer, offset, count, rows):
     return result(buffer, offset, count, rows), codegen
 
 
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Register tiles
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 IDENTITY, RELU, RELU_GRADIENT = np.int64(0), np.int64(1), np.int64(2)
 
@@ -366,7 +369,22 @@ def multiply_tile(
     epilogue : int
         IDENTITY, RELU or RELU_GRADIENT.
     """
-    names = "rows vectors A a W w start s start_row start_panel out o epilogue mask".split()
+    names = (
+        "rows",
+        "vectors",
+        "A",
+        "a",
+        "W",
+        "w",
+        "start",
+        "s",
+        "start_row",
+        "start_panel",
+        "out",
+        "o",
+        "epilogue",
+        "mask",
+    )
     signature = types.void(
         rows, vectors, A, a, W, w, start, s, start_row, start_panel, out, o, epilogue, mask
     )
@@ -463,7 +481,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
     hyper : array [8]
         The columns named above.
     """
-    names = "rows vectors X x D d W V S w rule hyper".split()
+    names = ("rows", "vectors", "X", "x", "D", "d", "W", "V", "S", "w", "rule", "hyper")
     signature = types.void(rows, vectors, X, x, D, d, W, V, S, w, rule, hyper)
 
     def codegen(context, builder, signature, arguments):
@@ -513,7 +531,9 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
                 for (m, p), gradient in zip(tile, sums, strict=True):
                     old = e.load(weights[p], m * e.lanes)
                     gradient = e.fma(decay, old, gradient)
-                    e.store(e.fma(e.negative(gradient_step), gradient, old), weights[p], m * e.lanes)
+                    e.store(
+                        e.fma(e.negative(gradient_step), gradient, old), weights[p], m * e.lanes
+                    )
 
             def velocity():
                 for (m, p), gradient in zip(tile, sums, strict=True):
@@ -572,9 +592,9 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
     return signature, codegen
 
 
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Whole vectors
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -583,7 +603,7 @@ def convert_vectors(typingctx, source, s, count, scale, shift, f, out, o, out_st
 
     `source` is a uint8, float32 or float64 array; `scale`, `shift` and `out` have the kernel's type.
     """
-    names = "source s count scale shift f out o out_step".split()
+    names = ("source", "s", "count", "scale", "shift", "f", "out", "o", "out_step")
     signature = types.void(source, s, count, scale, shift, f, out, o, out_step)
 
     def codegen(context, builder, signature, arguments):
@@ -749,7 +769,7 @@ def map_vectors(typingctx, code, source, other, out, offset, count):
 
     The exponentials are ours: the same bits on every CPU with FMA, which libm's do not promise.
     """
-    names = "code source other out offset count".split()
+    names = ("code", "source", "other", "out", "offset", "count")
     signature = types.void(code, source, other, out, offset, count)
 
     def codegen(context, builder, signature, arguments):
@@ -815,9 +835,9 @@ def sum_of_squares(typingctx, array, offset, count):
     return signature, codegen
 
 
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Threads
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 SPINS = 2000
 
@@ -870,9 +890,9 @@ def barrier_wait(typingctx, state, size):
     return signature, codegen
 
 
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Measuring
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 # Sums that do not wait for each other: as many as the largest tile keeps in registers.
 CHAINS = TILE.rows * TILE.vectors

@@ -28,7 +28,8 @@ class Tile:
     vectors : int
         Panels side by side in a tile.
     narrow_rows : tuple of int
-        Heights of forward tiles fewer panels wide, largest first and down to 1; a batch is cut into them greedily.
+        Heights of forward tiles fewer panels wide, largest first and down to 1; a batch is cut
+        into them greedily.
     update_rows : int
         Rows of a full weight-gradient tile, all within one panel of the layer's input; divides the vector length.
     update_vectors : int
@@ -68,10 +69,46 @@ SHORT = (8, 4, 2, 1)
 TILES = {
     tile.name: tile
     for tile in (
-        Tile("avx512", bytes=64, rows=14, vectors=2, narrow_rows=TALL, update_rows=8, update_vectors=3, fma=True),
-        Tile("avx2", bytes=32, rows=6, vectors=2, narrow_rows=SHORT, update_rows=4, update_vectors=2, fma=True),
-        Tile("neon", bytes=16, rows=12, vectors=2, narrow_rows=TALL, update_rows=4, update_vectors=2, fma=True),
-        Tile("portable", bytes=16, rows=6, vectors=2, narrow_rows=SHORT, update_rows=4, update_vectors=2, fma=False),
+        Tile(
+            "avx512",
+            bytes=64,
+            rows=14,
+            vectors=2,
+            narrow_rows=TALL,
+            update_rows=8,
+            update_vectors=3,
+            fma=True,
+        ),
+        Tile(
+            "avx2",
+            bytes=32,
+            rows=6,
+            vectors=2,
+            narrow_rows=SHORT,
+            update_rows=4,
+            update_vectors=2,
+            fma=True,
+        ),
+        Tile(
+            "neon",
+            bytes=16,
+            rows=12,
+            vectors=2,
+            narrow_rows=TALL,
+            update_rows=4,
+            update_vectors=2,
+            fma=True,
+        ),
+        Tile(
+            "portable",
+            bytes=16,
+            rows=6,
+            vectors=2,
+            narrow_rows=SHORT,
+            update_rows=4,
+            update_vectors=2,
+            fma=False,
+        ),
     )
 }
 

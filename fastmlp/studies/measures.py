@@ -131,10 +131,11 @@ def check_kernels(config: TrainConfig, train: Dataset) -> dict[str, float]:
     # A step of plain SGD with rate 1 is the gradient.
     step = sgd(1, 1.0, weight_decay=config.weight_decay, decay_biases=config.decay_biases)
     engine.epoch(samples, np.arange(len(batch)), step)
-    after = [array for arrays in engine.weights() for array in arrays]
+    arrays = [*weights, *biases]
+    after = [*engine.weights()[0], *engine.weights()[1]]
+    gradients = [array - stepped for array, stepped in zip(arrays, after, strict=True)]
     entries, absolute, relative = 0, 0.0, 0.0
-    for array, stepped in zip([*weights, *biases], after, strict=True):
-        gradient = array - stepped
+    for array, gradient in zip(arrays, gradients, strict=True):
         chosen = rng.choice(array.size, min(ENTRIES, array.size), replace=False)
         for index in zip(*np.unravel_index(chosen, array.shape), strict=True):
             centre = array[index]

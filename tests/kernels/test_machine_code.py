@@ -42,7 +42,12 @@ def epoch() -> Code:
     one = np.ones(4)
     engine.warm_up(engine.samples(np.zeros((1, 4), np.uint8), one, one))
     signatures = {str(signature): signature for signature in train_epoch.signatures}
-    (name,) = (name for name in signatures if "uint8" in name and "float32" in name)
+    wanted = ("array(uint8", "array(float32")
+    name = next(
+        name
+        for name in signatures
+        if all(part in name.lower() for part in wanted) and "array(int32" not in name.lower()
+    )
     return compiled(train_epoch, signatures[name])
 
 

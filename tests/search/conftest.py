@@ -36,6 +36,6 @@ def cluster() -> Iterator[str]:
     """Return the address of a Dask scheduler with two worker processes, over TCP."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
     ) as running:
         yield running.scheduler_address

@@ -60,11 +60,11 @@ def test_large_images_are_shared_with_processes_and_train_to_the_same_bits(parts
 
 
 def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, reference):
-    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky import reusable_executor
 
     def kill_one(progress):
         if progress.done == 3:
-            os.kill(next(iter(get_reusable_executor()._processes)), signal.SIGKILL)
+            os.kill(next(iter(reusable_executor._executor._processes)), signal.SIGKILL)
 
     result = grid_search(
         CONFIG, GRID, *parts, store=tmp_path, seeds=2, jobs=2, backend="loky", on_trial=kill_one
@@ -114,7 +114,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("backend", ["loky", "dask"])
+@pytest.mark.parametrize("backend", [pytest.param("loky", marks=pytest.mark.slow), "dask"])
 def test_a_trial_fails_at_the_fourth_death_of_its_worker_and_the_others_go_on(
     tmp_path, backend, request
 ):
@@ -173,7 +173,7 @@ def worker_address(cluster: str) -> str:
 def test_a_scheduler_without_workers_is_refused(parts, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(trials, "ANSWER_SECONDS", 1)
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as empty:
+    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty:
         assert "found no worker at" in refused(parts, tmp_path, empty.scheduler_address)
 
 

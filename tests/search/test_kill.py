@@ -1,6 +1,7 @@
 """SIGKILL at random instants of a search: nothing lost, nothing twice, the same table and model."""
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -28,20 +29,27 @@ folder, settings, grid, seeds, address = sys.argv[1:]
 config, digits = TrainConfig(**eval(settings)), load_digits()
 parts = (*digits.train.split([0.9, 0.1], 0), digits.test)
 train(config.replace(epochs=1), *parts[:2])
-print("ready", flush=True)
-grid_search(config, eval(grid), *parts, store=folder, seeds=int(seeds), dask=address or None)
+
+def say(progress):
+    print(progress.done, flush=True)
+
+options = {"seeds": int(seeds), "dask": address or None, "on_trial": say}
+grid_search(config, eval(grid), *parts, store=folder, **options)
 """
 
 
-def start(folder: Path, address: str) -> subprocess.Popen[str]:
-    """Return a search in a process of its own that is about to begin."""
+def killed(folder: Path, address: str, trials: int, seconds: float) -> None:
+    """Run a search in a process of its own, and kill it so long after so many trials."""
     arguments = [str(folder), repr(SETTINGS.as_dict()), repr(GRID), str(SEEDS), address]
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(1 + trials):  # the first line comes before the first trial
+            process.stdout.readline()
+        time.sleep(seconds)
+        process.kill()
+        assert process.wait() in (0, -signal.SIGKILL)
 
 
 def finished(folder: Path) -> dict[Any, Any]:
@@ -55,7 +63,7 @@ def finished(folder: Path) -> dict[Any, Any]:
     }
 
 
-def kill_and_resume(parts: Any, tmp_path: Path, kills: int, address: str, window: float) -> None:
+def kill_and_resume(parts: Any, tmp_path: Path, kills: int, address: str = "") -> None:
     """Kill as often as told; whenever a search was through, compare it and begin another."""
     undisturbed = grid_search(SETTINGS, GRID, *parts, store=tmp_path / "undisturbed", seeds=SEEDS)
     model = (tmp_path / "undisturbed" / BEST).read_bytes()
@@ -63,11 +71,8 @@ def kill_and_resume(parts: Any, tmp_path: Path, kills: int, address: str, window
     number, before, partial = 0, {}, 0
     for _ in range(kills):
         folder = tmp_path / str(number)
-        process = start(folder, address)
-        time.sleep(instants.uniform(0, window))
-        process.kill()
-        process.communicate()
-        after = finished(folder) if folder.exists() else {}
+        killed(folder, address, instants.randrange(8), instants.uniform(0, 0.1))
+        after = finished(folder)
         for key, row in before.items():
             assert after[key] == row, "a finished trial was lost or trained again"
         partial += 0 < len(after) < 24
@@ -76,7 +81,7 @@ def kill_and_resume(parts: Any, tmp_path: Path, kills: int, address: str, window
             compare(parts, folder, after, table(undisturbed), model)
             number, before = number + 1, {}
     compare(parts, tmp_path / str(number), before, table(undisturbed), model)
-    assert partial, "no search was killed half-way: choose another window"
+    assert partial, "no search was killed half-way"
 
 
 def compare(parts: Any, folder: Path, before: dict[Any, Any], undisturbed: Any, model: bytes) -> None:
@@ -91,9 +96,9 @@ def compare(parts: Any, folder: Path, before: dict[Any, Any], undisturbed: Any, 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_search_in_threads_survives_being_killed(parts, tmp_path, kills):
-    kill_and_resume(parts, tmp_path, kills, "", 0.4)
+    kill_and_resume(parts, tmp_path, kills)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_search_on_a_cluster_survives_being_killed(parts, tmp_path, kills, cluster):
-    kill_and_resume(parts, tmp_path, kills, cluster, 1.2)
+    kill_and_resume(parts, tmp_path, kills, cluster)

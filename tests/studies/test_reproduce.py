@@ -73,8 +73,9 @@ def test_without_a_name_studies_are_listed() -> None:
     assert [line.split()[0] for line in result.stdout.splitlines()] == names()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("offline")
-def test_quick_runs_of_all_studies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_runs_of_all_studies(tmp_path: Path) -> None:
     arguments = ["all", "--quick", "--html", "--out", str(tmp_path)]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     pages = [Path(line) for line in result.stdout.splitlines() if line.endswith("report.html")]
@@ -85,14 +86,24 @@ def test_quick_runs_of_all_studies(tmp_path: Path, capsys: pytest.CaptureFixture
         assert set(re.findall(r"\]\((\S+?\.png)\)", text)) == {
             path.name for path in folder.glob("*.png")
         }
-        before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-        study = find(folder.name).quick()
-        run.render(study, folder, html=True)
-        for name, content in before.items():
-            assert (folder / name).read_bytes() == content, name
-        lines = []
-        run.reproduce(study, folder, say=lines.append)
-        assert not [line for line in lines if "done" in line], "finished trials were trained again"
+        results = Results.read(find(folder.name).quick(), folder)
+        assert text == to_markdown(run.report(results))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("offline")
+def test_a_second_run_trains_nothing_and_writes_the_same(tmp_path: Path) -> None:
+    lines: list[str] = []
+    study = find("cifar10-softmax").quick()
+    run.reproduce(study, tmp_path, say=lines.append)
+    assert any("1/18" in line for line in lines)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
+    before |= {name: (tmp_path / name).read_bytes() for name in (TRIALS, MEASURED)}
+    lines.clear()
+    run.reproduce(study, tmp_path, say=lines.append)
+    assert not [line for line in lines if "1/18" in line or "epochs done" in line]
+    for name, content in before.items():
+        assert (tmp_path / name).read_bytes() == content, name
 
 
 def with_reports() -> list[str]:

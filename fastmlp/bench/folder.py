@@ -1,0 +1,60 @@
+"""The files of a run: results.json, from which all others are made, and they."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+from fastmlp.bench import report
+from fastmlp.bench.results import Results
+from fastmlp.bench.roofline import draw_roofline
+from fastmlp.errors import FormatError
+from fastmlp.files import write_atomic
+
+RESULTS, MACHINE, REPORT, ROOFLINE = "results.json", "machine.json", "report.md", "roofline.png"
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write results.json, machine.json, report.md and roofline.png; `folder` must exist."""
+    machine = json.dumps(results["machine"], indent=2) + "\n"
+    picture = (
+        f"## Roofline of one core\n\n![Roofline of one core]({ROOFLINE})\n\n"
+        "Each mark is a kernel on one layer at one batch size, or a whole step; further to the "
+        "right are those that do more arithmetic for each byte they must move at the least. The "
+        "lines are measured too: multiply-adds in registers, and `a += b` in each place that the "
+        "data of a kernel may lie in.\n"
+    )
+    write_atomic(folder / RESULTS, to_json(results).encode())
+    write_atomic(folder / MACHINE, machine.encode())
+    write_atomic(folder / REPORT, f"{report.render(results)}\n{picture}".encode())
+    draw_roofline(results, folder / ROOFLINE)
+
+
+def to_json(results: Results) -> str:
+    """Return JSON with a line for each record, so that two runs can be compared line by line."""
+    fields = []
+    for name, value in results.items():
+        text = json.dumps(value)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(f"  {json.dumps(one)}" for one in value) + "\n ]"
+        fields.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def read(path: Path) -> Results:
+    """Read results.json.
+
+    Raises
+    ------
+    FormatError
+        If it is not JSON, or lacks one of the fields of `Results`.
+    """
+    try:
+        results = json.loads(path.read_text())
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}; expected the results.json of a benchmark") from None
+    found = set(results) if isinstance(results, dict) else set()
+    if missing := Results.__required_keys__ - found:
+        raise FormatError(f"{path}: found no {', '.join(sorted(missing))}; run the benchmark again")
+    return cast(Results, results)

@@ -1,0 +1,207 @@
+"""``fastmlp search``, as people run it."""
+
+import os
+import pty
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from search_helpers import rows
+
+from fastmlp import load
+from fastmlp.cli import main
+
+FILE = """
+[data]
+name = "digits"
+
+[config]
+hidden = [16]
+epochs = {epochs}
+
+[grid]
+learning_rate = [0.3, 0.1, 1e30]
+momentum = [0.0, 0.5, 0.9]
+
+[search]
+seeds = 2
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "birds.toml"
+    path.write_text(FILE.format(epochs=3))
+    return path
+
+
+def run(*arguments: object, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    program = "import sys; from fastmlp.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "search", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_a_file_becomes_a_folder_of_results_and_goes_on(file, tmp_path):
+    done = run(file, folder=tmp_path)
+    out = tmp_path / "runs" / "search-birds"
+    lines = [line for line in done.stderr.splitlines() if "/18 " in line]
+    assert len(lines) == 18
+    assert re.fullmatch(
+        r" 1/18  learning_rate \S+, momentum \S+, seed \d: done, valid accuracy 0\.\d{4}, "
+        r"[\d.]+ s  \(0 failed, .*[\d:]+ left\)", lines[0]
+    )  # fmt: skip
+    assert "6 diverged" in lines[-1]
+    assert "3 of 9 points diverged or failed" in done.stdout
+    assert "the best on the test part: accuracy 0.9" in done.stdout
+    assert "report.md, trials.csv, curves.png" in done.stdout
+    assert load(out / "best" / "model.safetensors").sizes == (64, 16, 10)
+    kept = {key: row["id"] for key, row in rows(out).items()}
+    again = run(file, "--seeds", 3, folder=tmp_path)
+    assert "18 of 27 trials found in runs/search-birds" in again.stderr
+    after = {key: row["id"] for key, row in rows(out).items()}
+    assert len(after) == 27
+    assert kept.items() < after.items()
+
+
+def test_without_a_file_digits_are_searched(tmp_path):
+    done = run("--out", "here", "--jobs", 1, folder=tmp_path)
+    assert "12/12" in done.stderr
+    assert "digits" in (tmp_path / "here" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.toml"], "missing.toml: cannot be read: No such file or directory"),
+        (["--jobs", "0"], "jobs: found 0, expected a whole number from 1"),
+        (["--dask", "tcp://nowhere"], "dask: found no scheduler at 'tcp://nowhere'"),
+        (["--dask", "tcp://x:1", "--jobs", "2"], "dask: found with jobs or backend"),
+        (["--backend", "ray"], "'ray' is not one of 'threading', 'loky'"),
+        (["--out", "note.txt"], "note.txt"),
+        (["slip.toml"], "slip.toml: momentun: no such parameter; did you mean momentum?"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "note.txt").write_text("a note")
+    (tmp_path / "slip.toml").write_text('[data]\nname = "digits"\n[grid]\nmomentun = [0.5]')
+    assert main(["search", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert (tmp_path / "note.txt").read_text() == "a note"
+
+
+def test_a_damaged_store_is_said_in_one_line(file, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trials.sqlite").write_text("a note to myself " * 100)
+    done = run(file, "--out", "out", folder=tmp_path, code=2)
+    assert "found a damaged file or no database" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_but_divergence_is_code_1(tmp_path):
+    path = tmp_path / "high.toml"
+    path.write_text('[data]\nname = "digits"\n[config]\nlearning_rate = 1e30\n')
+    done = run(path, folder=tmp_path, code=1)
+    assert "there is no best model" in done.stderr
+    assert (tmp_path / "runs" / "search-high" / "report.md").exists()
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_ctrl_c_keeps_finished_trials(file, tmp_path, backend):
+    file.write_text(FILE.format(epochs=150))
+    program = "import sys; from fastmlp.cli import main; sys.exit(main())"
+    arguments = ["search", str(file), "--out", "out", "--backend", backend, "--jobs", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if " 3/18 " in line:
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+                break
+        begun = time.perf_counter()
+        said = process.stderr.read()
+        assert process.wait() == 130
+        assert time.perf_counter() - begun < 10
+    kept = len(rows(tmp_path / "out"))
+    assert 3 <= kept < 18
+    assert f"interrupted: {kept} of 18 trials are kept in out" in said
+    assert "Traceback" not in said
+    done = run(file, "--out", "out", folder=tmp_path)
+    assert f"{kept} of 18 trials found in out" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals to make")
+def test_on_a_terminal_there_is_a_bar(file, tmp_path):
+    ours, theirs = pty.openpty()
+    program = "import sys; from fastmlp.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "search", str(file)],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        cwd=tmp_path,
+    ) as process:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # the other side is closed
+                break
+            said += piece
+    os.close(ours)
+    assert process.returncode == 0
+    shown = said.decode()
+    assert re.search(r"100%\S*\| 18/18 trials, 0 failed, 6 diverged, best valid accuracy 0\.9", shown)
+    assert "seed 0:" not in shown
+
+
+def test_the_queries_that_people_use_work(file, tmp_path):
+    run(file, "--out", "out", folder=tmp_path)
+    with closing(sqlite3.connect(tmp_path / "out" / "trials.sqlite")) as database:
+        ranking = database.execute(
+            "SELECT json_extract(parameters, '$.learning_rate') AS rate, avg(valid_accuracy) "
+            "FROM trials WHERE status IN ('done', 'stopped') GROUP BY rate ORDER BY 2 DESC"
+        ).fetchall()
+        curve = database.execute(
+            "SELECT json_extract(epoch.value, '$.valid_loss') FROM trials, "
+            "json_each(history) AS epoch WHERE trials.id = 1"
+        ).fetchall()
+        failures = database.execute("SELECT status, count(*), min(reason) FROM trials GROUP BY 1")
+        assert dict((status, count) for status, count, _ in failures) == {"done": 12, "diverged": 6}
+    assert [rate for rate, _ in ranking] in ([0.3, 0.1], [0.1, 0.3])
+    assert len(curve) == 3
+
+
+def test_help_needs_no_compiler():
+    program = "import sys, fastmlp.cli.search; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_help_says_what_a_file_holds():
+    from fastmlp.cli.search import search
+
+    said = CliRunner().invoke(search, ["--help"]).output
+    for word in ("[data]", "[config]", "[grid]", "--dask", "--backend", "--out", "--jobs"):
+        assert word in said
