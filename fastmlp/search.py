@@ -170,9 +170,7 @@ def checksum_of(parts: Parts) -> str:
 def trial_of(seed: int, outcome: Outcome) -> Trial:
     """Return what is stored of an outcome."""
     assert outcome.status != "interrupted"
-    history = [
-        {name: finite(value) for name, value in row.items()} for row in outcome.history
-    ]
+    history = [{name: finite(value) for name, value in row.items()} for row in outcome.history]
     row = history[outcome.epoch - 1] if outcome.epoch else {}
     return Trial(
         seed=seed,
@@ -240,7 +238,7 @@ class Search:
         self.counts: Counter[str] = Counter()
         self.leader: int | None = None
         self.skipped = self.work_left = self.work_done = 0
-        self.start = time.perf_counter()
+        self.start = 0.0
 
     def include(self, point: Point) -> int:
         """Add a point, with what the store has of it, and return the number of its first trial."""
@@ -270,6 +268,7 @@ class Search:
         """Return what is to be trained, the longest first, so that none begins when others end."""
         numbers = [number for number in range(len(self.keys)) if number not in self.trials]
         numbers.sort(key=lambda number: -self.costs[number])
+        self.start = time.perf_counter()
         return {number: self.configs[number] for number in numbers}
 
     def finish(self, number: int, outcome: Outcome) -> None:

@@ -234,9 +234,7 @@ def _markdown(
     return "\n".join(lines)
 
 
-def _best(
-    result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[str]
-) -> list[str]:
+def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[str]) -> list[str]:
     if result.best is None or result.best_trial is None:
         return ["No trial came to a regular end: there is no best point.", ""]
     point = result.best

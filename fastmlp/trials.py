@@ -14,11 +14,12 @@ import time
 import uuid
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import BrokenProcessPool
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 Backend = Literal["threading", "loky"]
 Parts = tuple[Dataset, Dataset]
 Tasks = Mapping[int, TrainConfig]
+Numbered = tuple[int, "Outcome"]
 
 MOST_DEATHS = 4  # of workers while they train one trial; then it is given up
 ANSWER_SECONDS = 4  # that a Dask scheduler and its first worker have to answer, each
@@ -134,10 +136,12 @@ class Workers:
         if jobs is not None and (type(jobs) is not int or jobs < 1):
             raise ConfigError(f"jobs: found {jobs!r}, expected a whole number from 1")
         if dask is not None and (jobs is not None or backend != "threading"):
-            raise ConfigError("dask: found with jobs or backend, which its workers decide; drop one")
+            raise ConfigError(
+                "dask: found with jobs or backend, which its workers decide; drop one"
+            )
         self.jobs, self.backend, self.dask = jobs, backend, dask
 
-    def run(self, tasks: Tasks, parts: Parts) -> Iterator[tuple[int, Outcome]]:
+    def run(self, tasks: Tasks, parts: Parts) -> Iterator[Numbered]:
         """Run trials in the order of `tasks` and yield the outcome of each as it ends.
 
         Raises
@@ -152,46 +156,72 @@ class Workers:
         threads = 1 if self.dask else max(1, cores // jobs)
         tasks = {n: one.replace(threads=one.threads or threads) for n, one in tasks.items()}
         threaded = self.dask is None and self.backend == "threading"
-        with _interruptible(gently=threaded) as stop:
+        with _Interrupt(gently=threaded) as interrupt:
             if self.dask is not None:
                 outcomes = on_cluster(tasks, parts, self.dask)
             elif self.backend == "loky":
                 outcomes = in_processes(tasks, parts, jobs)
             else:
-                outcomes = in_threads(tasks, parts, jobs, stop)
+                outcomes = in_threads(tasks, parts, jobs, interrupt.asked)
             with closing(outcomes):
-                for number, outcome in outcomes:
-                    if outcome.status != "interrupted":
-                        yield number, outcome
-            if stop.is_set():
+                while (numbered := interrupt.wait_for(outcomes)) is not None:
+                    if numbered[1].status != "interrupted":
+                        yield numbered
+            if interrupt.asked.is_set():
                 raise KeyboardInterrupt
 
 
-@contextmanager
-def _interruptible(*, gently: bool) -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl-C sets, if `gently`; the second interrupts as ever."""
-    stop = threading.Event()
-    usual = signal.getsignal(signal.SIGINT)
-    # Signals may be somebody else's business, and reach the main thread alone.
-    in_main = threading.current_thread() is threading.main_thread()
-    handled = gently and in_main and usual is signal.default_int_handler
+class _Interrupt:
+    """Ctrl-C while trials run: never in the midst of storing one.
 
-    def handle(number: int, frame: object) -> None:
-        signal.signal(number, usual)
-        stop.set()
+    Parameters
+    ----------
+    gently : bool
+        Whether the first Ctrl-C only sets `asked`, for others to come to an end; the second
+        interrupts them as ever.
+    """
 
-    if handled:
-        signal.signal(signal.SIGINT, handle)
-    try:
-        yield stop
-    finally:
-        if handled:
-            signal.signal(signal.SIGINT, usual)
+    def __init__(self, *, gently: bool) -> None:
+        self.gently = gently
+        self.asked = threading.Event()
+        self.waiting = False
+        self.usual = signal.getsignal(signal.SIGINT)
+        # Signals may be somebody else's business, and reach the main thread alone.
+        in_main = threading.current_thread() is threading.main_thread()
+        self.handles = in_main and self.usual is signal.default_int_handler
+
+    def __enter__(self) -> Self:
+        if self.handles:
+            signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.handles:
+            signal.signal(signal.SIGINT, self.usual)
+
+    def wait_for(self, outcomes: Generator[Numbered]) -> Numbered | None:
+        """Return the next of them, None after the last or, unless gently, when asked to end."""
+        if self.asked.is_set() and not self.gently:
+            return None
+        self.waiting = True
+        try:
+            return next(outcomes, None)
+        finally:
+            self.waiting = False
+
+    def _handle(self, number: int, frame: object) -> None:
+        again = self.asked.is_set()
+        self.asked.set()
+        if self.waiting and (again or not self.gently):
+            raise KeyboardInterrupt
 
 
-def in_threads(
-    tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event
-) -> Generator[tuple[int, Outcome]]:
+def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> Generator[Numbered]:
     """Run trials in threads of this process, in the order of `tasks`; yield each as it ends.
 
     Parameters
@@ -209,7 +239,7 @@ def in_threads(
     )
     outcomes = _parallel(n_jobs=jobs, backend="threading")(calls)
     try:
-        for numbered in outcomes:  # not `yield from`, which would close it first
+        while (numbered := next(outcomes, None)) is not None:  # `yield from` would close it first
             yield numbered
     except BaseException:
         stop.set()
@@ -220,7 +250,7 @@ def in_threads(
             pass
 
 
-def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[tuple[int, Outcome]]:
+def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
     """Run trials in processes of this machine, which read the images from one shared file.
 
     When a worker dies, all others are lost with it. The trials that were running are suspects: each
@@ -232,37 +262,38 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[tuple[int, 
     tasks, parts, jobs
         As for `in_threads`.
     """
-    jobs = max(2, jobs)  # joblib would do a single one in this process, which must not die of it
     waiting = dict(tasks)
     suspects: list[int] = []
     deaths: Counter[int] = Counter()
+    # joblib would do a single job in this process, which must not die of it. A read-only image
+    # would be another type to the kernels, so memory is mapped to be copied on write.
+    options = {"n_jobs": max(2, jobs), "mmap_mode": "c", "initializer": _ignore_interrupts}
     while waiting:
-        alone = suspects[:1]
-        calls = [
-            delayed(_numbered)(index, waiting[index], parts) for index in alone or list(waiting)
-        ]
-        # Copy on write: a read-only image would be another type to the kernels. All at once: a call
-        # that joblib hands in later, just when a worker dies, would be lost and waited for.
-        parallel = _parallel(backend="loky", n_jobs=jobs, mmap_mode="c", pre_dispatch="all")
+        running: set[int] = set()
+
+        def calls(indices: Iterable[int], running: set[int] = running) -> Iterator[Any]:
+            for index in indices:
+                running.add(index)
+                yield delayed(_numbered)(index, waiting[index], parts)
+
+        parallel = _parallel(backend="loky", **options)
         try:
-            with _closing(parallel(calls)) as outcomes:
+            with _closing(parallel(calls(suspects[:1] or list(waiting)))) as outcomes:
                 for index, outcome in outcomes:
+                    running.discard(index)
                     del waiting[index]
                     yield index, outcome
         except BrokenProcessPool as error:
-            # Workers take calls in order, so these were running.
-            running = [index for index in alone or list(waiting)[:jobs] if index in waiting]
-            for index in running:
+            for index in sorted(running):
                 deaths[index] += 1
                 if deaths[index] >= MOST_DEATHS:
                     codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
                     del waiting[index]
                     yield index, _given_up(codes[1] if codes else _line(error))
-            suspects = [*suspects, *running]
-        suspects = [index for index in dict.fromkeys(suspects) if index in waiting]
+        suspects = [index for index in sorted({*suspects, *running}) if index in waiting]
 
 
-def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[tuple[int, Outcome]]:
+def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[Numbered]:
     """Run trials on a Dask cluster, one at a time in each thread of its workers.
 
     Dask itself runs a trial again whose worker died. It gives up after a number of deaths (four,
@@ -316,11 +347,16 @@ def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[tuple[int,
 
 def _numbered(
     index: int, config: TrainConfig, parts: Parts, on_epoch: Callable[[Row], object] | None = None
-) -> tuple[int, Outcome]:
+) -> Numbered:
     return index, run_trial(config, parts, on_epoch)
 
 
-def _announced(index: int, config: TrainConfig, parts: Parts, topic: str) -> tuple[int, Outcome]:
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the one that began them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _announced(index: int, config: TrainConfig, parts: Parts, topic: str) -> Numbered:
     """Run a trial on a Dask worker, and tell the client that it begins."""
     from distributed import get_worker
 

@@ -15,9 +15,13 @@ from typing import TextIO
 import click
 
 from fastmlp import __version__
+from fastmlp.cli.bench import bench
 from fastmlp.cli.data import data
 from fastmlp.cli.doctor import doctor
+from fastmlp.cli.export import export
 from fastmlp.cli.predict import predict
+from fastmlp.cli.reproduce import reproduce
+from fastmlp.cli.search import search
 from fastmlp.cli.train import INTERRUPTED, train
 from fastmlp.errors import FastMLPError
 
@@ -36,7 +40,7 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, predict, data, doctor):
+for command in (train, search, reproduce, predict, export, data, bench, doctor):
     fastmlp.add_command(command)
 
 

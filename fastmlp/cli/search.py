@@ -89,8 +89,13 @@ def search(
 
     if dask is not None:  # what the client logs of a lost cluster, an error says in one line
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    elif backend == "threading":
-        compile_kernels(experiment.config, parts["train"])
+
+    def on_trial(progress: Progress) -> None:
+        begins = progress.trial is None and progress.done < progress.total
+        if begins and dask is None and backend == "threading":
+            compile_kernels(experiment.config, parts["train"])
+        display.show(progress)
+
     with _Display(folder, experiment.metric) as display:
         try:
             result = grid_search(
@@ -103,7 +108,7 @@ def search(
                 metric=experiment.metric,
                 backend=backend,  # type: ignore[arg-type]
                 dask=dask,
-                on_trial=display.show,
+                on_trial=on_trial,
             )
         except KeyboardInterrupt:
             display.interrupted()

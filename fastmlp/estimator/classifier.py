@@ -23,8 +23,8 @@ from fastmlp.estimator.training import CONSTRAINTS, EngineTraining
 class MLPClassifier(
     ClassifierConversions,
     EngineTraining,
-    CallbackSupportMixin,  # type: ignore[misc]
-    _multilayer_perceptron.MLPClassifier,  # type: ignore[misc]
+    CallbackSupportMixin,
+    _multilayer_perceptron.MLPClassifier,
 ):
     """scikit-learn's ``MLPClassifier``: its parameters, attributes and numbers, many times faster.
 

@@ -30,7 +30,7 @@ _IN_PLAIN: dict[str, dict[Any, Any]] = {
 _NOT_IN_PLAIN = ("validation_loss_curve_", "_metadata_request")
 
 
-class Conversions(BaseMultilayerPerceptron):  # type: ignore[misc]
+class Conversions(BaseMultilayerPerceptron):
     """What both estimators turn into."""
 
     def to_sklearn(self) -> Any:

@@ -41,8 +41,8 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
         If the file cannot be written; it names `path`.
     """
     try:
-        from skl2onnx import to_onnx as convert  # type: ignore[import, unused-ignore]
-        from skl2onnx.common.data_types import (  # type: ignore[import, unused-ignore]
+        from skl2onnx import to_onnx as convert
+        from skl2onnx.common.data_types import (
             DoubleTensorType,
             FloatTensorType,
         )

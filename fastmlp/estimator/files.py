@@ -125,37 +125,25 @@ def _described_labels(classifier: Any) -> dict[str, Any]:
 
 def _layout(description: Any) -> Layout:
     """Return the tensors that belong to a description, which may be any JSON at all."""
-    if not isinstance(description, dict) or sorted(description) != _ENTRIES:
-        raise _malformed("the description", description, f"the entries {', '.join(_ENTRIES)}")
-    sizes, labels, kind = (description[name] for name in ("sizes", "labels", "estimator"))
-    features = description["feature_names"]
-    for name, holds, expected in (
-        ("estimator", kind in list(_OUTPUTS), "MLPClassifier or MLPRegressor"),
-        ("output", description["output"] in _OUTPUTS.get(str(kind), ()), "one of that class"),
-        ("activation", description["activation"] in _ACTIVATIONS, ", ".join(_ACTIVATIONS)),
-        ("dtype", description["dtype"] in ("float32", "float64"), "float32 or float64"),
-        (
-            "sizes",
-            isinstance(sizes, list)
-            and len(sizes) >= 2
-            and all(type(size) is int and size > 0 for size in sizes),
-            "two or more numbers above 0",
-        ),
-        (
-            "feature_names",
-            features is None
-            or (
-                isinstance(features, list)
-                and all(isinstance(one, str) for one in features)
-                and len(features) == sizes[0]
-            ),
-            "a name for each feature, or none",
-        ),
-        ("labels", _are_labels(labels, description), "those of its outputs"),
-    ):
-        if not holds:
-            raise _malformed(name, description[name], expected)
-    dtype = description["dtype"]
+    entries = ", ".join(_ENTRIES)
+    is_whole = isinstance(description, dict) and sorted(description) == _ENTRIES
+    _check(is_whole, "estimator", description, f"the entries {entries}")
+    kind, output, activation = (description[name] for name in ("estimator", "output", "activation"))
+    dtype, sizes, labels = (description[name] for name in ("dtype", "sizes", "labels"))
+    names = description["feature_names"]
+    _check(kind in list(_OUTPUTS), "estimator", kind, " or ".join(_OUTPUTS))
+    _check(activation in _ACTIVATIONS, "activation", activation, ", ".join(_ACTIVATIONS))
+    _check(output in _OUTPUTS[kind], "output", output, " or ".join(_OUTPUTS[kind]))
+    _check(dtype in ("float32", "float64"), "dtype", dtype, "float32 or float64")
+    are_sizes = isinstance(sizes, list) and all(type(size) is int and size > 0 for size in sizes)
+    _check(are_sizes and len(sizes) >= 2, "sizes", sizes, "two or more numbers above 0")
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    has_names = names is None or (are_names and len(names) == sizes[0])
+    _check(has_names, "feature_names", names, "a name for each feature, or none")
+    if kind == "MLPRegressor":
+        _check(labels is None, "labels", labels, "none")
+    else:
+        _check(_are_labels(labels, output, sizes[-1]), "labels", labels, "those of its outputs")
     layout: dict[str, tuple[str, tuple[int, ...]]] = {}
     for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
         layout[f"{2 * layer}.weight"] = dtype, (outputs, inputs)
@@ -163,12 +151,10 @@ def _layout(description: Any) -> Layout:
     return layout
 
 
-def _are_labels(labels: Any, description: dict[str, Any]) -> bool:
-    if description["estimator"] == "MLPRegressor":
-        return labels is None
+def _are_labels(labels: Any, output: str, outputs: int) -> bool:
     if not isinstance(labels, dict) or sorted(labels) != ["dtype", "multilabel", "values"]:
         return False
-    values, name, outputs = labels["values"], labels["dtype"], description["sizes"][-1]
+    values, name = labels["values"], labels["dtype"]
     if not isinstance(values, list) or name not in _LABELS:
         return False
     if type(labels["multilabel"]) is not bool:
@@ -176,10 +162,11 @@ def _are_labels(labels: Any, description: dict[str, Any]) -> bool:
     plain = str if name in _TEXT.values() else (bool, int, float)
     if not all(isinstance(value, plain) for value in values):
         return False
-    if labels["multilabel"] or description["output"] == "softmax":
-        return bool(len(values) == outputs)
-    return bool(outputs == 1 and len(values) in (1, 2))
+    if labels["multilabel"] or output == "softmax":
+        return len(values) == outputs
+    return outputs == 1 and len(values) in (1, 2)
 
 
-def _malformed(name: str, found: Any, expected: str) -> FormatError:
-    return FormatError(f"{name}: found {reprlib.repr(found)}, expected {expected}")
+def _check(holds: bool, name: str, found: Any, expected: str) -> None:
+    if not holds:
+        raise FormatError(f"{name}: found {reprlib.repr(found)}, expected {expected}")

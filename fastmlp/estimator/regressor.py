@@ -19,8 +19,8 @@ from fastmlp.estimator.training import CONSTRAINTS, EngineTraining
 class MLPRegressor(
     Conversions,
     EngineTraining,
-    CallbackSupportMixin,  # type: ignore[misc]
-    _multilayer_perceptron.MLPRegressor,  # type: ignore[misc]
+    CallbackSupportMixin,
+    _multilayer_perceptron.MLPRegressor,
 ):
     """scikit-learn's ``MLPRegressor``: its parameters, attributes and numbers, many times faster.
 

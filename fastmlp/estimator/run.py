@@ -67,13 +67,13 @@ class Run:
         )
         if resumes:
             solvers.load_states(estimator._optimizer, self._engine)
-        labels = examples.y.argmax(axis=1) if self._out_activation == "softmax" else None
-        self._samples = self._described(
-            examples.X, labels=labels, targets=None if labels is not None else examples.y
-        )
+        if self._out_activation == "softmax":
+            self._samples = self._described(examples.X, labels=examples.y.argmax(axis=1))
+        else:
+            self._samples = self._described(examples.X, targets=examples.y)
         self._weight = examples.weight
         # scikit-learn clips probabilities so far from 0 and 1, and so the loss of each row.
-        self._clip = np.finfo(dtype).eps if self._out_activation != "identity" else None
+        self._clip = float(np.finfo(dtype).eps) if self._out_activation != "identity" else None
 
     def __enter__(self) -> Self:
         return self
@@ -144,13 +144,32 @@ class Run:
     def _described(
         self, X: np.ndarray, *, labels: np.ndarray | None = None, targets: np.ndarray | None = None
     ) -> Any:
+        # One type of array for all data: Numba compiles everything once more for another.
+        X = _changeable(np.ascontiguousarray(X, self._engine.dtype))
+        if targets is not None:
+            targets = _changeable(np.ascontiguousarray(targets, self._engine.dtype))
         ones, zeros = np.ones(X.shape[1]), np.zeros(X.shape[1])
         return self._engine.samples(X, ones, zeros, labels=labels, targets=targets)
 
     def _per_row(self, losses: np.ndarray) -> np.ndarray:
-        if self._clip is None:
-            return losses / self._engine.sizes[-1]
-        return np.clip(losses, -math.log1p(-self._clip), -math.log(self._clip))
+        if self._clip is not None:
+            return losses.clip(-math.log1p(-self._clip), -math.log(self._clip))
+        mean: np.ndarray = losses / self._engine.sizes[-1]
+        return mean
+
+
+class _View:
+    """The memory of a read-only array, offered as if it might be written."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array  # keeps the memory
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def _changeable(array: np.ndarray) -> np.ndarray:
+    """Return an array whose type says nothing of being read-only, such as joblib's memory maps."""
+    return array if array.flags.writeable else np.asarray(_View(array))
 
 
 def _threads(n_jobs: int | None) -> int | None:

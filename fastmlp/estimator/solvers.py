@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastmlp.optimizers import Steps
 
 
-class RMSPropOptimizer(BaseOptimizer):  # type: ignore[misc]
+class RMSPropOptimizer(BaseOptimizer):
     """``torch.optim.RMSprop``'s state, in the manner of scikit-learn's solvers.
 
     Parameters

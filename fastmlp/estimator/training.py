@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any, get_args
 
 import numpy as np
-from scipy.sparse import issparse  # type: ignore[import-untyped, unused-ignore]
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -54,7 +54,7 @@ CONSTRAINTS = {
 }
 
 
-class EngineTraining(BaseMultilayerPerceptron):  # type: ignore[misc]
+class EngineTraining(BaseMultilayerPerceptron):
     """What both estimators do in another way than the base of scikit-learn's."""
 
     def _fit(
@@ -294,7 +294,7 @@ class EngineTraining(BaseMultilayerPerceptron):  # type: ignore[misc]
         name = "binary_log_loss" if self.out_activation_ == "logistic" else self.loss
         with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
             loss = float(LOSS_FUNCTIONS[name](held_out.y, outputs, held_out.weight))
-        score = self._score_of(outputs, held_out)
+            score = self._score_of(outputs, held_out)
         if self.monitor == "loss":
             best = min(self.validation_loss_curve_, default=np.inf)
             stalls, is_best = not loss <= best - self.tol, loss < best

@@ -194,9 +194,8 @@ def test_every_kernel_has_a_twin_with_its_arguments(module: Any) -> None:
 def test_affine_in_every_shape(kind: Kind, epilogue: int) -> None:
     dtype, lanes = kind.dtype, lanes_of(kind.dtype)
     rng = np.random.default_rng(0)
-    depths: Any = range(1, 2 * lanes + 2)
-    if epilogue in (SIGMOID, TANH):
-        depths = (1, lanes + 1)  # these run after the sums, whatever went into them
+    # What follows the sums does not know how deep they were.
+    depths = range(1, 2 * lanes + 2) if epilogue == IDENTITY else (1, lanes + 1)
     for inputs in depths:
         # One product of the largest height for each K and N; its rows are those of all heights.
         X, _ = draw_factors(rng, kind, MOST_ROWS, inputs, 1)
@@ -351,7 +350,7 @@ def test_update_in_every_shape(kind: Kind, rule: int) -> None:
     most = 2 * max(lanes, TILE.update_rows) + 1
     rng = np.random.default_rng(5)
     hyper = HYPER.astype(dtype)
-    for batch in (1, 2, 3, 8, 33) if rule == VELOCITY else (1, 2 * TILE.update_rows + 1):
+    for batch in (1, 2, 3, 32) if rule == VELOCITY else (1, 3):
         X = draw(rng, dtype, batch, most)
         X = in_pairs(X)[1] if kind.pairs else X
         for outputs in range(1, (UPDATE_PANELS - 1) * lanes + 2):

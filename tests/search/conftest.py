@@ -10,6 +10,7 @@ import pytest
 
 from fastmlp.datasets import Dataset, load_digits
 
+
 @pytest.fixture(scope="session")
 def parts() -> tuple[Dataset, Dataset, Dataset]:
     """Return digits to train, to validate and to test."""
@@ -23,9 +24,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(
-        ["mount", *options], capture_output=True
-    ).returncode:
+    if (
+        sys.platform != "linux"
+        or os.geteuid() != 0
+        or subprocess.run(["mount", *options], capture_output=True).returncode
+    ):
         pytest.skip("needs the right to mount a small disk")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -64,7 +64,8 @@ def test_a_grid_search_trains_in_full_what_a_study_gave_up_and_shares_the_rest(p
     given_up = next(p for p in study.points if p.trials[0].status == "pruned")
     finished = study.points[1]
     grid = [
-        {name: [value] for name, value in point.parameters.items()} for point in (given_up, finished)
+        {name: [value] for name, value in point.parameters.items()}
+        for point in (given_up, finished)
     ]
     result = grid_search(SETTINGS, grid, *parts, store=tmp_path)
     assert (result.trained, result.skipped) == (1, 1)
@@ -113,9 +114,7 @@ def test_divergence_and_errors_are_bad_results_and_ctrl_c_is_none(parts, tmp_pat
         raise KeyboardInterrupt
 
     usual = trials.train
-    monkeypatch.setattr(
-        trials, "train", lambda *rest, on_epoch: usual(*rest, on_epoch=interrupted)
-    )
+    monkeypatch.setattr(trials, "train", lambda *rest, on_epoch: usual(*rest, on_epoch=interrupted))
     with pytest.raises(KeyboardInterrupt):
         adaptive.adaptive_search(SETTINGS, suggest, *parts, store=tmp_path / "c", trials=2)
     assert rows(tmp_path / "c") == {}

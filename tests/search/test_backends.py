@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -206,9 +205,7 @@ def test_a_scheduler_that_dies_ends_the_search_with_one_line(parts, tmp_path):
             programs[0].kill()
 
     def search(**workers: Any) -> SearchResult:
-        return grid_search(
-            CONFIG.replace(epochs=200), GRID, *parts, store=tmp_path, **workers
-        )
+        return grid_search(CONFIG.replace(epochs=200), GRID, *parts, store=tmp_path, **workers)
 
     try:
         wait_for_workers(address)

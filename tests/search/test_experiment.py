@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.model_selection import ParameterGrid
 
+import fastmlp
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import load_digits
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.experiment import DataTable, Experiment, expand, load_parts
-import fastmlp
 
 STUDIES = Path(fastmlp.__file__).parent / "studies"
 FILE = """

@@ -84,7 +84,9 @@ def kill_and_resume(parts: Any, tmp_path: Path, kills: int, address: str = "") -
     assert partial, "no search was killed half-way"
 
 
-def compare(parts: Any, folder: Path, before: dict[Any, Any], undisturbed: Any, model: bytes) -> None:
+def compare(
+    parts: Any, folder: Path, before: dict[Any, Any], undisturbed: Any, model: bytes
+) -> None:
     resumed = grid_search(SETTINGS, GRID, *parts, store=folder, seeds=SEEDS)
     assert (resumed.skipped, resumed.trained) == (len(before), 24 - len(before))
     assert table(resumed) == undisturbed

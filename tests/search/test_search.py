@@ -95,7 +95,9 @@ def test_what_is_there_is_not_trained_again(parts, tmp_path, monkeypatch):
 def test_a_winner_whose_network_went_is_trained_again_with_the_same_bits(parts, tmp_path):
     training, valid, test = parts
     alone = grid_search(CONFIG, {"momentum": [0.0]}, training, valid, test, store=tmp_path / "a")
-    wide = grid_search(CONFIG, {"momentum": [0.0, 0.9]}, training, valid, test, store=tmp_path / "b")
+    wide = grid_search(
+        CONFIG, {"momentum": [0.0, 0.9]}, training, valid, test, store=tmp_path / "b"
+    )
     assert wide.best.parameters == {"momentum": 0.9}
     assert len(kept_networks(tmp_path / "b")) == 1
     narrow = grid_search(CONFIG, {"momentum": [0.0]}, training, valid, test, store=tmp_path / "b")
@@ -188,7 +190,7 @@ def test_the_network_kept_is_the_best_in_whatever_order_trials_end(
 
     def shuffled(self, tasks, parts):
         order = rng.permutation(list(tasks))
-        for number in order[: stop or None]:
+        for number in order[:stop]:
             yield number, outcome(number)
         if stop:
             raise KeyboardInterrupt
@@ -200,7 +202,8 @@ def test_the_network_kept_is_the_best_in_whatever_order_trials_end(
     expected = networks.biases[-1] + np.float32(winner * seeds + best_seed)
     for attempt in range(20):
         folder = tmp_path / str(attempt)
-        for stop in (4, 7, 0):  # interrupted twice, then to the end
+        for limit in (4, 7, None):  # interrupted twice, then to the end
+            stop = limit
             try:
                 result = grid_search(
                     CONFIG, grid, training, valid, store=folder, seeds=seeds, metric=metric
@@ -222,7 +225,8 @@ def test_the_longest_trials_begin_first(parts, tmp_path, monkeypatch):
     grid = {"hidden": [[8], [32, 32], [16]], "epochs": [1, 2]}
     grid_search(CONFIG, grid, *parts[:2], store=tmp_path, jobs=1, seeds=2)
     costs = [
-        config.epochs * sum(a * b for a, b in zip((64, *config.hidden), (*config.hidden, 10), strict=True))
+        config.epochs
+        * sum(a * b for a, b in zip((64, *config.hidden), (*config.hidden, 10), strict=True))
         for config in begun
     ]
     assert costs == sorted(costs, reverse=True)
@@ -295,8 +299,8 @@ def test_parts_that_do_not_fit_are_refused(parts, tmp_path):
     training, valid, test = parts
     with pytest.raises(DataError, match="test: found"):
         grid_search(CONFIG, GRID, training, valid, test.resize(4), store=tmp_path)
-    with pytest.raises(StoreError, match="Not a directory|File exists"):
-        (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="File exists"):
         grid_search(CONFIG, GRID, training, valid, store=tmp_path / "file")
 
 
@@ -315,7 +319,9 @@ def test_cv_results_have_the_names_types_and_ranks_of_scikit_learn(parts, tmp_pa
 
     def general(names):
         # Scoring takes no time of its own here.
-        return [name for name in names if not name.startswith("param_") and "score_time" not in name]
+        return [
+            name for name in names if not name.startswith("param_") and "score_time" not in name
+        ]
 
     assert set(general(ours)) == set(general(theirs))
     assert [name for name in ours if name.startswith("param_")] == [

@@ -1,10 +1,10 @@
 """``fastmlp search``, as people run it."""
 
 import os
-import pty
 import re
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -153,7 +153,12 @@ def test_ctrl_c_keeps_finished_trials(file, tmp_path, backend):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminals to make")
 def test_on_a_terminal_there_is_a_bar(file, tmp_path):
+    import fcntl
+    import pty
+    import termios
+
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     program = "import sys; from fastmlp.cli import main; sys.exit(main())"
     with subprocess.Popen(
         [sys.executable, "-c", program, "search", str(file)],
@@ -172,7 +177,9 @@ def test_on_a_terminal_there_is_a_bar(file, tmp_path):
     os.close(ours)
     assert process.returncode == 0
     shown = said.decode()
-    assert re.search(r"100%\S*\| 18/18 trials, 0 failed, 6 diverged, best valid accuracy 0\.9", shown)
+    assert re.search(
+        r"100%\S*\| 18/18 trials, 0 failed, 6 diverged, best valid accuracy 0\.9", shown
+    )
     assert "seed 0:" not in shown
 
 
@@ -195,7 +202,9 @@ def test_the_queries_that_people_use_work(file, tmp_path):
 
 def test_help_needs_no_compiler():
     program = "import sys, fastmlp.cli.search; print('numba' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False\n"
 
 

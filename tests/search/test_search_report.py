@@ -133,5 +133,7 @@ def test_settings_are_written_as_people_write_them(value, text):
 
 def test_importing_it_loads_no_figures():
     program = "import sys, fastmlp.search_report; print('matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False\n"

@@ -17,8 +17,6 @@ from fastmlp.errors import StoreError
 from fastmlp.search import grid_search
 from fastmlp.store import FILE, Key, Trial, TrialStore
 
-
-
 DATA = "c0ffee" * 10
 KEYS = [Key.of(TrainConfig(seed=seed)) for seed in range(6)]
 
@@ -170,8 +168,7 @@ def test_no_damage_is_believed(folder, kind):
                 for key, found in store.trials().items():
                     assert found == trial(key.seed)
                     assert store.network(key) in (None, b"weights" * 6000)
-        except StoreError as error:
-            assert "\n" not in str(error)
+        except StoreError:
             refused += 1
     assert refused > 100
 
@@ -191,7 +188,10 @@ def make_read_only(folder: Path) -> Iterator[Callable[[], None]]:
             (folder / FILE).chmod(0o444)
             folder.chmod(0o555)
             return
-        for options in (["--bind", str(folder), str(folder)], ["-o", "remount,ro,bind", str(folder)]):
+        for options in (
+            ["--bind", str(folder), str(folder)],
+            ["-o", "remount,ro,bind", str(folder)],
+        ):
             if subprocess.run(["mount", *options], capture_output=True).returncode:
                 pytest.skip("needs the right to mount")
             mounted.append(folder)
