@@ -93,13 +93,13 @@ class TrainConfig:
         the parameter, what was found and what was expected.
     """
 
-    hidden: tuple[int, ...] = (128,)
+    hidden: tuple[int, ...] = (256,)
     activation: Activation = "relu"
     residual: bool = False
     initialization: Initialization = "torch"
     initialization_std: float = 0.01
     optimizer: Optimizer = "sgd"
-    learning_rate: float = 0.1
+    learning_rate: float = 0.01
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0

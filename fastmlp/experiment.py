@@ -135,12 +135,11 @@ class DataTable:
         values = _table("data", table, [field.name for field in dataclasses.fields(cls)])
         if "name" not in values:
             raise ConfigError("data.name: not found, expected a data set: [data] name = ...")
-        return cls(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        )
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**plain)
 
 
 @dataclass(frozen=True)

@@ -129,22 +129,22 @@ def draw_confusion(
 
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     side = 3 + 0.45 * len(classes)
-    with new_figure(path, side + 0.8, side) as figure:
+    with new_figure(path, side + 0.3, side) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         axes.spines[["right", "top"]].set_visible(True)
-        display = ConfusionMatrixDisplay.from_predictions(
+        ConfusionMatrixDisplay.from_predictions(
             labels,
             predicted,
             labels=np.arange(len(classes)),
             display_labels=classes,
             cmap="Greys",
+            colorbar=False,  # each cell has its number
             xticks_rotation=45 if len(classes) * max(map(len, classes)) > ROW_LETTERS else 0,
             values_format="d",
             im_kw={"vmin": 0},
             ax=axes,
         )
-        display.im_.colorbar.set_label("images")
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         right = int((labels == predicted).sum())

@@ -87,7 +87,9 @@ class SearchResult:
     @property
     def best_trial(self) -> Trial | None:
         """The trial that `network` is of."""
-        return self.best and self.best.trials[best_of(self.best.trials, self.metric)]
+        if self.best is None:
+            return None
+        return self.best.trials[best_of(self.best.trials, self.metric)]
 
     def cv_results(self) -> dict[str, Any]:
         """Return the table under the names of scikit-learn's ``cv_results_``, in the grid's order.
@@ -103,7 +105,7 @@ class SearchResult:
             "std_fit_time": seconds.std(axis=1),
         }
         for name in sorted({name for point in points for name in point.parameters}):
-            column = np.ma.masked_all(len(points), object)
+            column: Any = np.ma.array([None] * len(points), object, mask=True)
             for row, point in enumerate(points):
                 if name in point.parameters:
                     column[row] = point.parameters[name]

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def grid_search(
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
-        Address of a Dask scheduler, whose workers train then; see `fastmlp.trials.on_cluster`.
+        Address of a Dask scheduler, whose workers train then; see `fastmlp.cluster`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
 
@@ -147,8 +148,9 @@ def grid_search(
         for point in points:
             search.include(point)
         search.report()
-        for number, outcome in workers.run(search.missing(), (train, valid)):
-            search.finish(number, outcome)
+        with closing(workers.run(search.missing(), (train, valid))) as outcomes:
+            for number, outcome in outcomes:
+                search.finish(number, outcome)
         return search.settle(workers, test, Path(store) / BEST)
 
 
@@ -331,13 +333,14 @@ class Search:
     def _restore(self, workers: Workers, numbers: Sequence[int]) -> None:
         """Train again what lost its network to a better trial of a wider search."""
         tasks = {number: self.configs[number] for number in numbers}
-        for number, outcome in workers.run(tasks, self.parts):
-            if outcome.network is None:
-                raise StoreError(
-                    f"{self.store.path}: found a {self.trials[number].status} trial that now is "
-                    f"{outcome.status} ({outcome.reason}); use another folder"
-                )
-            self.store.set_network(self.keys[number], to_bytes(outcome.network))
+        with closing(workers.run(tasks, self.parts)) as outcomes:
+            for number, outcome in outcomes:
+                if outcome.network is None:
+                    raise StoreError(
+                        f"{self.store.path}: found a {self.trials[number].status} trial that now "
+                        f"is {outcome.status} ({outcome.reason}); use another folder"
+                    )
+                self.store.set_network(self.keys[number], to_bytes(outcome.network))
 
     def _network(self, number: int) -> Network:
         data = self.store.network(self.keys[number])

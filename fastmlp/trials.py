@@ -6,35 +6,28 @@ trial does not know where it runs, and its bits do not depend on it.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import signal
 import threading
 import time
-import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import takewhile
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import BrokenProcessPool
 
-from fastmlp import __version__
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError, FastMLPError
+from fastmlp.errors import ConfigError
 from fastmlp.many import models_at_once
 from fastmlp.network import Network
 from fastmlp.threads import usable_cores
 from fastmlp.trainer import Row, train
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 Backend = Literal["threading", "loky"]
 Parts = tuple[Dataset, Dataset]
@@ -42,7 +35,6 @@ Tasks = Mapping[int, TrainConfig]
 Numbered = tuple[int, "Outcome"]
 
 MOST_DEATHS = 4  # of workers while they train one trial; then it is given up
-ANSWER_SECONDS = 4  # that a Dask scheduler and its first worker have to answer, each
 
 
 class Outcome(NamedTuple):
@@ -96,7 +88,7 @@ def run_trial(
         result = train(config, *parts, on_epoch=watch)
     except Exception as error:  # any kind: it is this trial's alone
         seconds = time.perf_counter() - start
-        return Outcome("failed", _line(error), [], 0, None, seconds)
+        return Outcome("failed", line_of(error), [], 0, None, seconds)
     seconds = time.perf_counter() - start
     status = "interrupted" if interrupted else result.status
     if status not in ("done", "stopped"):
@@ -116,7 +108,7 @@ class Workers:
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
-        Address of a scheduler, instead of the two.
+        Address of a scheduler, instead of the two; see `fastmlp.cluster`.
 
     Raises
     ------
@@ -141,7 +133,7 @@ class Workers:
             )
         self.jobs, self.backend, self.dask = jobs, backend, dask
 
-    def run(self, tasks: Tasks, parts: Parts) -> Iterator[Numbered]:
+    def run(self, tasks: Tasks, parts: Parts) -> Generator[Numbered]:
         """Run trials in the order of `tasks` and yield the outcome of each as it ends.
 
         Raises
@@ -151,13 +143,17 @@ class Workers:
         """
         if not tasks:
             return
-        cores = usable_cores()
-        jobs = min(len(tasks), self.jobs or models_at_once([*tasks.values()], parts[0], cores))
+        cores, configs = usable_cores(), list(tasks.values())
+        wanted = max(config.threads or 1 for config in configs)
+        jobs = self.jobs or max(1, models_at_once(configs, parts[0], cores) // wanted)
+        jobs = min(jobs, len(tasks))
         threads = 1 if self.dask else max(1, cores // jobs)
         tasks = {n: one.replace(threads=one.threads or threads) for n, one in tasks.items()}
         threaded = self.dask is None and self.backend == "threading"
         with _Interrupt(gently=threaded) as interrupt:
             if self.dask is not None:
+                from fastmlp.cluster import on_cluster
+
                 outcomes = on_cluster(tasks, parts, self.dask)
             elif self.backend == "loky":
                 outcomes = in_processes(tasks, parts, jobs)
@@ -234,10 +230,10 @@ def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> 
         When it is set, trials end after the epoch they are in, and no other begins.
     """
     calls = (
-        delayed(_numbered)(index, config, parts, lambda row: stop.is_set())
+        delayed(run_numbered)(index, config, parts, lambda row: stop.is_set())
         for index, config in takewhile(lambda _: not stop.is_set(), tasks.items())
     )
-    outcomes = _parallel(n_jobs=jobs, backend="threading")(calls)
+    outcomes = parallel_calls(n_jobs=jobs, backend="threading")(calls)
     try:
         while (numbered := next(outcomes, None)) is not None:  # `yield from` would close it first
             yield numbered
@@ -274,11 +270,11 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
         def calls(indices: Iterable[int], running: set[int] = running) -> Iterator[Any]:
             for index in indices:
                 running.add(index)
-                yield delayed(_numbered)(index, waiting[index], parts)
+                yield delayed(run_numbered)(index, waiting[index], parts)
 
-        parallel = _parallel(backend="loky", **options)
+        parallel = parallel_calls(backend="loky", **options)
         try:
-            with _closing(parallel(calls(suspects[:1] or list(waiting)))) as outcomes:
+            with closing_quietly(parallel(calls(suspects[:1] or list(waiting)))) as outcomes:
                 for index, outcome in outcomes:
                     running.discard(index)
                     del waiting[index]
@@ -289,65 +285,14 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
                 if deaths[index] >= MOST_DEATHS:
                     codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
                     del waiting[index]
-                    yield index, _given_up(codes[1] if codes else _line(error))
+                    yield index, given_up(codes[1] if codes else line_of(error))
         suspects = [index for index in sorted({*suspects, *running}) if index in waiting]
 
 
-def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[Numbered]:
-    """Run trials on a Dask cluster, one at a time in each thread of its workers.
-
-    Dask itself runs a trial again whose worker died. It gives up after a number of deaths (four,
-    unless the scheduler is told otherwise), but blames all trials that waited in the worker, so that
-    those which did not begin that often are handed in again.
-
-    Parameters
-    ----------
-    tasks, parts
-        As for `in_threads`. The images go to each worker once.
-    address : str
-        Of the scheduler, such as ``"tcp://scheduler:8786"``.
-
-    Raises
-    ------
-    ConfigError
-        If nobody answers there, or workers are missing or have another fastmlp.
-    FastMLPError
-        If the cluster is lost on the way.
-    """
-    with _connected(address) as client:
-        from distributed import KilledWorker
-
-        topic = f"fastmlp-{uuid.uuid4().hex}"
-        begun: Counter[int] = Counter()
-        client.subscribe_topic(topic, lambda event: begun.update([event[1]]))
-        deaths: Counter[int] = Counter()
-        waiting = dict(tasks)
-        while waiting:
-            backend = _cluster_backend(client, parts)
-            progress, problem = False, ""
-            calls = (
-                delayed(_announced)(index, config, parts, topic)
-                for index, config in list(waiting.items())
-            )
-            with _closing(_parallel(backend=backend, pre_dispatch="all")(calls)) as outcomes:
-                for index, outcome in outcomes:
-                    if isinstance(outcome, KilledWorker):
-                        deaths[index] += 1  # at the least
-                        progress = True
-                        if max(begun[index], deaths[index]) >= MOST_DEATHS:
-                            outcome = _given_up(f"the last was {outcome.last_worker.address}")
-                    if isinstance(outcome, Outcome):
-                        del waiting[index]
-                        progress = True
-                        yield index, outcome
-                    else:
-                        problem = _line(outcome)
-            _check_cluster(client, backend, address, "" if progress else problem)
-
-
-def _numbered(
+def run_numbered(
     index: int, config: TrainConfig, parts: Parts, on_epoch: Callable[[Row], object] | None = None
 ) -> Numbered:
+    """Run a trial, and say which it was."""
     return index, run_trial(config, parts, on_epoch)
 
 
@@ -356,22 +301,14 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _announced(index: int, config: TrainConfig, parts: Parts, topic: str) -> Numbered:
-    """Run a trial on a Dask worker, and tell the client that it begins."""
-    from distributed import get_worker
-
-    get_worker().log_event(topic, index)
-    return _numbered(index, config, parts)
-
-
-def _parallel(**options: Any) -> Parallel:
+def parallel_calls(**options: Any) -> Parallel:
     """Return what yields each result the moment it is there, and holds no trial back in a batch."""
     options = {"pre_dispatch": "n_jobs", **options}
     return Parallel(return_as="generator_unordered", batch_size=1, **options)
 
 
 @contextmanager
-def _closing(outcomes: Any) -> Iterator[Any]:
+def closing_quietly(outcomes: Any) -> Iterator[Any]:
     """Close a joblib generator without its warning about what is not done."""
     try:
         yield outcomes
@@ -381,113 +318,12 @@ def _closing(outcomes: Any) -> Iterator[Any]:
             outcomes.close()
 
 
-def _given_up(cause: str) -> Outcome:
+def given_up(cause: str) -> Outcome:
+    """Return the outcome of a trial that no worker survives."""
     reason = f"its worker died {MOST_DEATHS} times ({cause}), perhaps for want of memory"
     return Outcome("failed", reason, [], 0, None, 0.0)
 
 
-def _line(error: BaseException) -> str:
+def line_of(error: BaseException) -> str:
     """Return an error's type and message as one line of bearable length."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[Client]:
-    """Connect to a scheduler and make sure that its workers can do the work."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ConfigError('dask: distributed is missing; install "fastmlp[dask]"') from None
-    try:
-        # A Client that finds nobody lingers for twice its time, so ask first. In a thread, as this
-        # one may have a loop already: a notebook's.
-        with ThreadPoolExecutor(1) as pool:
-            kind = pool.submit(asyncio.run, _identity(address)).result()
-        if kind != "Scheduler":
-            raise ValueError(f"a {kind} answers")
-        client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
-    except Exception as error:  # strangers may answer anything
-        raise ConfigError(
-            f"dask: found no scheduler at {address!r} ({_line(error)}); start one with "
-            "`dask scheduler`, and pass the address it prints"
-        ) from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=ANSWER_SECONDS)
-            versions = client.run(_version)
-        except TimeoutError:
-            raise ConfigError(
-                f"dask: found no worker at {address}; start some with "
-                f"`dask worker {address} --nthreads 1`"
-            ) from None
-        except Exception as error:  # whatever importing fastmlp over there ran into
-            raise ConfigError(f"dask: a worker cannot load fastmlp ({_line(error)})") from None
-        for worker, version in versions.items():
-            if version != __version__:
-                raise ConfigError(
-                    f"dask: the worker {worker} has fastmlp {version}, expected {__version__}"
-                )
-        yield client
-
-
-async def _identity(address: str) -> str:
-    """Return what a Dask server says that it is."""
-    from distributed.core import rpc
-    from distributed.security import Security
-
-    security = Security().get_connection_args("client")
-    async with rpc(address, timeout=ANSWER_SECONDS, connection_args=security) as server:
-        answer = await asyncio.wait_for(server.identity(n_workers=0), ANSWER_SECONDS)
-        return str(answer["type"])
-
-
-def _version() -> str:
-    return __version__
-
-
-def _cluster_backend(client: Client, parts: Parts) -> Any:
-    """Return joblib's Dask backend, with errors reported and images that survive a worker."""
-    import dask
-    from joblib._dask import DaskDistributedBackend
-
-    class Backend(DaskDistributedBackend):
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            # With one, joblib would train in this process instead of on the one worker.
-            return max(2, super().effective_n_jobs(n_jobs))
-
-        def submit(self, func: Any, callback: Any = None) -> Any:
-            # joblib (1.6) never hears of a task that Dask gave up, and waits for it for ever; of a
-            # cancelled one it takes the error for the list of results. Both become a result here.
-            ((_, (index, *_), _),) = func.items
-
-            def deliver(out: Any) -> None:
-                callback([(index, out)] if isinstance(out, BaseException) else out)
-
-            def report(done: Any) -> None:
-                if done.exception() is not None:
-                    deliver(done.exception())
-
-            future = super().submit(func, deliver)
-            future.add_done_callback(report)
-            return future
-
-    backend = Backend(client=client)
-    # As a task, not by scatter: scattered data is gone when the workers that hold it die; this is
-    # made again from the copy in the scheduler.
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "64GiB"}):
-        backend.data_futures = {id(parts): client.submit(tuple, parts, pure=False)}
-    return backend
-
-
-def _check_cluster(client: Client, backend: Any, address: str, problem: str) -> None:
-    """Raise unless it makes sense to hand in what is left: there is no problem, of ours or its."""
-    (images,) = backend.data_futures.values()
-    if client.status != "running":
-        problem = "the scheduler went away"
-    elif images.status == "error":
-        problem = f"the images cannot be loaded ({_line(images.exception())})"
-    elif not problem:
-        return
-    raise FastMLPError(
-        f"dask: lost the cluster at {address}: {problem}; run this again: finished trials are kept"
-    )

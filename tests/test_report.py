@@ -100,7 +100,7 @@ def test_confusion_counts_every_pair(tmp_path: Path, drawn: list[Figure], count:
     labels[labels == 1] = 0  # a class that no image has keeps its row
     classes = [f"${letter} %_" for letter in "abcdefghij"[:count]]
     report.draw_confusion(labels, predicted, classes, tmp_path / "confusion.png")
-    axes, bar = drawn[0].axes
+    (axes,) = drawn[0].axes
     expected = np.zeros((count, count), int)
     for pair in zip(labels, predicted, strict=True):
         expected[pair] += 1
@@ -108,7 +108,6 @@ def test_confusion_counts_every_pair(tmp_path: Path, drawn: list[Figure], count:
     np.testing.assert_array_equal(np.reshape(cells, (count, count)), expected)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     assert [text.get_text() for text in axes.get_yticklabels()] == classes
-    assert bar.get_ylabel() == "images"
     right = int(expected.trace())
     assert axes.get_title() == f"{right} of 500 right ({right / 500:.2%})"
 

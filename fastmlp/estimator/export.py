@@ -42,10 +42,7 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     """
     try:
         from skl2onnx import to_onnx as convert
-        from skl2onnx.common.data_types import (
-            DoubleTensorType,
-            FloatTensorType,
-        )
+        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
     except ImportError as error:
         raise FastMLPError(
             f"ONNX: found no skl2onnx ({error}), expected it; pip install 'fastmlp[export]'"

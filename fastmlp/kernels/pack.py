@@ -36,7 +36,7 @@ def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
 def unpack(panels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """The matrix [rows, columns] that `panels` hold, as a copy."""
     whole = panels[:, :rows].transpose(1, 0, 2).reshape(rows, -1)
-    return np.ascontiguousarray(whole[:, :columns])
+    return whole[:, :columns].copy()
 
 
 @inlined

@@ -174,7 +174,7 @@ def _bars(results: Results, entry: Mapping[str, Any], path: Path) -> None:
     with new_figure(path, 1.6 + 1.1 * len(sides) * max(1, len(bars) / 3), 3.6) as figure:
         axes = figure.subplots()
         axes.grid(visible=False, axis="x")
-        lowest = np.inf
+        lowest = 1.0
         for number, ((twin, name), label) in enumerate(zip(bars, words, strict=True)):
             points = [results.select({**side, "part": twin}) for side in sides]
             heights = [np.nan if p is None else p.mean(name) or np.nan for p in points]
@@ -195,8 +195,8 @@ def _bars(results: Results, entry: Mapping[str, Any], path: Path) -> None:
                 hatch=HATCHES[number % len(HATCHES)],
             )
         axes.set_xticks(np.arange(len(sides)), [side["label"] for side in sides])
-        if quantities[0].endswith("accuracy") and np.isfinite(lowest):
-            axes.set_ylim(max(0.0, np.floor(lowest * 10 - 0.5) / 10), 1)
+        if quantities[0].endswith("accuracy") and lowest > 0.5:
+            axes.set_ylim(bottom=0.5)
         axes.set_ylabel(
             quantities[0].split("_")[-1] if len(quantities) > 1 else WORDS[quantities[0]]
         )
@@ -244,11 +244,11 @@ def draw_weights(networks: Sequence[tuple[str, Network]], path: Path) -> None:
     outputs = len(first.classes)
     with new_figure(path, 1.05 * outputs + 1.2, 1.3 * len(networks) + 0.5) as figure:
         grid = figure.subplots(len(networks), outputs, squeeze=False)
-        for line, (label, network) in zip(grid, networks, strict=True):
+        for row, (line, (label, network)) in enumerate(zip(grid, networks, strict=True)):
             for axes, weights, name in zip(line, network.weights[0], network.classes, strict=True):
                 low, high = float(weights.min()), float(weights.max())
                 _picture(axes, (weights - low) / (high - low), network.shape)
-                if line is grid[0]:
+                if row == 0:
                     axes.set_title(name, fontsize=9)
             line[0].set_ylabel(label, fontsize=9)
         figure.supxlabel(

@@ -207,7 +207,7 @@ class Results:
 
 def epoch_seconds(trial: Trial) -> float:
     """Return what an epoch of training takes: the median, which no interruption changes."""
-    return statistics.median(row["seconds"] for row in trial.history)
+    return float(statistics.median(row["seconds"] for row in trial.history))
 
 
 def varied(points: Iterable[Point]) -> list[str]:

@@ -24,7 +24,7 @@ from fastmlp.store import Key, Trial, TrialStore, finite
 from fastmlp.studies import claims, figures, measures, tables
 from fastmlp.studies.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from fastmlp.studies.results import Point, Results, Run
-from fastmlp.studies.special import available, train_as
+from fastmlp.studies.special import CHAINS, available, train_as
 from fastmlp.studies.study import Part, Study
 from fastmlp.trainer import evaluate
 
@@ -201,7 +201,7 @@ class Laboratory:
             for run in point.runs:
                 if not run.trial.sound:
                     continue
-                key = _key(part.kind, run)
+                key = _key(part, run.config)
                 data = store.network(key)
                 if data is None:
                     network = self._again(part, run)
@@ -274,7 +274,7 @@ class Laboratory:
                 config = point.config.replace(seed=point.config.seed + seed)
                 run = Run(part.name, config, None)  # type: ignore[arg-type]
                 with self._store(part) as store:
-                    key = _key(part.kind, run)
+                    key = _key(part, config)
                     trial = store.trials().get(key)
                     if trial is None:
                         outcome = train_as(part.kind, config, parts, _before(part, config))
@@ -290,14 +290,17 @@ class Laboratory:
 
 def _before(part: Part, config: TrainConfig) -> list[TrainConfig]:
     """Return the settings that come before one in its part, with its seed."""
+    if part.kind not in CHAINS:
+        return []
     configs = (point.config.replace(seed=config.seed) for point in part.points)
     return list(takewhile(lambda one: one != config, configs))
 
 
-def _key(kind: str, run: Run) -> Key:
-    """Return a trial's key; how it was trained is part of it unless that was `fastmlp.train`."""
-    key = Key.of(run.config)
-    return key._replace(parameters=f"{kind} {key.parameters}") if kind else key
+def _key(part: Part, config: TrainConfig) -> Key:
+    """Return a trial's key; unless `fastmlp.train` trained it, how and after what is part of it."""
+    key = Key.of(config)
+    before = "".join(f" after {Key.of(one).parameters}" for one in _before(part, config))
+    return key._replace(parameters=f"{part.kind} {key.parameters}{before}") if part.kind else key
 
 
 def _told(progress: Progress) -> str:

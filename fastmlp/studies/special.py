@@ -29,6 +29,7 @@ from fastmlp.trainer import _INITIALISATION, Row, draw_epoch, samples_of, score
 from fastmlp.trials import Outcome, Parts, run_trial
 
 Before = Sequence[TrainConfig]
+Start = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]  # weights [out, in], biases
 Kind = Callable[[TrainConfig, Parts, Before], Outcome]
 
 _COINS = 2  # a stream of random numbers beside the trainer's two
@@ -84,8 +85,13 @@ def penalised(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome
 
 
 def chain(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome:
-    """Train as `penalised`, from where the setting before ended: nobody reset the weights."""
-    return _link((*before, config), parts)
+    """Train as `penalised`, from where the setting before ended: nothing was reset."""
+    return _link((*before, config), parts, True)
+
+
+def weights_kept(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome:
+    """Train as `chain`, but with biases drawn anew: only the weights were not reset."""
+    return _link((*before, config), parts, False)
 
 
 def reversed_batches(config: TrainConfig, parts: Parts, before: Before = ()) -> Outcome:
@@ -98,23 +104,23 @@ def reversed_batches(config: TrainConfig, parts: Parts, before: Before = ()) -> 
 
 
 @functools.lru_cache(maxsize=8)
-def _link(configs: tuple[TrainConfig, ...], parts: Parts) -> Outcome:
-    start = _link(configs[:-1], parts).network if len(configs) > 1 else None
-    return _penalised(configs[-1], parts, start=start)
+def _link(configs: tuple[TrainConfig, ...], parts: Parts, keep_biases: bool) -> Outcome:
+    *before, config = configs
+    last = _link(tuple(before), parts, keep_biases).network if before else None
+    if last is None:
+        return _penalised(config, parts)
+    biases: Sequence[np.ndarray] = last.biases if keep_biases else _start(config, parts[0])[1]
+    return _penalised(config, parts, start=(last.weights, biases))
 
 
 def _penalised(
-    config: TrainConfig, parts: Parts, *, start: Network | None = None, reverse: bool = False
+    config: TrainConfig, parts: Parts, *, start: Start | None = None, reverse: bool = False
 ) -> Outcome:
     began = time.perf_counter()
     data, valid = parts
     normalization = Normalization.of(data, config.normalize)
-    weights, biases = _start(config, data)
-    if start is not None:
-        weights, biases = list(start.weights), list(start.biases)
     engine = Engine(
-        weights,
-        biases,
+        *(start or _start(config, data)),
         batch_size=min(config.batch_size, len(data)),
         dtype=config.dtype,
         threads=config.threads,
@@ -315,13 +321,16 @@ def _epochs(
 KINDS: Mapping[str, Kind] = {
     "penalised": penalised,
     "chain": chain,
+    "weights kept": weights_kept,
     "reversed": reversed_batches,
     "torch": with_torch,
     "autograd": with_autograd,
 }
 
+CHAINS = ("chain", "weights kept")  # kinds that go on from the settings before
 
-def _start(config: TrainConfig, data: Dataset) -> tuple[list[np.ndarray], list[np.ndarray]]:
+
+def _start(config: TrainConfig, data: Dataset) -> Start:
     """Return the weights [out, in] and biases that `fastmlp.train` starts from."""
     return initialize(
         (data.images.shape[1], *config.hidden, len(data.classes)),

@@ -31,7 +31,7 @@ _tests = {name: one for name, one in vars(_suite).items() if name.startswith("te
 globals().update(_tests)
 
 # As scikit-learn runs them: a training that ends before it has converged is no error there.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture

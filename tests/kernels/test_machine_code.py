@@ -15,6 +15,8 @@ from fastmlp.engine import Engine
 from fastmlp.kernels.epoch import train_epoch
 from fastmlp.kernels.tiles import TILE
 
+pytestmark = pytest.mark.timeout(300)  # compiling the epoch anew takes longest of all
+
 FLAGS = {"fast", "nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"}
 HARMLESS = {"contract"}  # one rounding less: no NaN is lost and no order changed
 VECTORS = {"avx512": "zmm", "avx2": "ymm"}

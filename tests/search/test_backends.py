@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from search_helpers import CONFIG, GRID, rows, table
 
+from fastmlp import cluster as dask_cluster
 from fastmlp import trials
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
@@ -72,57 +73,60 @@ def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, ref
 
 
 DEADLY = """
-import os, signal, sys, time
-from pathlib import Path
-from fastmlp import TrainConfig, trials
+import contextlib, os, signal, sys, time
+from fastmlp import TrainConfig, cluster, trials
 from fastmlp.datasets import load_digits
 from fastmlp.search import grid_search
 
-folder, name, address = sys.argv[1:]
-deaths = folder + "/deaths"
+folder, backend = sys.argv[1:]
+module, name = (cluster, "announced") if backend == "dask" else (trials, "run_numbered")
 
 def deadly(*arguments):
     # Pickled by value, as it is defined here: it replaces what the worker would do.
-    import os, signal, time
-    from fastmlp import trials
     def run_trial(config, parts, on_epoch=None):
         time.sleep(0.05)
         if config.learning_rate == 0.123:
-            with open(deaths, "a") as file:
+            with open(folder + "/deaths", "a") as file:
                 file.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         return usual(config, parts, on_epoch)
-    usual = trials.run_trial
-    trials.run_trial = run_trial
+    usual, trials.run_trial = trials.run_trial, run_trial
     try:
-        return getattr(trials, name)(*arguments)
+        return getattr(module, name)(*arguments)
     finally:
         trials.run_trial = usual
 
+@contextlib.contextmanager
+def workers():
+    if backend == "loky":
+        yield {"backend": "loky", "jobs": 2}
+        return
+    from distributed import LocalCluster
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as own:
+        yield {"dask": own.scheduler_address}
+
 if __name__ == "__main__":
-    setattr(trials, name, deadly)
+    setattr(module, name, deadly)
     digits = load_digits()
     train, valid = digits.train.split([0.9, 0.1], 0)
-    grid = {"learning_rate": [0.3, 0.1, 0.123, 0.03, 0.01], "momentum": [0.5]}
-    workers = {"dask": address} if address else {"backend": "loky", "jobs": 2}
-    result = grid_search(TrainConfig(hidden=(16,)), grid, train, valid, store=folder, **workers)
+    grid = {"learning_rate": [0.3, 0.1, 0.123, 0.03, 0.01]}
+    with workers() as options:
+        result = grid_search(TrainConfig(hidden=(16,)), grid, train, valid, store=folder, **options)
     last = result.points[-1]
-    assert last.parameters["learning_rate"] == 0.123, last
+    assert last.parameters == {"learning_rate": 0.123}, last
     assert [point.trials[0].status for point in result.points] == ["done"] * 4 + ["failed"]
     print(last.trials[0].reason)
 """
 
 
 @pytest.mark.parametrize("backend", [pytest.param("loky", marks=pytest.mark.slow), "dask"])
-def test_a_trial_fails_at_the_fourth_death_of_its_worker_and_the_others_go_on(
-    tmp_path, backend, request
-):
-    address = request.getfixturevalue("cluster") if backend == "dask" else ""
-    name = "_announced" if address else "_numbered"
+def test_a_trial_fails_at_the_fourth_death_of_its_worker_and_the_others_go_on(tmp_path, backend):
+    if backend == "dask":
+        pytest.importorskip("distributed")
     program = tmp_path / "deadly.py"
     program.write_text(DEADLY)
     done = subprocess.run(
-        [sys.executable, program, str(tmp_path), name, address], capture_output=True, text=True
+        [sys.executable, program, str(tmp_path), backend], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("its worker died 4 times (")
@@ -151,7 +155,7 @@ def test_an_address_where_nobody_answers_is_refused_in_time(parts, tmp_path):
 @pytest.mark.parametrize("kind", ["nonsense", "silent", "worker"])
 def test_what_is_no_scheduler_is_refused(parts, tmp_path, monkeypatch, kind, request):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(trials, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(dask_cluster, "ANSWER_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         if kind == "silent":
             address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
@@ -171,13 +175,13 @@ def worker_address(cluster: str) -> str:
 
 def test_a_scheduler_without_workers_is_refused(parts, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(trials, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(dask_cluster, "ANSWER_SECONDS", 1)
     with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty:
         assert "found no worker at" in refused(parts, tmp_path, empty.scheduler_address)
 
 
 def test_workers_with_another_version_are_refused(parts, tmp_path, monkeypatch, cluster):
-    monkeypatch.setattr(trials, "__version__", "99")
+    monkeypatch.setattr(dask_cluster, "__version__", "99")
     assert "has fastmlp" in refused(parts, tmp_path, cluster)
 
 
@@ -225,3 +229,27 @@ def wait_for_workers(address: str) -> None:
 
     with Client(address, timeout=30, set_as_default=False) as client:
         client.wait_for_workers(1, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("count", "jobs", "threads", "expected"),
+    [
+        (9, None, None, (4, 1)),  # one a core
+        (3, None, None, (3, 1)),  # fewer trials than cores
+        (1, None, None, (1, 4)),  # all cores for the only one
+        (9, 2, None, (2, 2)),
+        (9, None, 2, (2, 2)),  # each asks for two
+        (9, 9, 3, (9, 3)),  # as told
+    ],
+)
+def test_jobs_and_threads_share_the_cores(parts, monkeypatch, count, jobs, threads, expected):
+    def in_threads(tasks, parts, jobs, stop):
+        used.append((jobs, {config.threads for config in tasks.values()}))
+        yield from ()
+
+    used: list[Any] = []
+    monkeypatch.setattr(trials, "usable_cores", lambda: 4)
+    monkeypatch.setattr(trials, "in_threads", in_threads)
+    tasks = dict(enumerate([CONFIG.replace(threads=threads)] * count))
+    assert list(trials.Workers(jobs).run(tasks, parts[:2])) == []
+    assert used == [(expected[0], {expected[1]})]

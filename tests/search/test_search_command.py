@@ -42,44 +42,47 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def run(*arguments: object, folder: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    program = "import sys; from fastmlp.cli import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "search", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+PROGRAM = "import sys; from fastmlp.cli import main; sys.exit(main())"
 
 
-def test_a_file_becomes_a_folder_of_results_and_goes_on(file, tmp_path):
-    done = run(file, folder=tmp_path)
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command in an empty folder and returns what it said."""
+
+    def run(*arguments: object, code: int = 0) -> tuple[str, str]:
+        monkeypatch.chdir(tmp_path)
+        assert main(["search", *map(str, arguments)]) == code
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    return run
+
+
+def test_a_file_becomes_a_folder_of_results_and_goes_on(run, file, tmp_path):
+    shown, said = run(file)
     out = tmp_path / "runs" / "search-birds"
-    lines = [line for line in done.stderr.splitlines() if "/18 " in line]
+    lines = [line for line in said.splitlines() if "/18 " in line]
     assert len(lines) == 18
     assert re.fullmatch(
         r" 1/18  learning_rate \S+, momentum \S+, seed \d: done, valid accuracy 0\.\d{4}, "
         r"[\d.]+ s  \(0 failed, .*[\d:]+ left\)", lines[0]
     )  # fmt: skip
     assert "6 diverged" in lines[-1]
-    assert "3 of 9 points diverged or failed" in done.stdout
-    assert "the best on the test part: accuracy 0.9" in done.stdout
-    assert "report.md, trials.csv, curves.png" in done.stdout
+    assert "3 of 9 points diverged or failed" in shown
+    assert "the best on the test part: accuracy 0.9" in shown
+    assert "report.md, trials.csv, curves.png" in shown
     assert load(out / "best" / "model.safetensors").sizes == (64, 16, 10)
     kept = {key: row["id"] for key, row in rows(out).items()}
-    again = run(file, "--seeds", 3, folder=tmp_path)
-    assert "18 of 27 trials found in runs/search-birds" in again.stderr
+    _, said = run(file, "--seeds", 3)
+    assert "18 of 27 trials found in runs/search-birds" in said
     after = {key: row["id"] for key, row in rows(out).items()}
     assert len(after) == 27
     assert kept.items() < after.items()
 
 
-def test_without_a_file_digits_are_searched(tmp_path):
-    done = run("--out", "here", "--jobs", 1, folder=tmp_path)
-    assert "12/12" in done.stderr
+def test_without_a_file_digits_are_searched(run, tmp_path):
+    _, said = run("--out", "here", "--jobs", 1)
+    assert "12/12" in said
     assert "digits" in (tmp_path / "here" / "report.md").read_text()
 
 
@@ -95,40 +98,37 @@ def test_without_a_file_digits_are_searched(tmp_path):
         (["slip.toml"], "slip.toml: momentun: no such parameter; did you mean momentum?"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
+def test_what_is_wrong_is_said_in_one_line(run, tmp_path, arguments, message):
     (tmp_path / "note.txt").write_text("a note")
     (tmp_path / "slip.toml").write_text('[data]\nname = "digits"\n[grid]\nmomentun = [0.5]')
-    assert main(["search", *arguments]) == 2
-    said = capsys.readouterr().err
+    _, said = run(*arguments, code=2)
     assert message in said
     assert said.count("\n") == 1
     assert (tmp_path / "note.txt").read_text() == "a note"
 
 
-def test_a_damaged_store_is_said_in_one_line(file, tmp_path):
+def test_a_damaged_store_is_said_in_one_line(run, file, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "trials.sqlite").write_text("a note to myself " * 100)
-    done = run(file, "--out", "out", folder=tmp_path, code=2)
-    assert "found a damaged file or no database" in done.stderr
-    assert done.stderr.count("\n") == 1
+    _, said = run(file, "--out", "out", code=2)
+    assert "found a damaged file or no database" in said
+    assert said.count("\n") == 1
 
 
-def test_nothing_but_divergence_is_code_1(tmp_path):
+def test_nothing_but_divergence_is_code_1(run, tmp_path):
     path = tmp_path / "high.toml"
     path.write_text('[data]\nname = "digits"\n[config]\nlearning_rate = 1e30\n')
-    done = run(path, folder=tmp_path, code=1)
-    assert "there is no best model" in done.stderr
+    _, said = run(path, code=1)
+    assert "there is no best model" in said
     assert (tmp_path / "runs" / "search-high" / "report.md").exists()
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_ctrl_c_keeps_finished_trials(file, tmp_path, backend):
+def test_ctrl_c_keeps_finished_trials(run, file, tmp_path, backend):
     file.write_text(FILE.format(epochs=150))
-    program = "import sys; from fastmlp.cli import main; sys.exit(main())"
     arguments = ["search", str(file), "--out", "out", "--backend", backend, "--jobs", "2"]
     with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-c", PROGRAM, *arguments],
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
@@ -147,8 +147,8 @@ def test_ctrl_c_keeps_finished_trials(file, tmp_path, backend):
     assert 3 <= kept < 18
     assert f"interrupted: {kept} of 18 trials are kept in out" in said
     assert "Traceback" not in said
-    done = run(file, "--out", "out", folder=tmp_path)
-    assert f"{kept} of 18 trials found in out" in done.stderr
+    _, said = run(file, "--out", "out")
+    assert f"{kept} of 18 trials found in out" in said
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no terminals to make")
@@ -159,9 +159,8 @@ def test_on_a_terminal_there_is_a_bar(file, tmp_path):
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    program = "import sys; from fastmlp.cli import main; sys.exit(main())"
     with subprocess.Popen(
-        [sys.executable, "-c", program, "search", str(file)],
+        [sys.executable, "-c", PROGRAM, "search", str(file)],
         stdout=subprocess.DEVNULL,
         stderr=theirs,
         cwd=tmp_path,
@@ -183,8 +182,8 @@ def test_on_a_terminal_there_is_a_bar(file, tmp_path):
     assert "seed 0:" not in shown
 
 
-def test_the_queries_that_people_use_work(file, tmp_path):
-    run(file, "--out", "out", folder=tmp_path)
+def test_the_queries_that_people_use_work(run, file, tmp_path):
+    run(file, "--out", "out")
     with closing(sqlite3.connect(tmp_path / "out" / "trials.sqlite")) as database:
         ranking = database.execute(
             "SELECT json_extract(parameters, '$.learning_rate') AS rate, avg(valid_accuracy) "

@@ -65,6 +65,8 @@ def test_a_chain_goes_on_where_the_link_before_ended(parts: tuple[Dataset, Datas
     assert [row["train_loss"] for row in outcome.history] == [
         row["train_loss"] for row in expected.history
     ]
+    kept = train_as("weights kept", second, parts, [LINEAR])
+    assert kept.history[0]["train_loss"] != outcome.history[0]["train_loss"]
     alone = train_as("chain", LINEAR, parts)
     assert alone.history[-1]["train_loss"] == first.history[-1]["train_loss"]
 

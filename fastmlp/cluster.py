@@ -1,0 +1,201 @@
+"""A Dask cluster that runs trials: connecting, images for every worker, and workers that die.
+
+Needs the extra ``dask``: ``pip install "fastmlp[dask]"``, here and on every worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from joblib import delayed
+
+from fastmlp import __version__
+from fastmlp.config import TrainConfig
+from fastmlp.errors import ConfigError, FastMLPError
+from fastmlp.trials import (
+    MOST_DEATHS,
+    Numbered,
+    Outcome,
+    Parts,
+    Tasks,
+    closing_quietly,
+    given_up,
+    line_of,
+    parallel_calls,
+    run_numbered,
+)
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+ANSWER_SECONDS = 4  # that a scheduler and its first worker have to answer, each
+
+
+def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[Numbered]:
+    """Run trials on a Dask cluster, one at a time in each thread of its workers.
+
+    Dask itself runs a trial again whose worker died. It gives up after a number of deaths (four,
+    unless the scheduler is told otherwise), but blames all trials that waited in the worker, so that
+    those which did not begin that often are handed in again.
+
+    Parameters
+    ----------
+    tasks, parts
+        As for `in_threads`. The images go to each worker once.
+    address : str
+        Of the scheduler, such as ``"tcp://scheduler:8786"``.
+
+    Raises
+    ------
+    ConfigError
+        If nobody answers there, or workers are missing or have another fastmlp.
+    FastMLPError
+        If the cluster is lost on the way.
+    """
+    with _connected(address) as client:
+        from distributed import KilledWorker
+
+        topic = f"fastmlp-{uuid.uuid4().hex}"
+        begun: Counter[int] = Counter()
+        client.subscribe_topic(topic, lambda event: begun.update([event[1]]))
+        deaths: Counter[int] = Counter()
+        waiting = dict(tasks)
+        while waiting:
+            backend = _cluster_backend(client, parts)
+            progress, problem = False, ""
+            calls = (
+                delayed(announced)(index, config, parts, topic)
+                for index, config in list(waiting.items())
+            )
+            with closing_quietly(
+                parallel_calls(backend=backend, pre_dispatch="all")(calls)
+            ) as outcomes:
+                for index, outcome in outcomes:
+                    if isinstance(outcome, KilledWorker):
+                        deaths[index] += 1  # at the least
+                        progress = True
+                        if max(begun[index], deaths[index]) >= MOST_DEATHS:
+                            outcome = given_up(f"the last was {outcome.last_worker.address}")
+                    if isinstance(outcome, Outcome):
+                        del waiting[index]
+                        progress = True
+                        yield index, outcome
+                    else:
+                        problem = line_of(outcome)
+            _check_cluster(client, backend, address, "" if progress else problem)
+
+
+def announced(index: int, config: TrainConfig, parts: Parts, topic: str) -> Numbered:
+    """Run a trial on a Dask worker, and tell the client that it begins."""
+    from distributed import get_worker
+
+    get_worker().log_event(topic, index)
+    return run_numbered(index, config, parts)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    """Connect to a scheduler and make sure that its workers can do the work."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ConfigError('dask: distributed is missing; install "fastmlp[dask]"') from None
+    try:
+        # A Client that finds nobody lingers for twice its time, so ask first. In a thread, as this
+        # one may have a loop already: a notebook's.
+        with ThreadPoolExecutor(1) as pool:
+            kind = pool.submit(asyncio.run, _identity(address)).result()
+        if kind != "Scheduler":
+            raise ValueError(f"a {kind} answers")
+        client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+    except Exception as error:  # strangers may answer anything
+        raise ConfigError(
+            f"dask: found no scheduler at {address!r} ({line_of(error)}); start one with "
+            "`dask scheduler`, and pass the address it prints"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+            versions = client.run(_version)
+        except TimeoutError:
+            raise ConfigError(
+                f"dask: found no worker at {address}; start some with "
+                f"`dask worker {address} --nthreads 1`"
+            ) from None
+        except Exception as error:  # whatever importing fastmlp over there ran into
+            raise ConfigError(f"dask: a worker cannot load fastmlp ({line_of(error)})") from None
+        for worker, version in versions.items():
+            if version != __version__:
+                raise ConfigError(
+                    f"dask: the worker {worker} has fastmlp {version}, expected {__version__}"
+                )
+        yield client
+
+
+async def _identity(address: str) -> str:
+    """Return what a Dask server says that it is."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    security = Security().get_connection_args("client")
+    async with rpc(address, timeout=ANSWER_SECONDS, connection_args=security) as server:
+        answer = await asyncio.wait_for(server.identity(n_workers=0), ANSWER_SECONDS)
+        return str(answer["type"])
+
+
+def _version() -> str:
+    return __version__
+
+
+def _cluster_backend(client: Client, parts: Parts) -> Any:
+    """Return joblib's Dask backend, with errors reported and images that survive a worker."""
+    import dask
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            # With one, joblib would train in this process instead of on the one worker.
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            # joblib (1.6) never hears of a task that Dask gave up, and waits for it for ever; of a
+            # cancelled one it takes the error for the list of results. Both become a result here.
+            ((_, (index, *_), _),) = func.items
+
+            def deliver(out: Any) -> None:
+                callback([(index, out)] if isinstance(out, BaseException) else out)
+
+            def report(done: Any) -> None:
+                if done.exception() is not None:
+                    deliver(done.exception())
+
+            future = super().submit(func, deliver)
+            future.add_done_callback(report)
+            return future
+
+    backend = Backend(client=client)
+    # As a task, not by scatter: scattered data is gone when the workers that hold it die; this is
+    # made again from the copy in the scheduler.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "64GiB"}):
+        backend.data_futures = {id(parts): client.submit(tuple, parts, pure=False)}
+    return backend
+
+
+def _check_cluster(client: Client, backend: Any, address: str, problem: str) -> None:
+    """Raise unless it makes sense to hand in what is left: there is no problem, of ours or its."""
+    (images,) = backend.data_futures.values()
+    if client.status != "running":
+        problem = "the scheduler went away"
+    elif images.status == "error":
+        problem = f"the images cannot be loaded ({line_of(images.exception())})"
+    elif not problem:
+        return
+    raise FastMLPError(
+        f"dask: lost the cluster at {address}: {problem}; run this again: finished trials are kept"
+    )
