@@ -23,7 +23,7 @@ from fastmlp.bench.measure import PAUSE
 from fastmlp.datasets import load
 
 ROWS, ROUNDS = 4_000, 3
-EPOCHS = {"digits": 20, "mnist": 3, "cifar10": 2}
+EPOCHS = {"digits": 20, "mnist": 3, "cifar10": 4}
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 DEEP = (512, 128, 32)
 

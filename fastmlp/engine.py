@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.epoch import Model, Samples, Team, evaluate_rows, train_epoch, write_right
+from fastmlp.kernels.epoch import Model, Team, evaluate_rows, train_epoch, write_right
+from fastmlp.kernels.epoch import Samples as Samples
 from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
 from fastmlp.kernels.pack import lanes_of, pack, unpack
 from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, Plan, make_plan

@@ -14,10 +14,9 @@ import numpy as np
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine, forward
+from fastmlp.engine import Engine, Samples, forward
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.files import Layout, read_tensors, write_tensors
-from fastmlp.kernels.epoch import Samples
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, adam, rmsprop, sgd
 from fastmlp.schedule import learning_rate

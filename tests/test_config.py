@@ -163,7 +163,7 @@ def test_any_value_gives_a_plain_one_or_a_config_error(name: str, value: Any) ->
     [
         ({"nesterov": True, "momentum": 0.0}, "nesterov: .*'sgd' and momentum 0.0, .* above 0$"),
         ({"nesterov": True, "optimizer": "adam"}, "nesterov: .*'adam'"),
-        ({"residual": True}, r"residual: found with hidden \(128,\), expected two"),
+        ({"residual": True}, r"residual: found with hidden \(256,\), expected two"),
         ({"residual": True, "hidden": (8, 4, 8)}, r"residual: found with hidden \(8, 4, 8\)"),
     ],
 )

@@ -138,8 +138,7 @@ def save_states(optimizer: BaseOptimizer, engine: Engine) -> None:
     for state, name in _STATES[type(optimizer)].items():
         if state in states:  # sgd without momentum has none
             unit, (weights, biases) = _unit(optimizer, state, engine.dtype), states[state]
-            kept = [np.ascontiguousarray(array.T * unit) for array in weights]
-            setattr(optimizer, name, kept + [array * unit for array in biases])
+            setattr(optimizer, name, [*(w.T * unit for w in weights), *(b * unit for b in biases)])
 
 
 def _unit(optimizer: BaseOptimizer, state: str, dtype: np.dtype[Any]) -> float:

@@ -23,13 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
 from fastmlp.network import Network
-from fastmlp.report import COLOURS, DASHES, draw_confusion, new_figure
+from fastmlp.report import (
+    COLOURS,
+    DASHES,
+    Axes,
+    draw_confusion,
+    name_axes_by_epoch,
+    new_figure,
+)
 from fastmlp.studies.measures import Lab
 from fastmlp.studies.results import Point, Results
 from fastmlp.studies.tables import FIELDS, WORDS, setting
@@ -84,7 +89,7 @@ def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
                 _line(axes, point, name, label, style)
             if entry.get("log") and name.endswith(("loss", "cost")):
                 axes.set_yscale("log")
-            _name(axes, WORDS[name])
+            name_axes_by_epoch(axes, WORDS[name])
         by = entry.get("by", "")
         title = entry.get("legend", FIELDS.get(by, by))
         handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -120,7 +125,7 @@ def _parts(results: Results, entry: Mapping[str, Any], path: Path) -> None:
                     (("train", "training"), ("valid", "validation"))
                 ):
                     _line(axes, point, f"{part}_{kind}", words, style)
-                _name(axes, kind)
+                name_axes_by_epoch(axes, kind)
             row[0].set_title(label, loc="left", fontsize=10)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
@@ -154,12 +159,6 @@ def _line(axes: Axes, point: Point, name: str, label: str, style: int) -> None:
         markersize=4,
         label=label,
     )
-
-
-def _name(axes: Axes, words: str) -> None:
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(words)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 # -- bars ------------------------------------------------------------------------------------------

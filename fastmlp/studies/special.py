@@ -19,9 +19,8 @@ import numpy as np
 from fastmlp import autograd
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine
+from fastmlp.engine import Engine, Samples
 from fastmlp.errors import ConfigError
-from fastmlp.kernels.epoch import Samples
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.schedule import learning_rate
