@@ -119,6 +119,21 @@ def test_training_is_what_the_documentation_says(changes: dict[str, Any]) -> Non
     np.testing.assert_allclose([row["train_loss"] for row in result.history], losses, rtol=1e-9)
 
 
+def test_every_epoch_is_drawn_anew() -> None:
+    config = SMALL.replace(flip=True)
+    drawn = [
+        draw_epoch(config.replace(seed=seed), 1000, epoch) for seed in (0, 1) for epoch in (0, 1)
+    ]
+    for order, flips in drawn:
+        np.testing.assert_array_equal(np.sort(order), np.arange(1000))
+        assert 400 < flips.sum() < 600
+    for i in range(2):  # neither orders nor flips come again, with another seed or epoch
+        assert len({array[i].tobytes() for array in drawn}) == len(drawn)
+    order, flips = draw_epoch(SMALL, 1000, 0)
+    assert not flips.any()
+    np.testing.assert_array_equal(order, draw_epoch(SMALL, 1000, 0)[0])
+
+
 def test_a_sum_over_the_batch_is_a_larger_rate() -> None:
     data = TRAIN.take(np.arange(40))
     config = SMALL.replace(dtype="float64", learning_rate=0.05)

@@ -34,7 +34,8 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     Raises
     ------
     DataError
-        If ONNX or scikit-learn has no such model: residual connections, the loss "poisson".
+        If skl2onnx or scikit-learn has no such model: residual connections, the loss "poisson", a
+        regressor of several values.
     FastMLPError
         If skl2onnx is not installed.
     OSError
@@ -51,6 +52,11 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     plain = estimator.to_sklearn()
     if plain.out_activation_ == "exp":
         raise DataError("model: found loss='poisson', which skl2onnx lacks, expected another")
+    if isinstance(estimator, MLPRegressor) and plain.n_outputs_ > 1:
+        raise DataError(
+            f"model: found {plain.n_outputs_} values to predict, which skl2onnx mixes up, expected "
+            "one; export a regressor for each"
+        )
     double = plain.coefs_[0].dtype == np.float64
     kind = DoubleTensorType if double else FloatTensorType
     options = {} if isinstance(estimator, MLPRegressor) else {id(plain): {"zipmap": False}}

@@ -134,7 +134,7 @@ class Run:
     def parameters(self) -> Parameters:
         """Return copies of the weights [in, out] and biases."""
         weights, biases = self._engine.weights()
-        return [weight.T for weight in weights], [bias.copy() for bias in biases]
+        return [weight.T for weight in weights], biases
 
     def write_back(self) -> None:
         """Give the estimator weights, biases and its solver's state."""

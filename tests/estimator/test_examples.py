@@ -1,11 +1,14 @@
-"""The examples of the README for people who come from scikit-learn or PyTorch."""
+"""Examples: of the README for people who come from elsewhere, and of the two docstrings."""
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 
 import pytest
+
+from fastmlp.estimator import classifier, regressor
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 SECTIONS = dict(re.findall(r"^## (Coming from .+?)\n(.*?)(?=^## |\Z)", README, re.M | re.S))
@@ -37,3 +40,9 @@ def test_an_example_runs(
 def test_both_sections_have_examples() -> None:
     assert [name.split()[0] for name in EXAMPLES] == ["Coming"] * 3
     assert list(SECTIONS) == ["Coming from scikit-learn", "Coming from PyTorch"]
+
+
+@pytest.mark.parametrize("module", [classifier, regressor])
+def test_a_docstring_tells_the_truth(module: object) -> None:
+    failed, attempted = doctest.testmod(module)  # type: ignore[arg-type]
+    assert (failed, attempted) == (0, 5)

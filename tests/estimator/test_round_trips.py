@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -19,9 +20,10 @@ from sklearn.datasets import load_digits
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, Network
+from fastmlp.cli import main
 from fastmlp.config import TrainConfig
 from fastmlp.errors import DataError, FormatError
-from fastmlp.estimator import to_onnx
+from fastmlp.estimator.export import load_model, to_onnx
 from fastmlp.files import read_tensors, write_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -327,9 +329,57 @@ def test_onnx_of_a_network_takes_raw_images(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, network.predict_proba(images), rtol=0, atol=1e-5)
 
 
-def test_without_skl2onnx_the_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("name", "kind"), [("digits", "Float"), ("float64", "Double")])
+def test_what_skl2onnx_is_given(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    given: dict[str, Any] = {}
+    types = SimpleNamespace(
+        FloatTensorType=lambda shape: ("Float", shape),
+        DoubleTensorType=lambda shape: ("Double", shape),
+    )
+
+    def convert(model: Any, **settings: Any) -> Any:
+        given.update(settings, model=model)
+        return SimpleNamespace(SerializeToString=lambda: b"onnx")
+
+    for module, content in (
+        ("skl2onnx", SimpleNamespace(to_onnx=convert)),
+        ("skl2onnx.common", SimpleNamespace()),
+        ("skl2onnx.common.data_types", types),
+    ):
+        monkeypatch.setitem(sys.modules, module, content)
+    path, out = tmp_path / "model", tmp_path / "model.onnx"
+    model = fitted(name)
+    model.save(path)
+    assert main(["export", str(path), "--onnx", str(out)]) == 0
+    assert out.read_bytes() == b"onnx"
+    assert_predicts_the_same(given["model"], model)
+    assert not isinstance(given["model"], MLPClassifier)
+    assert given["initial_types"] == [("X", (kind, [None, 64]))]
+    assert given["options"] == {id(given["model"]): {"zipmap": False}}
+    for other in ("poisson", "values"):
+        with pytest.raises(DataError, match="model: found"):
+            to_onnx(fitted(other), out)
+
+
+def test_the_command_line_exports_what_train_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "model.safetensors", tmp_path / "model.onnx"
+    model = fitted("digits")
+    model.to_network().save(path)
+    assert isinstance(load_model(path), Network)
+    model.save(path)
+    assert isinstance(load_model(path), MLPClassifier)
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
-    with pytest.raises(fastmlp.FastMLPError, match=r"pip install 'fastmlp\[export\]'"):
-        to_onnx(fitted("digits"), tmp_path / "model.onnx")
+    for arguments, message in (
+        ([str(path), "--onnx", str(out)], "pip install 'fastmlp[export]'"),
+        ([str(tmp_path / "none"), "--onnx", str(out)], "none: found no such file"),
+        ([str(path)], "Missing option '--onnx'"),
+    ):
+        assert main(["export", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not out.exists()

@@ -123,7 +123,7 @@ def test_nothing_but_divergence_is_code_1(run, tmp_path):
     assert (tmp_path / "runs" / "search-high" / "report.md").exists()
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_finished_trials(run, file, tmp_path, backend):
     file.write_text(FILE.format(epochs=150))
     arguments = ["search", str(file), "--out", "out", "--backend", backend, "--jobs", "2"]

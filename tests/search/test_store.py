@@ -18,7 +18,7 @@ from fastmlp.search import grid_search
 from fastmlp.store import FILE, Key, Trial, TrialStore
 
 DATA = "c0ffee" * 10
-KEYS = [Key.of(TrainConfig(seed=seed)) for seed in range(6)]
+KEYS = [Key.of(TrainConfig(seed=seed, learning_rate=0.25)) for seed in range(6)]
 
 
 def trial(seed: int) -> Trial:
@@ -61,7 +61,7 @@ def test_rows_can_be_read_with_plain_sql_while_a_search_goes_on(folder):
             SELECT seed, json_extract(parameters, '$.learning_rate'), epochs.value ->> 'train_loss'
             FROM trials, json_each(history) AS epochs WHERE status = 'done' ORDER BY train_loss
         """
-        assert reader.execute(query).fetchall() == [(n, 0.1, 0.1 + n) for n in range(6)]
+        assert reader.execute(query).fetchall() == [(n, 0.25, 0.1 + n) for n in range(6)]
 
 
 def test_trials_of_another_version_are_not_ours(folder, monkeypatch):
