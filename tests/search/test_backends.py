@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from search_helpers import CONFIG, GRID, rows, table
+from search_helpers import CONFIG, GRID, Counted, rows, table
 
 from fastmlp import cluster as dask_cluster
 from fastmlp import trials
@@ -57,6 +57,17 @@ def test_large_images_are_shared_with_processes_and_train_to_the_same_bits(parts
     one = grid_search(CONFIG, grid, training, valid, store=tmp_path / "1", jobs=1)
     two = grid_search(CONFIG, grid, training, valid, store=tmp_path / "2", backend="loky", jobs=2)
     assert table(one) == table(two)
+
+
+def test_images_reach_each_worker_of_a_cluster_once(parts, tmp_path, cluster):
+    training, valid, _ = parts
+    arrivals = tmp_path / "arrivals"
+    counted = Counted(
+        training.images, training.labels, training.shape, training.classes, str(arrivals)
+    )
+    grid_search(CONFIG, GRID, counted, valid, store=tmp_path, dask=cluster)
+    processes = arrivals.read_text().splitlines()
+    assert len(processes) == len(set(processes)) <= 2
 
 
 def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, reference):

@@ -1,0 +1,38 @@
+"""The engine's own promises: what it hands out is a copy, and an empty epoch changes nothing."""
+
+import numpy as np
+import pytest
+
+from fastmlp.engine import Engine
+from fastmlp.optimizers import sgd
+
+
+@pytest.fixture
+def engine():
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal((5, 7)), rng.standard_normal((3, 5))]
+    return Engine(weights, [np.ones(5), np.ones(3)], batch_size=4, dtype="float64")
+
+
+def samples(engine):
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 8)
+    return engine.samples(rng.standard_normal((8, 7)), np.ones(7), np.zeros(7), labels=labels)
+
+
+def test_parameters_handed_out_do_not_change_with_training(engine):
+    # Biases of narrow layers once were views: the best epoch's network got the last epoch's biases.
+    weights, biases = engine.weights()
+    before = [array.copy() for array in (*weights, *biases)]
+    engine.epoch(samples(engine), np.arange(8), sgd(2, 0.1))
+    for old, array in zip(before, (*weights, *biases), strict=True):
+        np.testing.assert_array_equal(array, old)
+    for old, array in zip(before, [*engine.weights()[0], *engine.weights()[1]], strict=True):
+        assert not np.array_equal(array, old)
+
+
+def test_warming_up_changes_nothing(engine):
+    before = [*engine.weights()[0], *engine.weights()[1]]
+    engine.warm_up(samples(engine))
+    for old, new in zip(before, [*engine.weights()[0], *engine.weights()[1]], strict=True):
+        np.testing.assert_array_equal(new, old)
