@@ -226,7 +226,8 @@ def _markdown(
         lines += [
             "## Two settings at a time",
             "",
-            f"The {extreme} {words} for each pair of values, whatever the other settings.",
+            f"The {extreme} {words} for each pair of values, whatever the other settings; empty "
+            "where no point came to a regular end.",
             "",
             *(f"![{name.removesuffix('.png')}]({name})" for name in maps),
             "",

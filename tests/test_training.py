@@ -36,7 +36,9 @@ def dataset(count: int, *, classes: int = 3, seed: int = 0, noise: float = 0.3) 
 
 
 TRAIN, VALID = dataset(45), dataset(30, seed=1, noise=0.6)
-SMALL = TrainConfig(hidden=(10, 10), epochs=4, batch_size=8, seed=5)
+SMALL = TrainConfig(
+    hidden=(10, 10), epochs=4, batch_size=8, learning_rate=0.1, momentum=0.9, seed=5
+)
 
 
 def parameters(network: Network) -> list[np.ndarray]:

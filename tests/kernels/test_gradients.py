@@ -76,13 +76,13 @@ def named(net: Net) -> str:
 
 
 def forward(net: Net, parameters: list[np.ndarray], X: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the outputs and how near a ReLU came to its kink."""
+    """Return the outputs, and how near a ReLU came to its kink or a layer to being all off."""
     A, margin = X, np.inf
     layers = list(zip(parameters[::2], parameters[1::2], strict=True))
     for layer, (W, b) in enumerate(layers[:-1]):
         Z = A @ W.T + b
         below, A = A, ACTIVATIONS[net.activation](Z)
-        margin = min(margin, abs(Z).min())
+        margin = min(margin, abs(Z).min(), Z.max())
         if net.residual and layer > 0 and A.shape == below.shape:
             A = A + below
     W, b = layers[-1]
@@ -149,13 +149,13 @@ def engine_gradients(
 def test_every_gradient_of_small_networks(net: Net) -> None:
     rng = np.random.default_rng(sum(net.sizes))
     margin = 0.0
-    while margin < 20 * STEP:  # no difference may reach over a kink
+    while margin < 20 * STEP:  # no difference may reach over a kink, no gradient be nothing
         parameters = [
             rng.normal(size=shape) / np.sqrt(inputs)
             for inputs, outputs in pairwise(net.sizes)
             for shape in ((outputs, inputs), (outputs,))
         ]
-        images = rng.uniform(0, 256, (net.batch, net.sizes[0]))
+        images = rng.integers(0, 256, (net.batch, net.sizes[0])).astype(np.uint8)
         X = images / 64 - 2
         margin = forward(net, parameters, X)[1] if net.activation == "relu" else np.inf
     outputs = net.sizes[-1]
@@ -185,7 +185,8 @@ def test_every_gradient_of_small_networks(net: Net) -> None:
 def test_a_batch_is_averaged_or_summed_with_factors() -> None:
     rng = np.random.default_rng(0)
     parameters = [rng.normal(size=(3, 4)), rng.normal(size=3)]
-    images, T = rng.uniform(0, 256, (6, 4)), np.eye(3)[rng.integers(0, 3, 6)]
+    images = rng.integers(0, 256, (6, 4)).astype(np.uint8)
+    T = np.eye(3)[rng.integers(0, 3, 6)]
     factors = rng.random(6)
     mean = engine_gradients(Net((4, 3), 6), parameters, images, T)
     summed = engine_gradients(Net((4, 3), 6), parameters, images, T, factors)

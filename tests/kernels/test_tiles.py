@@ -1,24 +1,26 @@
 """Every tile on this machine: the tests of the arithmetic again, in a process for each tile.
 
 A tile is chosen while fastmlp is imported, so another one needs another process. What differs there
-is the number of lanes and the shapes, not the element type: float32 and bfloat16 stand for all, and
-whole networks are trained with the tile that differs most.
+is the number of lanes and the shapes, not the element type: float32 and bfloat16 stand for all.
 """
 
+import hashlib
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastmlp.errors import ConfigError
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE, TILES, choose
 
 HERE = Path(__file__).parent
-KERNELS = (str(HERE / "test_twins.py"), str(HERE / "test_functions.py"))
-NETWORKS = (*KERNELS, str(HERE / "test_gradients.py"))
-ONE_TYPE = "not float64 and not narrower and (not gather or uint8)"
+KERNELS = ("test_twins.py", "test_functions.py")
+NETWORKS = ("test_gradients.py", "test_torch_steps.py", "test_team.py")
+OTHERS = sorted(set(TILES) - {TILE.name})
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,29 +35,56 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif("FASTMLP_TILE" in os.environ, reason="this is one of those processes")
-@pytest.mark.timeout(300)  # most of it compiles, the first time
-@pytest.mark.parametrize("tile", sorted(set(TILES) - {TILE.name}))
-def test_arithmetic_with_every_other_tile(tile: str) -> None:
-    files = NETWORKS if tile == "portable" else KERNELS
-    command = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", ONE_TYPE, *files)
-    done = run(*command, FASTMLP_TILE=tile)
+def passes(tile: str, only: str, *names: str) -> None:
+    """Assert that files of tests pass with a tile."""
+    if "FASTMLP_TILE" in os.environ:
+        pytest.skip("this is one of those processes")
+    files = [str(HERE / name) for name in names]
+    done = run(
+        "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", only, *files, FASTMLP_TILE=tile
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
 
 
+@pytest.mark.timeout(300)  # most of it compiles, the first time
+@pytest.mark.parametrize("tile", OTHERS)
+def test_kernels_with_every_other_tile(tile: str) -> None:
+    passes(tile, "not float64 and (not gather or uint8)", *KERNELS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("tile", OTHERS)
+def test_all_with_every_other_tile(tile: str) -> None:
+    passes(tile, "not live", *KERNELS, *NETWORKS)
+
+
+def bits_of_products() -> str:
+    """Return a digest of products of bfloat16."""
+    module = runpy.run_path(str(HERE / "test_twins.py"))
+    rng, kind = np.random.default_rng(0), module["BFLOAT16"]
+    digest = hashlib.sha256()
+    for size in (1e-38, 1e-36, 1.0, 3e37):  # from products that are denormal to sums that overflow
+        for _ in range(20):
+            rows, depth, columns = rng.integers(1, 70, 3)
+            source = module["draw"](rng, np.float32, rows, depth)
+            source *= np.float32(size)
+            A, _ = module["in_pairs"](source)
+            _, W = module["draw_factors"](rng, kind, 1, depth, columns)
+            start = np.zeros((len(W), rows, W.shape[2]), np.float32)
+            out = np.zeros_like(start)
+            steps = (W.shape[2], rows * W.shape[2])
+            module["multiply"](A, W, start, *steps, out, 0, out, 0, len(W), 0, rows)
+            digest.update(out.tobytes())
+    return digest.hexdigest()
+
+
 @pytest.mark.skipif(not NATIVE_BF16, reason="this CPU has no instruction for bfloat16")
 def test_emulated_bfloat16_gives_the_bits_of_the_instruction() -> None:
-    program = (
-        f"import hashlib, runpy; module = runpy.run_path({str(HERE / 'test_team.py')!r})\n"
-        "for name in ('bfloat16', 'bfloat16, columns'):\n"
-        "    left = module['trained'](module['NETWORKS'][name], 1)\n"
-        "    print(hashlib.sha256(b''.join(left)).hexdigest())"
-    )
-    native, emulated = (
-        run("-W", "ignore", "-c", program, FASTMLP_BF16=how) for how in ("", "emulated")
-    )
-    assert len(native.stdout.split()) == 2, native.stderr
+    program = f"import runpy; print(runpy.run_path({__file__!r})['bits_of_products']())"
+    native, emulated = (run("-c", program, FASTMLP_BF16=how) for how in ("", "emulated"))
+    assert len(native.stdout.split()) == 1, native.stderr
     assert native.stdout == emulated.stdout, emulated.stderr
 
 

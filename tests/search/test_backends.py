@@ -67,7 +67,7 @@ def test_images_reach_each_worker_of_a_cluster_once(parts, tmp_path, cluster):
     )
     grid_search(CONFIG, GRID, counted, valid, store=tmp_path, dask=cluster)
     processes = arrivals.read_text().splitlines()
-    assert len(processes) == len(set(processes)) <= 2
+    assert len(processes) == len(set(processes)) <= 3  # two workers and the scheduler
 
 
 def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, reference):
