@@ -277,7 +277,8 @@ class Engine:
             rest = count % batch
             factors[count - rest :] = 1 / max(rest, 1)
         factors = factors.astype(self.dtype)
-        hyper = steps.hyper.astype(self.dtype)
+        with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
+            hyper = steps.hyper.astype(self.dtype)
         rule = np.int64(steps.rule)
         losses, correct = np.zeros(count), np.zeros(count, np.bool_)
         sums = np.zeros(len(hyper) if penalties else 0)

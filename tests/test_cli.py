@@ -180,7 +180,7 @@ def test_help_describes_every_setting(capsys: Capture) -> None:
     words = " ".join(capsys.readouterr().out.split())
     for field in dataclasses.fields(TrainConfig):
         assert f"--{field.name.replace('_', '-')}" in words
-    assert "Widths of the hidden layers; () gives softmax regression. [default: 128]" in words
+    assert "Widths of the hidden layers; () gives softmax regression. [default: 256]" in words
     assert words.count("multiplied by the factor after every so many epochs") == 2
 
 

@@ -58,7 +58,7 @@ def softmax_cross_entropy(
         total = D[0, m, 0]
         for c in range(1, outputs):
             total += D[c // lanes, m, c % lanes]
-        losses[m] = math.log(float(total)) - float(own)
+        losses[m] = math.log(np.float64(total)) - np.float64(own)
         correct[m] = best == label
         scale = factors[m] / total
         for p in range(panels):
@@ -87,7 +87,7 @@ def elementwise_loss(Z, targets, indices, outputs, loss, factors, D, losses, row
         row = indices[m]
         total = 0.0
         for c in range(outputs):
-            z, t = float(Z[c // lanes, m, c % lanes]), float(targets[row, c])
+            z, t = np.float64(Z[c // lanes, m, c % lanes]), np.float64(targets[row, c])
             if loss == LOGISTIC:
                 # -t log P - (1 - t) log(1 - P), in a form that neither overflows nor cancels.
                 total += max(z, 0.0) - z * t + math.log1p(math.exp(-abs(z)))
