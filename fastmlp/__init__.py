@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastmlp.many import train_many as train_many
     from fastmlp.network import Network as Network
     from fastmlp.network import load as load
+    from fastmlp.results import SearchResult as SearchResult
+    from fastmlp.search import grid_search as grid_search
     from fastmlp.trainer import TrainResult as TrainResult
     from fastmlp.trainer import evaluate as evaluate
     from fastmlp.trainer import train as train
@@ -51,6 +53,8 @@ _HOMES = {
     "train_many": "many",
     "Network": "network",
     "load": "network",
+    "SearchResult": "results",
+    "grid_search": "search",
     "TrainResult": "trainer",
     "evaluate": "trainer",
     "train": "trainer",

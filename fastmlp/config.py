@@ -154,7 +154,7 @@ class TrainConfig:
         ConfigError
             If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
         """
-        document = _read_toml(Path(path))
+        document = read_toml(Path(path))
         fields = document.get("config", document)
         try:
             if not isinstance(fields, dict):
@@ -323,7 +323,8 @@ _RULES = (
 _LARGEST_FILE = 2**20  # bytes; a configuration has some thirty lines, so more is a wrong file
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's document, or say in one line of ConfigError what is wrong with it."""
     try:
         with path.open("rb") as file:
             text = file.read(_LARGEST_FILE + 1)

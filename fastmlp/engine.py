@@ -111,7 +111,7 @@ class Engine:
         if threads is None:
             threads = usable_cores() if work >= TEAM_FROM_WORK else 1
         self.threads = threads
-        self.plan = self._plan(batch_size)
+        self.plan = self._plan(batch_size, threads)
         self.parameters = aligned(self.plan.parameters, self.dtype)
         self.velocity: np.ndarray | None = None
         self.squares: np.ndarray | None = None
@@ -125,7 +125,7 @@ class Engine:
         self._pool = ThreadPoolExecutor(threads, "fastmlp") if threads > 1 else None
         self.load(weights, biases)
 
-    def _plan(self, batch: int) -> Plan:
+    def _plan(self, batch: int, threads: int = 1) -> Plan:
         return make_plan(
             self.sizes,
             batch,
@@ -134,6 +134,7 @@ class Engine:
             int(self._activation),
             self._residual,
             self._pairs,
+            threads,
         )
 
     def _workspace(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -235,9 +236,9 @@ class Engine:
         if targets is None:
             targets = np.zeros((0, 0))
         return Samples(
-            np.ascontiguousarray(images),
-            np.ascontiguousarray(labels, np.int64),
-            np.ascontiguousarray(targets, self.dtype),
+            _plain(images, images.dtype),
+            _plain(labels, np.dtype(np.int64)),
+            _plain(targets, self.dtype),
             scale.astype(self.dtype),
             shift.astype(self.dtype),
             columns or images.shape[1],
@@ -283,7 +284,8 @@ class Engine:
         losses, correct = np.zeros(count), np.zeros(count, np.bool_)
         sums = np.zeros(len(hyper) if penalties else 0)
         squares_of_blocks = np.zeros(self.plan.blocks if penalties else 0)
-        scratch = np.empty((batch, samples.images.shape[1]), samples.images.dtype)
+        shape = (self.threads, batch, samples.images.shape[1])
+        scratch = np.empty(shape if flips.any() else (self.threads, 1, 1), samples.images.dtype)
         velocity = self._state("velocity", steps.rule in (VELOCITY, ADAM))
         squares = self._state("squares", steps.rule in (ADAM, RMSPROP))
         model = Model(self.plan.table, self.parameters, self.right, velocity, squares)
@@ -326,7 +328,7 @@ class Engine:
         model = Model(plan.table, self.parameters, self.right, unused, unused)
         logits = np.empty((len(indices), self.sizes[-1]), self.dtype)
         flips = np.zeros(len(indices), np.bool_)
-        scratch = np.empty((1, samples.images.shape[1]), samples.images.dtype)
+        scratch = np.empty((1, 1, 1), samples.images.dtype)
 
         def run(team: Team) -> None:
             evaluate_rows(
@@ -397,6 +399,24 @@ def forward(network: Network, X: np.ndarray) -> np.ndarray:
         return engine.logits(samples)
     finally:
         engine.close()
+
+
+class _Memory:
+    """The memory of a read-only array, offered as if it might be written."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array  # keeps the memory
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array, contiguous and of a type that says nothing of being read-only (as joblib's memory maps are).
+
+    Numba compiles everything once more for another type; the kernels do not write to it.
+    """
+    array = np.ascontiguousarray(array, dtype)
+    return array if array.flags.writeable else np.asarray(_Memory(array))
 
 
 def aligned(count: int, dtype: np.dtype) -> np.ndarray:

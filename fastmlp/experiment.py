@@ -35,7 +35,7 @@ from typing import Any, Literal, NamedTuple, Self, cast, get_args
 import numpy as np
 
 from fastmlp import datasets
-from fastmlp.config import TrainConfig, _read_toml
+from fastmlp.config import TrainConfig, read_toml
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, DataError
 
@@ -132,7 +132,7 @@ class DataTable:
     @classmethod
     def from_table(cls, table: object) -> Self:
         """Check and take a ``[data]`` table of a TOML file."""
-        values = _table("data", table, [field.name for field in dataclasses.fields(cls)])
+        values = checked_table("data", table, [field.name for field in dataclasses.fields(cls)])
         if "name" not in values:
             raise ConfigError("data.name: not found, expected a data set: [data] name = ...")
         plain: dict[str, Any] = {
@@ -173,14 +173,14 @@ class Experiment:
             If it cannot be read, is not TOML, or holds an unknown name, a wrong value or a grid
             with a point that cannot be trained.
         """
-        document = _read_toml(Path(path))
+        document = read_toml(Path(path))
         try:
-            _table("", document, ["data", "config", "grid", "search", "study"])
-            search = _table("search", document.get("search", {}), ["seeds", "metric"])
+            checked_table("", document, ["data", "config", "grid", "search", "study"])
+            search = checked_table("search", document.get("search", {}), ["seeds", "metric"])
             grid = document.get("grid", {})
             experiment = cls(
                 DataTable.from_table(document.get("data", {})),
-                TrainConfig().replace(**_table("config", document.get("config", {}))),
+                TrainConfig().replace(**checked_table("config", document.get("config", {}))),
                 tuple(grid) if isinstance(grid, list) else (grid,),
                 **search,
             )
@@ -214,7 +214,11 @@ def load_parts(
         parts = _rows(whole, "train", data.train), _rows(whole, "valid", data.valid), whole.test
     else:
         shares = (1 - VALID_FRACTION, VALID_FRACTION)
-        parts = (*whole.train.split(shares, data.seed), whole.test)
+        test = (
+            whole.test
+        )  # copied: a view would keep all images, beside the copies of the other parts
+        test = dataclasses.replace(test, images=test.images.copy())
+        parts = (*whole.train.split(shares, data.seed), test)
     if data.classes is not None:
         parts = tuple(part.pick(data.classes) for part in parts)
     if data.size is not None:
@@ -288,7 +292,7 @@ def _rows(whole: Dataset, part: str, rows: tuple[int, int]) -> Dataset:
     return whole.take(np.arange(first, stop))
 
 
-def _table(name: str, table: object, known: Sequence[str] | None = None) -> dict[str, Any]:
+def checked_table(name: str, table: object, known: Sequence[str] | None = None) -> dict[str, Any]:
     """Return a table whose names are all known, or say which one is not."""
     if not isinstance(table, Mapping):
         raise ConfigError(f"{name}: found {table!r}, expected a table, [{name}]")

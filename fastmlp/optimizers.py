@@ -12,6 +12,7 @@ import numpy as np
 
 from fastmlp.kernels.simd import (
     ADAM,
+    COLUMNS,
     DECAY,
     EPSILON,
     GAIN,
@@ -21,6 +22,7 @@ from fastmlp.kernels.simd import (
     RMSPROP,
     ROOT_SCALE,
     SQUARE_DECAY,
+    SQUARE_GAIN,
     STEP,
     VELOCITY,
 )
@@ -33,7 +35,7 @@ class Steps:
     Attributes
     ----------
     rule : int
-    hyper : array [steps, 2, 8] of float64
+    hyper : array [steps, 2, COLUMNS] of float64
         For weights, for biases.
     """
 
@@ -76,8 +78,8 @@ def adam(
     t = before + 1 + np.arange(steps)[:, None]
     hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
     hyper[..., STEP] = learning_rate / (1 - betas[0] ** t)
-    hyper[..., SQUARE_DECAY], hyper[..., EPSILON] = betas[1], epsilon
-    hyper[..., ROOT_SCALE] = 1 / np.sqrt(1 - betas[1] ** t)
+    hyper[..., SQUARE_DECAY], hyper[..., SQUARE_GAIN] = betas[1], 1 - betas[1]
+    hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1 / np.sqrt(1 - betas[1] ** t), epsilon
     return Steps(int(ADAM), hyper)
 
 
@@ -92,8 +94,9 @@ def rmsprop(
 ) -> Steps:
     """``torch.optim.RMSprop``, not centred and without momentum."""
     hyper = _table(steps, weight_decay, decay_biases)
-    hyper[..., STEP], hyper[..., ROOT_SCALE] = learning_rate, 1
-    hyper[..., SQUARE_DECAY], hyper[..., EPSILON] = alpha, epsilon
+    hyper[..., STEP] = learning_rate
+    hyper[..., SQUARE_DECAY], hyper[..., SQUARE_GAIN] = alpha, 1 - alpha
+    hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1, epsilon
     return Steps(int(RMSPROP), hyper)
 
 
@@ -121,20 +124,19 @@ def sklearn_adam(
     before: int,
     betas: tuple[float, float],
     epsilon: float,
-    root_scale: float = 1.0,
 ) -> Steps:
     """scikit-learn's Adam after `before` steps: epsilon is added before the bias correction, not after it."""
     hyper = _table(len(weight_decays), weight_decays, False)
     t = before + 1 + np.arange(len(weight_decays))[:, None]
     hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
     hyper[..., STEP] = learning_rate * np.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
-    hyper[..., SQUARE_DECAY], hyper[..., EPSILON] = betas[1], epsilon
-    hyper[..., ROOT_SCALE] = root_scale
+    hyper[..., SQUARE_DECAY], hyper[..., SQUARE_GAIN] = betas[1], 1 - betas[1]
+    hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1, epsilon
     return Steps(int(ADAM), hyper)
 
 
 def _table(steps: int, weight_decay: float | np.ndarray, decay_biases: bool) -> np.ndarray:
-    hyper = np.zeros((steps, 2, 8))
+    hyper = np.zeros((steps, 2, COLUMNS))
     hyper[:, 0, DECAY] = weight_decay
     hyper[:, 1, DECAY] = weight_decay if decay_biases else 0
     return hyper

@@ -28,7 +28,7 @@ Parameters = tuple[list[np.ndarray], list[np.ndarray]]
 
 # Streams of random numbers that a seed is split into: one for the start, then one an epoch. A resumed run draws
 # what an undisturbed one would have drawn.
-_INITIALISATION, _EPOCHS = 0, 1
+INITIALISATION, EPOCHS = 0, 1
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray,
         Batches are consecutive stretches of ``config.batch_size``.
     flips : array [count] of bool
     """
-    rng = np.random.default_rng([_EPOCHS, config.seed, epoch])
+    rng = np.random.default_rng([EPOCHS, config.seed, epoch])
     order = rng.permutation(count)
     return order, rng.random(count) < 0.5 if config.flip else np.zeros(count, np.bool_)
 
@@ -183,7 +183,7 @@ class _Run:
         self.normalization = train.normalization(config.normalize)
         sizes = (train.images.shape[1], *config.hidden, len(train.classes))
         if start is None:
-            rng = np.random.default_rng([_INITIALISATION, config.seed])
+            rng = np.random.default_rng([INITIALISATION, config.seed])
             scheme, std = config.initialization, config.initialization_std
             parameters = initialize(sizes, scheme, rng, parameter_type(config), std=std)
         elif start.sizes == sizes:

@@ -36,3 +36,16 @@ def test_warming_up_changes_nothing(engine):
     engine.warm_up(samples(engine))
     for old, new in zip(before, [*engine.weights()[0], *engine.weights()[1]], strict=True):
         np.testing.assert_array_equal(new, old)
+
+
+def test_read_only_data_are_no_other_type_to_the_compiler(engine):
+    images, labels = np.ones((8, 7)), np.zeros(8, np.int64)
+    one = np.ones(7)
+    assert engine.samples(images, one, one, labels=labels).images is images
+    for array in (images, labels):
+        array.flags.writeable = False
+    samples = engine.samples(images, one, one, labels=labels)
+    assert samples.images.flags.writeable
+    assert samples.labels.flags.writeable
+    assert np.shares_memory(samples.images, images)
+    assert np.isfinite(engine.epoch(samples, np.arange(8), sgd(2, 0.1)).losses).all()

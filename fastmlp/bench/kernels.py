@@ -26,7 +26,7 @@ from fastmlp.kernels.epoch import (
     transpose_layer,
     update_layer,
 )
-from fastmlp.kernels.jit import ZERO, kernel
+from fastmlp.kernels.jit import kernel
 
 GATHER, FORWARD, BACKWARD = "gather", "forward", "dX"
 UPDATE, TRANSPOSE = "dW and update", "transpose"
@@ -36,14 +36,19 @@ ITEM = 4  # bytes of a float32
 
 @kernel
 def _gather(
-    times: Any, samples: Any, order: Any, flips: Any, table: Any, workspace: Any, scratch: Any
+    times: Any,
+    samples: Any,
+    order: Any,
+    flips: Any,
+    table: Any,
+    workspace: Any,
+    scratch: Any,
+    team: Any,
 ) -> None:
     """Gather the batches of `order` [batches, rows], again from the first after the last."""
     for i in range(times):
         rows = order[i % order.shape[0]]
-        gather_batch(
-            samples, rows, flips, table, workspace, workspace, scratch, ZERO, rows.shape[0]
-        )
+        gather_batch(samples, rows, flips, table, workspace, workspace, scratch, team)
 
 
 @kernel
@@ -126,8 +131,9 @@ def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
     team = Team(0, 1, aligned(16, np.dtype(np.int64)))
 
     flips = np.zeros(problem.batch_size, np.bool_)
-    scratch = np.empty_like(problem.images[: problem.batch_size])
-    call = _repeated(_gather, samples, problem.order(0), flips, model.table, workspace, scratch)
+    scratch = np.empty((1, 1, 1), problem.images.dtype)  # nothing is mirrored
+    order = problem.order(0)
+    call = _repeated(_gather, samples, order, flips, model.table, workspace, scratch, team)
     gathered = problem.batch_size * problem.sizes[0]
     yield LayerKernel(GATHER, problem.sizes[0], 0, 0, gathered * (1 + ITEM), call)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from fastmlp.config import TrainConfig, _read_toml
+from fastmlp.config import TrainConfig, read_toml
 from fastmlp.experiment import DataTable, Experiment
 
 data_home_option = click.option(
@@ -34,7 +34,7 @@ def from_file(path: Path) -> tuple[TrainConfig, DataTable]:
     ConfigError
         If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
     """
-    if "data" not in _read_toml(path):
+    if "data" not in read_toml(path):
         return TrainConfig.from_toml(path), DIGITS
     experiment = Experiment.from_toml(path)
     return experiment.config, experiment.data

@@ -112,9 +112,7 @@ class Run:
         record = self._engine.epoch(
             self._samples,
             order,
-            solvers.next_steps(
-                self._estimator._optimizer, alpha / totals, scale, self._engine.dtype
-            ),
+            solvers.next_steps(self._estimator._optimizer, alpha / totals, scale),
             factors=factors,
             penalties=alpha > 0,
         )
@@ -144,10 +142,9 @@ class Run:
     def _described(
         self, X: np.ndarray, *, labels: np.ndarray | None = None, targets: np.ndarray | None = None
     ) -> Any:
-        # One type of array for all data: Numba compiles everything once more for another.
-        X = _changeable(np.ascontiguousarray(X, self._engine.dtype))
-        if targets is not None:
-            targets = _changeable(np.ascontiguousarray(targets, self._engine.dtype))
+        X = np.asarray(
+            X, self._engine.dtype
+        )  # one type for all data: for another, Numba compiles again
         ones, zeros = np.ones(X.shape[1]), np.zeros(X.shape[1])
         return self._engine.samples(X, ones, zeros, labels=labels, targets=targets)
 
@@ -156,20 +153,6 @@ class Run:
             return losses.clip(-math.log1p(-self._clip), -math.log(self._clip))
         mean: np.ndarray = losses / self._engine.sizes[-1]
         return mean
-
-
-class _View:
-    """The memory of a read-only array, offered as if it might be written."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self._array = array  # keeps the memory
-        address, _ = array.__array_interface__["data"]
-        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
-
-
-def _changeable(array: np.ndarray) -> np.ndarray:
-    """Return an array whose type says nothing of being read-only, such as joblib's memory maps."""
-    return array if array.flags.writeable else np.asarray(_View(array))
 
 
 def _threads(n_jobs: int | None) -> int | None:

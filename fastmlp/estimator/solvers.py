@@ -6,7 +6,6 @@ holds nothing of the engine, and `partial_fit` goes on wherever the fit before i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +72,7 @@ def new_optimizer(estimator: Any) -> BaseOptimizer:
             return RMSPropOptimizer(params, estimator.learning_rate_init, estimator.epsilon)
 
 
-def next_steps(
-    optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float, dtype: np.dtype[Any]
-) -> Steps:
+def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float) -> Steps:
     """Return an epoch's numbers, and count its steps where the solver counts.
 
     Parameters
@@ -85,8 +82,6 @@ def next_steps(
         What each step adds to its gradient, per weight.
     scale : float
         What the step schedule multiplies the learning rate by.
-    dtype : dtype
-        Of the weights.
     """
     from fastmlp.optimizers import rmsprop, sklearn_adam, sklearn_sgd  # loads Numba
 
@@ -100,7 +95,6 @@ def next_steps(
                 before=optimizer.t,
                 betas=betas,
                 epsilon=optimizer.epsilon,
-                root_scale=math.sqrt(_unit(optimizer, "squares", dtype)),
             )
             optimizer.t += len(weight_decays)
             bias_corrections = 1 - np.array(betas) ** optimizer.t
@@ -125,8 +119,9 @@ def next_steps(
 
 def load_states(optimizer: BaseOptimizer, engine: Engine) -> None:
     """Give the engine what the solver remembers."""
+    unit = _unit(optimizer)
     for state, name in _STATES[type(optimizer)].items():
-        unit, arrays = _unit(optimizer, state, engine.dtype), getattr(optimizer, name)
+        arrays = getattr(optimizer, name)
         layers = len(arrays) // 2
         weights = [array.T / unit for array in arrays[:layers]]
         engine.load_state(state, weights, [array / unit for array in arrays[layers:]])
@@ -134,22 +129,13 @@ def load_states(optimizer: BaseOptimizer, engine: Engine) -> None:
 
 def save_states(optimizer: BaseOptimizer, engine: Engine) -> None:
     """Keep what the engine remembers in the solver."""
-    states = engine.states()
+    unit, states = _unit(optimizer), engine.states()
     for state, name in _STATES[type(optimizer)].items():
         if state in states:  # sgd without momentum has none
-            unit, (weights, biases) = _unit(optimizer, state, engine.dtype), states[state]
+            weights, biases = states[state]
             setattr(optimizer, name, [*(w.T * unit for w in weights), *(b * unit for b in biases)])
 
 
-def _unit(optimizer: BaseOptimizer, state: str, dtype: np.dtype[Any]) -> float:
-    """Return what one of the engine's state is in the solver's.
-
-    scikit-learn adds its velocity to the weights, the engine subtracts it. And where scikit-learn
-    weighs a new square by 1 - beta_2, rounded then, the engine takes 1 minus the rounded beta_2:
-    5e-5 more in float32.
-    """
-    if state == "velocity":
-        return -1.0 if isinstance(optimizer, SGDOptimizer) else 1.0
-    if not isinstance(optimizer, AdamOptimizer):
-        return 1.0
-    return float((1 - optimizer.beta_2) / (1 - float(dtype.type(optimizer.beta_2))))
+def _unit(optimizer: BaseOptimizer) -> float:
+    """Return -1 for sgd, or 1: scikit-learn adds its velocity to the weights, the engine subtracts it."""
+    return -1.0 if isinstance(optimizer, SGDOptimizer) else 1.0

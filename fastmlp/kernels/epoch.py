@@ -29,9 +29,12 @@ from fastmlp.kernels.plan import (
     GRADIENT_ROWS,
     INPUT,
     INPUT_COLUMNS,
+    INPUT_COLUMNS_COPY,
+    INPUT_COPY,
     INPUT_DEPTH,
     INPUT_PANELS,
     INPUT_ROWS,
+    INPUT_ROWS_COPY,
     INPUTS,
     OUTPUT,
     OUTPUT_DEPTH,
@@ -116,13 +119,15 @@ class Team(NamedTuple):
 
 
 @inlined
-def gather_batch(samples, indices, flips, table, workspace, operands, scratch, row_from, row_to):
-    """Rows of the batch ``images[indices]`` as the first layer's input."""
+def gather_batch(samples, indices, flips, table, workspace, operands, scratch, team):
+    """The batch ``images[indices]`` as the first layer's input: this thread's rows, or all where it has its own."""
     row, batch = table[0], indices.shape[0]
-    X = panels(workspace, row[INPUT], row[GATHERED], batch)
-    C, R = left_operands(
-        operands, row[INPUT_COLUMNS], row[INPUT_ROWS], row[INPUT_DEPTH], row[INPUT_PANELS], batch
-    )
+    X = panels(workspace, row[INPUT] + team.rank * row[INPUT_COPY], row[GATHERED], batch)
+    C, R = input_operands(row, operands, batch, team)
+    row_from, row_to = ZERO, batch
+    if not row[INPUT_COPY]:
+        row_from = rows_from(batch, team.rank, team.size)
+        row_to = rows_from(batch, team.rank + 1, team.size)
     gather(
         samples.images,
         indices,
@@ -133,7 +138,7 @@ def gather_batch(samples, indices, flips, table, workspace, operands, scratch, r
         X,
         C,
         R,
-        scratch,
+        scratch[team.rank],
         row_from,
         row_to,
     )
@@ -165,10 +170,18 @@ def left_operands(operands, columns, rows, depth, panel_count, batch):
 
 
 @inlined
+def input_operands(row, operands, batch, team):
+    """A layer's input as left operands: that of the batch, or this thread's copy of it."""
+    columns = row[INPUT_COLUMNS] + team.rank * row[INPUT_COLUMNS_COPY]
+    rows = row[INPUT_ROWS] + team.rank * row[INPUT_ROWS_COPY]
+    return left_operands(operands, columns, rows, row[INPUT_DEPTH], row[INPUT_PANELS], batch)
+
+
+@inlined
 def forward_layer(table, layer, model, workspace, operands, batch, team):
     """One layer for this thread's share of the batch, and its output as the next products read it."""
     row = table[layer]
-    X = panels(operands, row[INPUT_COLUMNS], row[INPUT_DEPTH], batch)
+    X, _ = input_operands(row, operands, batch, team)
     H = panels(workspace, row[OUTPUT], row[OUTPUT_PANELS], batch)
     W = panels(model.right, row[RIGHT], row[OUTPUT_PANELS], row[INPUT_DEPTH] * H.shape[2])
     b = panels(model.parameters, row[BIAS], row[OUTPUT_PANELS], 1)
@@ -238,8 +251,13 @@ def derivative_of(activation):
 
 @inlined
 def weights_share(row, team):
-    """This thread's rectangle of a layer's weights: panels, or groups of rows where panels are few."""
-    by_panels = row[OUTPUT_PANELS] >= 2 * team.size
+    """This thread's rectangle of a layer's weights: panels, or groups of rows where panels are few.
+
+    Also groups of rows where they multiply the units that this thread computes: inputs, weights and their
+    transpose then stay in its cache.
+    """
+    follows = row[TRANSPOSED] > 0 and row[BACK_SPLIT] == COLUMNS
+    by_panels = row[OUTPUT_PANELS] >= 2 * team.size and not follows
     count = row[OUTPUT_PANELS] if by_panels else row[INPUT_PANELS]
     first = first_of(count, team.rank, team.size)
     last = first_of(count, team.rank + 1, team.size)
@@ -264,7 +282,7 @@ def update_layer(table, layer, model, operands, batch, rule, hyper, squares, tea
     """One step of this thread's share of a layer's weights, and of its biases."""
     row = table[layer]
     pairs = (batch + packing(operands) - 1) // packing(operands)
-    X = panels(operands, row[INPUT_ROWS], row[INPUT_PANELS], pairs)
+    _, X = input_operands(row, operands, batch, team)
     D = panels(operands, row[GRADIENT_ROWS], row[OUTPUT_PANELS], pairs)
     lanes = X.shape[2]
     rows = row[INPUT_PANELS] * lanes
@@ -330,14 +348,14 @@ def train_epoch(
         The plan's workspace, shared by the team; its first vector is zeros, the next `batch_size` ones.
     operands : array
         What products read: the workspace itself, or the plan's pairs, which begin like it.
-    scratch : array [batch_size, D] like images
-        Room for mirrored images.
+    scratch : array [size, batch_size, D] like images
+        Room for each thread's mirrored images.
     batch_size : int
     loss : int
         SOFTMAX, LOGISTIC or SQUARED of ``loss.py``.
     rule : int
         PLAIN, VELOCITY, ADAM or RMSPROP of ``simd.py``.
-    hyper : array [steps, 2, 8]
+    hyper : array [steps, 2, COLUMNS]
         Numbers of the rule for each step; for weights, for biases. The columns are named in ``simd.py``.
     losses : array [n] of float64
     correct : array [n] of bool
@@ -360,9 +378,8 @@ def train_epoch(
         stop = start + batch
         first = rows_from(batch, team.rank, team.size)
         last = rows_from(batch, team.rank + 1, team.size)
-        meet(team.barrier, team.size)
-        if penalties.size > 0 and step > 0 and team.rank == 0:
-            penalties[step - 1] = squares.sum()
+        if not table[0, INPUT_COPY]:  # others may still read the batch before
+            meet(team.barrier, team.size)
         gather_batch(
             samples,
             order[start:stop],
@@ -371,8 +388,7 @@ def train_epoch(
             workspace,
             operands,
             scratch,
-            first,
-            last,
+            team,
         )
         by_rows = True
         for layer in range(layers):
@@ -382,6 +398,8 @@ def train_epoch(
             by_rows = table[layer, SPLIT] == ROWS
         if not by_rows:
             meet(team.barrier, team.size)
+        if penalties.size > 0 and step > 0 and team.rank == 0:
+            penalties[step - 1] = squares.sum()
         Z = panels(workspace, table[layers - 1, OUTPUT], table[layers - 1, OUTPUT_PANELS], batch)
         D = panels(workspace, table[layers - 1, GRADIENT], table[layers - 1, OUTPUT_PANELS], batch)
         if loss == SOFTMAX:
@@ -452,7 +470,7 @@ def evaluate_rows(
         With the table of a plan for batches of `chunk` rows.
     workspace, operands : arrays [size, ...]
         Those of the plan, for each thread.
-    scratch : array [1, D] like images
+    scratch : array [1, 1, D] like images
         Not used: nothing is mirrored.
     logits : array [n, outputs]
     """
@@ -477,8 +495,7 @@ def evaluate_rows(
             own,
             own_operands,
             scratch,
-            ZERO,
-            batch,
+            alone,
         )
         for layer in range(layers):
             forward_layer(table, layer, model, own, own_operands, batch, alone)

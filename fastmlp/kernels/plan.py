@@ -39,7 +39,11 @@ RIGHT = 21  # offset of the weights as right operand
 INPUT_DEPTH = 22  # panels of the input as left operand
 OUTPUT_DEPTH = 23  # panels of the gradient as left operand
 GATHERED = 24  # panels of the first layer's input that the workspace holds at a time
-FIELDS = 25
+# Elements between two threads' copies of the first layer's input at the three offsets; 0 where they share one.
+INPUT_COPY = 25
+INPUT_COLUMNS_COPY = 26
+INPUT_ROWS_COPY = 27
+FIELDS = 28
 
 # Panels of a row that are gathered before the next row is begun. A whole row at a time puts its stores a batch
 # apart: with 256 rows these fall into the same few sets of the cache, and a batch took 360 us instead of 90.
@@ -50,6 +54,10 @@ ROWS, COLUMNS = 0, 1
 # Offset in the workspace of a vector of zeros; a batch of ones, the biases' input, stands after it.
 ZEROS = 0
 
+# Where the first layer is shared by columns, every thread reads the whole batch, and gathers it for itself. When each
+# gathered half, the rest came out of the other core's cache: with two cores that share no L3 (the host of a virtual
+# machine moves them about), network A took 1.25 times as long at batch 100 and 256; with a common L3 it is the same.
+#
 # Sharing a layer by rows lets a thread carry its rows through several layers without a barrier, but each thread
 # then reads all of W. Above this size (half of a common L2) each thread should read only its own columns.
 COLUMNS_FROM_BYTES = 512 * 1024
@@ -92,6 +100,7 @@ def make_plan(
     activation: int = int(RELU),
     residual: bool = False,
     pairs: bool = False,
+    threads: int = 1,
 ) -> Plan:
     """Lay out a network.
 
@@ -109,6 +118,8 @@ def make_plan(
         Whether a hidden layer's input is added to its output where that is as wide, and itself hidden.
     pairs : bool
         Whether products read pairs of bfloat16.
+    threads : int
+        Size of the team that shares the workspace.
     """
     layers = len(sizes) - 1
     table = np.zeros((layers, FIELDS), np.int64)
@@ -129,17 +140,33 @@ def make_plan(
         operands += count
         return offset
 
-    def columns_and_rows(panels: int, offset: int) -> tuple[int, int]:
+    def columns_and_rows(panels: int, offset: int, copies: int = 1) -> tuple[int, int]:
         """Room for both operands made of an array [panels, batch, lanes] at `offset`."""
         if not pairs:
             return offset, offset
-        columns = reserve_operand(-(-panels // 2) * batch * lanes)
-        return columns, reserve_operand(panels * -(-batch // 2) * lanes)
+        columns, rows = sizes_of_pairs(panels)
+        return reserve_operand(copies * columns), reserve_operand(copies * rows)
 
-    gathered = round_up(sizes[0], lanes) // lanes
-    if pairs:
-        gathered = min(gathered, GATHER_BLOCK)
-    handed_on = reserve(gathered * lanes * batch)
+    def sizes_of_pairs(panels: int) -> tuple[int, int]:
+        return -(-panels // 2) * batch * lanes, panels * -(-batch // 2) * lanes
+
+    def split(inputs: int, outputs: int) -> int:
+        """How a team shares the product of a layer with so many inputs and outputs."""
+        height, width = round_up(inputs, lanes), round_up(outputs, lanes)
+        wide = height * width * item_bytes > COLUMNS_FROM_BYTES
+        return COLUMNS if wide and width >= 8 * lanes else ROWS
+
+    first_panels = round_up(sizes[0], lanes) // lanes
+    gathered = min(first_panels, GATHER_BLOCK) if pairs else first_panels
+    room = gathered * batch * lanes
+    copies = 1
+    if split(*sizes[:2]) == COLUMNS:
+        copies = threads
+        table[0, INPUT_COPY] = room
+        table[0, INPUT_COLUMNS_COPY : INPUT_ROWS_COPY + 1] = (
+            sizes_of_pairs(first_panels) if pairs else room
+        )
+    handed_on = reserve(copies * room)
     for layer in range(layers):
         row = table[layer]
         inputs, outputs = sizes[layer], sizes[layer + 1]
@@ -159,7 +186,9 @@ def make_plan(
         row[BLOCKS], blocks = blocks, blocks + input_panels * output_panels
         row[ACTIVATION] = activation if hidden else IDENTITY
         row[INPUT] = handed_on
-        row[INPUT_COLUMNS], row[INPUT_ROWS] = columns_and_rows(input_panels, handed_on)
+        row[INPUT_COLUMNS], row[INPUT_ROWS] = columns_and_rows(
+            input_panels, handed_on, 1 if layer else copies
+        )
         row[OUTPUT] = handed_on = reserve(width * batch)
         if residual and hidden and layer > 0 and inputs == outputs:
             row[RESIDUAL] = 1
@@ -170,7 +199,8 @@ def make_plan(
         if layer:
             transposed = row[OUTPUT_DEPTH] * lanes * height
             row[TRANSPOSED] = reserve_operand(transposed) if pairs else reserve(transposed)
-        wide = height * width * item_bytes > COLUMNS_FROM_BYTES
-        row[SPLIT] = COLUMNS if wide and output_panels >= 8 else ROWS
-        row[BACK_SPLIT] = COLUMNS if wide and input_panels >= 8 else ROWS
+        row[SPLIT], row[BACK_SPLIT] = split(inputs, outputs), split(outputs, inputs)
+        if layer and table[layer - 1, SPLIT] == COLUMNS:
+            # A thread then writes the gradient of just those units whose weights it changes.
+            row[BACK_SPLIT] = COLUMNS
     return Plan(table, parameters, workspace, operands, right, blocks, batch, lanes)

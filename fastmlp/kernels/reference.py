@@ -34,6 +34,7 @@ from fastmlp.kernels.simd import (
     SIGMOID,
     SIGMOID_GRADIENT,
     SQUARE_DECAY,
+    SQUARE_GAIN,
     STEP,
     TANH,
     TANH_GRADIENT,
@@ -323,7 +324,7 @@ def update(
     if rule in (VELOCITY, ADAM):
         V[part] = v = h[MOMENTUM] * v + h[GAIN] * g
     if rule in (ADAM, RMSPROP):
-        S[part] = s = h[SQUARE_DECAY] * s + (1 - h[SQUARE_DECAY]) * g * g
+        S[part] = s = h[SQUARE_DECAY] * s + h[SQUARE_GAIN] * g * g
     W[part] = w - STEPS[int(rule)](h, g, v, s)
     if right.size:
         write_right_operand(W, right, panel_from, panel_to, slab_from, slab_to)

@@ -453,7 +453,10 @@ def multiply_tile(
 PLAIN, VELOCITY, ADAM, RMSPROP = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
 
 # Columns of `hyper`; the rules that use them are in update.py.
-DECAY, MOMENTUM, GAIN, STEP, GRADIENT_STEP, SQUARE_DECAY, ROOT_SCALE, EPSILON = range(8)
+DECAY, MOMENTUM, GAIN, STEP, GRADIENT_STEP, SQUARE_DECAY, SQUARE_GAIN, ROOT_SCALE, EPSILON = range(
+    9
+)
+COLUMNS = 9
 
 # From this batch on an update tile asks for its weights and velocities before its loop over the batch: 84 to 90 % of
 # the FMA ceiling at batch 100 and 256 (3072 x 512, Zen 5). At batch 10 the loop is too short to hide anything, and
@@ -478,7 +481,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
         touch it.
     rule : int
         PLAIN, VELOCITY, ADAM or RMSPROP.
-    hyper : array [8]
+    hyper : array [COLUMNS]
         The columns named above.
     """
     names = ("rows", "vectors", "X", "x", "D", "d", "W", "V", "S", "w", "rule", "hyper")
@@ -523,9 +526,9 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
                     e.prefetch(weights[p], m * e.lanes)
                     e.prefetch(velocities[p], m * e.lanes)
             sums = e.loop(batch, [e.constant(0.0)] * len(tile), over_batch)
-            decay, momentum, gain, step, gradient_step, square_decay, root_scale, epsilon = (
-                e.broadcast(hyper_pointer, column) for column in range(8)
-            )
+            column = [e.broadcast(hyper_pointer, number) for number in range(COLUMNS)]
+            decay, momentum, gain, step, gradient_step = column[:SQUARE_DECAY]
+            square_decay, square_gain, root_scale, epsilon = column[SQUARE_DECAY:]
 
             def plain():
                 for (m, p), gradient in zip(tile, sums, strict=True):
@@ -557,8 +560,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
                         gradient = e.load(e.at(scratch, p * tile_rows * e.lanes), place)
                         old = e.load(weights[p], place)
                         gradient = e.fma(decay, old, gradient)
-                        rest = builder.fsub(e.constant(1.0), square_decay)
-                        square = builder.fmul(rest, builder.fmul(gradient, gradient))
+                        square = builder.fmul(square_gain, builder.fmul(gradient, gradient))
                         square = e.fma(square_decay, e.load(squares[p], place), square)
                         e.store(square, squares[p], place)
                         root = e.fma(e.call("llvm.sqrt", square), root_scale, epsilon)
@@ -614,9 +616,11 @@ def convert_vectors(typingctx, source, s, count, scale, shift, f, out, o, out_st
         shift_pointer = e.pointer(shift, v["shift"], v["f"])
         out_pointer = e.pointer(out, v["out"], v["o"])
         raw = ir.VectorType(source_pointer.type.pointee, e.lanes)
+        ahead = builder.mul(v["count"], e.index(e.lanes))
 
         def body(i, _):
             offset = builder.mul(i, e.index(e.lanes))
+            e.prefetch(source_pointer, builder.add(offset, ahead))
             p = builder.bitcast(e.at(source_pointer, offset), raw.as_pointer())
             value = builder.load(p, align=1 if source.dtype == types.uint8 else e.bytes)
             if source.dtype == types.uint8:

@@ -4,7 +4,7 @@ With g = X.T @ D + DECAY * w and the columns of `hyper` in capitals, the rules a
 
     PLAIN      w -= GRADIENT_STEP * g
     VELOCITY   v = MOMENTUM * v + GAIN * g;   w -= STEP * v + GRADIENT_STEP * g
-    ADAM       v = MOMENTUM * v + GAIN * g;   s = SQUARE_DECAY * s + (1 - SQUARE_DECAY) * g**2
+    ADAM       v = MOMENTUM * v + GAIN * g;   s = SQUARE_DECAY * s + SQUARE_GAIN * g**2
                w -= STEP * v / (ROOT_SCALE * sqrt(s) + EPSILON)
     RMSPROP    s as for ADAM;                 w -= STEP * g / (ROOT_SCALE * sqrt(s) + EPSILON)
 
@@ -45,7 +45,7 @@ def update(
         Rows of W in use.
     rule : int
         PLAIN, VELOCITY, ADAM or RMSPROP.
-    hyper : array [8]
+    hyper : array [COLUMNS]
     squares : array [panels, K / lanes] of float64
         Receives the sum of squares of each lanes x lanes block of W before its step; not if it is empty.
     panel_from, panel_to, slab_from, slab_to : int

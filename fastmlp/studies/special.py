@@ -24,7 +24,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.schedule import learning_rate
-from fastmlp.trainer import _INITIALISATION, Row, draw_epoch, samples_of, score
+from fastmlp.trainer import INITIALISATION, Row, draw_epoch, samples_of, score
 from fastmlp.trials import Outcome, Parts, run_trial
 
 Before = Sequence[TrainConfig]
@@ -334,7 +334,7 @@ def _start(config: TrainConfig, data: Dataset) -> Start:
     return initialize(
         (data.images.shape[1], *config.hidden, len(data.classes)),
         config.initialization,
-        np.random.default_rng([_INITIALISATION, config.seed]),
+        np.random.default_rng([INITIALISATION, config.seed]),
         config.dtype,
         std=config.initialization_std,
     )

@@ -33,10 +33,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from fastmlp.config import TrainConfig, _read_toml
+from fastmlp.config import TrainConfig, read_toml
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiment import DataTable, Experiment, Grid, Point, _table, check_choice, expand
+from fastmlp.experiment import (
+    DataTable,
+    Experiment,
+    Grid,
+    Point,
+    check_choice,
+    checked_table,
+    expand,
+)
 
 FOLDER = Path(__file__).parent
 QUICK_IMAGES = (512, 256, 256)  # of the three parts
@@ -128,12 +136,12 @@ class Study:
         path = Path(path)
         experiment = Experiment.from_toml(path)
         try:
-            study = _table("study", _read_toml(path).get("study", {}), STUDY)
-            tables = {"main": {}, **_table("study.parts", study.get("parts", {}))}
+            study = checked_table("study", read_toml(path).get("study", {}), STUDY)
+            tables = {"main": {}, **checked_table("study.parts", study.get("parts", {}))}
             parts = {name: _part(name, table, experiment) for name, table in tables.items()}
             sections = study.get("section", [])
             for section in sections:
-                _table("study.section", section, SECTION)
+                checked_table("study.section", section, SECTION)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         return cls(
@@ -185,9 +193,9 @@ def find(name: str) -> Study:
 
 def _part(name: str, table: object, main: Experiment) -> Part:
     """Return a part, with what its table leaves out taken from the main experiment."""
-    values = _table(f"study.parts.{name}", table, PART)
+    values = checked_table(f"study.parts.{name}", table, PART)
     data = DataTable.from_table(values["data"]) if "data" in values else main.data
-    config = main.config.replace(**_table("config", values.get("config", {})))
+    config = main.config.replace(**checked_table("config", values.get("config", {})))
     grid = values.get("grid", main.grid)
     grid = (grid,) if isinstance(grid, Mapping) else tuple(grid)
     seeds = values.get("seeds", main.seeds)

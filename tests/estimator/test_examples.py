@@ -36,7 +36,6 @@ def test_an_example_runs(
     assert "False" not in printed
 
 
-@pytest.mark.skipif(not SECTIONS, reason="the README does not have the sections yet")
 def test_both_sections_have_examples() -> None:
     assert [name.split()[0] for name in EXAMPLES] == ["Coming"] * 3
     assert list(SECTIONS) == ["Coming from scikit-learn", "Coming from PyTorch"]

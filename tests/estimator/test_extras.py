@@ -304,17 +304,6 @@ def test_a_task_of_joblib_trains_with_one_thread(backend: str) -> None:
     assert Parallel(1)(delayed(run._threads)(n) for n in (None, 2)) == [None, 2]
 
 
-def test_read_only_data_are_no_other_type_to_the_compiler() -> None:
-    frozen = X.copy()
-    frozen.flags.writeable = False
-    view = run._changeable(frozen)
-    assert view.flags.writeable
-    assert np.shares_memory(view, frozen)
-    assert run._changeable(X) is X
-    model = classifier().fit(frozen, y)
-    np.testing.assert_array_equal(model.coefs_[0], classifier().fit(X, y).coefs_[0])
-
-
 def test_counts_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "usable_cores", lambda: 8)
     assert [run._threads(n) for n in (3, -1, -2, -20)] == [3, 8, 7, 1]

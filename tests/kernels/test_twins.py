@@ -27,6 +27,7 @@ from fastmlp.kernels.plan import GATHER_BLOCK
 from fastmlp.kernels.simd import (
     ADAM,
     ADD,
+    COLUMNS,
     DECAY,
     EXP,
     GRADIENT_STEP,
@@ -67,7 +68,9 @@ write_right_operand = kernel(operands.write_right_operand.py_func)
 FORWARD = (IDENTITY, RELU, SIGMOID, TANH)
 BACKWARD = (IDENTITY, RELU_GRADIENT, SIGMOID_GRADIENT, TANH_GRADIENT)
 RULES = (PLAIN, VELOCITY, ADAM, RMSPROP)
-HYPER = np.array([0.01, 0.85, 0.7, 0.2, 0.3, 0.99, 1.2, 0.001])  # as simd.py names the columns
+HYPER = np.array(
+    [0.01, 0.85, 0.7, 0.2, 0.3, 0.99, 0.05, 1.2, 0.001]
+)  # as simd.py names the columns
 NO_SQUARES = np.zeros((0, 0))
 
 MOST_ROWS = 2 * max(rows for rows, _ in TILE.shapes) + 1
@@ -316,14 +319,14 @@ def update_magnitudes(
     X: np.ndarray, D: np.ndarray, states: list[np.ndarray], inputs: int, rule: int
 ) -> list[np.ndarray]:
     """Return the magnitudes behind new weights, velocities and mean squares."""
-    hyper = HYPER * np.where(np.isin(np.arange(8), [STEP, GRADIENT_STEP]), -1, 1)
+    hyper = HYPER * np.where(np.isin(np.arange(COLUMNS), [STEP, GRADIENT_STEP]), -1, 1)
     x, d, w, v, s = positive(X, D, *states)
     rest = (NO_SQUARES, 0, len(w), 0, w.shape[1] // w.shape[2])
     if rule in (PLAIN, VELOCITY):
         reference.update(x, d, w, v, s, w, inputs, rule, hyper, *rest)
         return [w, v, s]
     g, v_new, s_new = np.zeros_like(w), v.copy(), s.copy()
-    descent = np.eye(8)[GRADIENT_STEP] * -1
+    descent = np.eye(COLUMNS)[GRADIENT_STEP] * -1
     reference.update(x, d, g, g, g, g, inputs, PLAIN, descent, *rest)
     g += hyper[DECAY] * w
     reference.update(x, d, w.copy(), v_new, s_new, w, inputs, ADAM, hyper, *rest)
