@@ -164,7 +164,7 @@ class Engine:
         weights, biases = [], []
         for row, (w, b) in zip(self.plan.table, self._views(buffer), strict=True):
             matrix = unpack(w, row[INPUTS], row[OUTPUTS])
-            weights.append(np.ascontiguousarray(matrix.T))
+            weights.append(matrix.T)
             biases.append(unpack(b, 1, row[OUTPUTS])[0])
         return weights, biases
 
@@ -174,7 +174,7 @@ class Engine:
         write_right(self.plan.table, self.parameters, self.right)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of weights [out, in] and biases [out]."""
+        """Copies of weights [out, in] and biases [out]; a weight's columns are contiguous."""
         return self._unpack(self.parameters)
 
     def states(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:

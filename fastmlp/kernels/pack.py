@@ -35,8 +35,12 @@ def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
 
 def unpack(panels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """The matrix [rows, columns] that `panels` hold, as a copy."""
-    whole = panels[:, :rows].transpose(1, 0, 2).reshape(rows, -1)
-    return whole[:, :columns].copy()
+    lanes = panels.shape[2]
+    matrix = np.empty((rows, columns), panels.dtype)
+    for p in range(panels.shape[0]):
+        block = matrix[:, p * lanes : (p + 1) * lanes]
+        block[...] = panels[p, :rows, : block.shape[1]]
+    return matrix
 
 
 @inlined
