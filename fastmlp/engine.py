@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.epoch import Model, Team, evaluate_rows, train_epoch, write_right
+from fastmlp.kernels.epoch import Model, Team, run_epoch, write_right
 from fastmlp.kernels.epoch import Samples as Samples
 from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
 from fastmlp.kernels.pack import lanes_of, pack, unpack
 from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, Plan, make_plan
-from fastmlp.kernels.simd import ADAM, IDENTITY, RELU, RMSPROP, SIGMOID, TANH, VELOCITY
+from fastmlp.kernels.simd import (
+    ADAM,
+    COLUMNS,
+    IDENTITY,
+    PLAIN,
+    RELU,
+    RMSPROP,
+    SIGMOID,
+    TANH,
+    VELOCITY,
+)
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.threads import usable_cores
@@ -121,7 +131,7 @@ class Engine:
         )
         self.workspace, self.operands = self._workspace(self.plan)
         self._barrier = aligned(16, np.dtype(np.int64))
-        self._evaluation: tuple[Plan, np.ndarray, np.ndarray] | None = None
+        self._evaluation: tuple[Plan, list[tuple[np.ndarray, np.ndarray]]] | None = None
         self._pool = ThreadPoolExecutor(threads, "fastmlp") if threads > 1 else None
         self.load(weights, biases)
 
@@ -291,8 +301,10 @@ class Engine:
         model = Model(self.plan.table, self.parameters, self.right, velocity, squares)
         self.steps_taken += len(hyper)
 
+        logits = np.zeros((0, 0), self.dtype)
+
         def run(team: Team) -> None:
-            train_epoch(
+            run_epoch(
                 samples,
                 order,
                 flips,
@@ -309,6 +321,7 @@ class Engine:
                 correct,
                 sums,
                 squares_of_blocks,
+                logits,
                 team,
             )
 
@@ -321,27 +334,42 @@ class Engine:
             indices = np.arange(len(samples.images))
         if self._evaluation is None:
             plan = self._plan(EVALUATION_ROWS)
-            workspace, operands = (np.stack([a] * self.threads) for a in self._workspace(plan))
-            self._evaluation = plan, workspace, operands if self._pairs else workspace
-        plan, workspace, operands = self._evaluation
+            self._evaluation = plan, [self._workspace(plan) for _ in range(self.threads)]
+        plan, workspaces = self._evaluation
         unused = self.parameters
         model = Model(plan.table, self.parameters, self.right, unused, unused)
         logits = np.empty((len(indices), self.sizes[-1]), self.dtype)
         flips = np.zeros(len(indices), np.bool_)
         scratch = np.empty((1, 1, 1), samples.images.dtype)
+        factors, hyper = np.zeros(0, self.dtype), np.zeros((0, 2, COLUMNS), self.dtype)
+        losses, correct = np.zeros(0), np.zeros(0, np.bool_)
+        chunks = -(-len(indices) // plan.batch)
 
         def run(team: Team) -> None:
-            evaluate_rows(
+            bounds = [
+                chunks * rank // team.size * plan.batch for rank in (team.rank, team.rank + 1)
+            ]
+            own = slice(*bounds)
+            workspace, operands = workspaces[team.rank]
+            run_epoch(
                 samples,
-                indices,
-                flips,
+                indices[own],
+                flips[own],
+                factors,
                 model,
                 workspace,
                 operands,
                 scratch,
                 plan.batch,
-                logits,
-                team,
+                self._loss,
+                PLAIN,
+                hyper,
+                losses,
+                correct,
+                losses,
+                losses,
+                logits[own],
+                Team(0, 1, self._barrier),
             )
 
         self._as_team(run, len(indices))

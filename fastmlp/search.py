@@ -128,8 +128,7 @@ def grid_search(
     Examples
     --------
     >>> from tempfile import mkdtemp
-    >>> from fastmlp import TrainConfig, load_digits
-    >>> from fastmlp.search import grid_search
+    >>> from fastmlp import TrainConfig, grid_search, load_digits
     >>> digits = load_digits()
     >>> train, valid = digits.train.split([0.9, 0.1], seed=0)
     >>> grid = {"learning_rate": [0.3, 0.0003], "momentum": [0.0]}

@@ -312,7 +312,7 @@ def update_layer(table, layer, model, operands, batch, rule, hyper, squares, tea
 
 
 @kernel
-def train_epoch(
+def run_epoch(
     samples,
     order,
     flips,
@@ -329,9 +329,12 @@ def train_epoch(
     correct,
     penalties,
     squares,
+    logits,
     team,
 ):
-    """Take one optimiser step per batch of ``order``, the last of which may be smaller.
+    """Take one optimiser step per batch of ``order``, the last of which may be smaller; or only evaluate.
+
+    Both in one function, because its machine code contains every tile: a second one took 4 s more to compile.
 
     Parameters
     ----------
@@ -364,13 +367,16 @@ def train_epoch(
         Receives the sum of squares of all weights before each step, if it is not empty.
     squares : array [blocks] of float64
         Room for its parts; empty like `penalties`.
+    logits : array [n, outputs]
+        Empty to train. Else it receives the logits per sample in order, and nothing changes; a team of one.
     team : Team
     """
     table = model.table
+    trains = logits.size == 0
     layers = table.shape[0]
     count = order.shape[0]
     outputs = table[layers - 1, OUTPUTS]
-    for layer in range(1, layers):
+    for layer in range(1, layers if trains else 1):
         transpose_layer(table, layer, model.parameters, operands, team)
     for start in range(0, count, batch_size):
         step = start // batch_size
@@ -401,6 +407,11 @@ def train_epoch(
         if penalties.size > 0 and step > 0 and team.rank == 0:
             penalties[step - 1] = squares.sum()
         Z = panels(workspace, table[layers - 1, OUTPUT], table[layers - 1, OUTPUT_PANELS], batch)
+        if not trains:
+            for m in range(batch):
+                for j in range(outputs):
+                    logits[start + m, j] = Z[j // Z.shape[2], m, j % Z.shape[2]]
+            continue
         D = panels(workspace, table[layers - 1, GRADIENT], table[layers - 1, OUTPUT_PANELS], batch)
         if loss == SOFTMAX:
             softmax_cross_entropy(
@@ -452,57 +463,6 @@ def train_epoch(
     meet(team.barrier, team.size)
     if penalties.size > 0 and team.rank == 0:
         penalties[-1] = squares.sum()
-
-
-@kernel
-def evaluate_rows(
-    samples, indices, flips, model, workspace, operands, scratch, chunk, logits, team
-):
-    """Logits of ``samples.images[indices]``, each thread taking its own chunks of rows.
-
-    Parameters
-    ----------
-    samples : Samples
-    indices : array [n] of int64
-    flips : array [n] of bool
-        All false.
-    model : Model
-        With the table of a plan for batches of `chunk` rows.
-    workspace, operands : arrays [size, ...]
-        Those of the plan, for each thread.
-    scratch : array [1, 1, D] like images
-        Not used: nothing is mirrored.
-    logits : array [n, outputs]
-    """
-    table = model.table
-    layers = table.shape[0]
-    outputs = table[layers - 1, OUTPUTS]
-    count = indices.shape[0]
-    chunks = (count + chunk - 1) // chunk
-    own, own_operands = workspace[team.rank], operands[team.rank]
-    alone = Team(0, 1, team.barrier)
-    for c in range(
-        first_of(chunks, team.rank, team.size), first_of(chunks, team.rank + 1, team.size)
-    ):
-        start = c * chunk
-        stop = min(count, start + chunk)
-        batch = stop - start
-        gather_batch(
-            samples,
-            indices[start:stop],
-            flips[start:stop],
-            table,
-            own,
-            own_operands,
-            scratch,
-            alone,
-        )
-        for layer in range(layers):
-            forward_layer(table, layer, model, own, own_operands, batch, alone)
-        Z = panels(own, table[layers - 1, OUTPUT], table[layers - 1, OUTPUT_PANELS], batch)
-        for m in range(batch):
-            for j in range(outputs):
-                logits[start + m, j] = Z[j // Z.shape[2], m, j % Z.shape[2]]
 
 
 @kernel

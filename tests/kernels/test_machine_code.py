@@ -12,7 +12,7 @@ from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
 from fastmlp.engine import Engine
-from fastmlp.kernels.epoch import train_epoch
+from fastmlp.kernels.epoch import run_epoch
 from fastmlp.kernels.tiles import TILE
 
 pytestmark = pytest.mark.timeout(300)  # compiling the epoch anew takes longest of all
@@ -39,18 +39,18 @@ def compiled(function: Any, signature: Any) -> Code:
 
 @pytest.fixture(scope="module")
 def epoch() -> Code:
-    """Return the code of `train_epoch`, which contains every kernel, for uint8 and float32."""
+    """Return the code of `run_epoch`, which contains every kernel, for uint8 and float32."""
     engine = Engine([np.zeros((3, 4))], [np.zeros(3)], batch_size=1, threads=1)
     one = np.ones(4)
     engine.warm_up(engine.samples(np.zeros((1, 4), np.uint8), one, one))
-    signatures = {str(signature): signature for signature in train_epoch.signatures}
+    signatures = {str(signature): signature for signature in run_epoch.signatures}
     wanted = ("array(uint8", "array(float32")
     name = next(
         name
         for name in signatures
         if all(part in name.lower() for part in wanted) and "array(int32" not in name.lower()
     )
-    return compiled(train_epoch, signatures[name])
+    return compiled(run_epoch, signatures[name])
 
 
 def fast_math(ir: str) -> set[str]:
