@@ -131,7 +131,7 @@ def test_continuous_integration_runs_the_two_commands_of_the_readme() -> None:
     marked = re.findall(r"^<!-- command: (\w+) -->\n```sh\n(.+)\n```$", README, re.MULTILINE)
     assert marked == [
         ("run", "pip install . && fastmlp train"),
-        ("test", 'pip install ".[test]" && python -m pytest'),
+        ("test", 'pip install ".[test]" && python -m pytest -n 2'),
     ]
     ci = (ROOT / ".ci" / "run").read_text()
     assert re.findall(r'^eval "\$\(readme (\w+)\)"$', ci, re.MULTILINE) == ["run", "test"]

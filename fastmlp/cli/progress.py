@@ -27,6 +27,11 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     -------
     float
         Seconds it took.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C.
     """
     from fastmlp.trainer import train
 
@@ -38,7 +43,8 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     notice.start()
     start = time.perf_counter()
     try:
-        train(brief, few, few)
+        if train(brief, few, few).status == "interrupted":
+            raise KeyboardInterrupt
     finally:
         notice.cancel()
     return time.perf_counter() - start

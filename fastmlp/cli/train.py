@@ -40,7 +40,10 @@ DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
     "--data", type=click.Choice(datasets.NAMES), help="What to train on.  [default: digits]"
 )
 @click.option(
-    "--classes", type=items, metavar="bird,cat", help="Keep these, labelled in the order named."
+    "--classes",
+    type=items,
+    metavar="bird,cat|none",
+    help="Keep these, labelled in the order named.",
 )
 @click.option("--size", type=click.INT, help="Scale images to squares of so many pixels a side.")
 @data_home_option
@@ -100,6 +103,8 @@ def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, D
     """Return what the file says, overridden by what the command line says."""
     config, table = from_file(path) if path else (TrainConfig(), DIGITS)
     changes = given(context, {"data": "name", "classes": "classes", "size": "size"})
+    if changes.get("classes") == ():  # none: all of them
+        changes["classes"] = None
     fields = {name: name for name in config.as_dict()}
     return config.replace(**given(context, fields)), replace(table, **changes)
 

@@ -1,8 +1,9 @@
 """Digits: 1,797 handwritten digits of 8 x 8 pixels, inside scikit-learn's package. No network.
 
-They are the test part of UCI's "Optical recognition of handwritten digits", grey levels 0..16. As
-there is no official split, the loader shuffles the rows once, always the same way, and calls the
-first 1,437 (80 %) the training part.
+They are the test part of UCI's "Optical recognition of handwritten digits". Their grey levels, 0..16
+in the file, are spread over 0..255 as in every other picture, so that a network trained on them can
+be given one (the file's are ``round(image * 16 / 255)``). As there is no official split, the loader
+shuffles the rows once, always the same way, and calls the first 1,437 (80 %) the training part.
 """
 
 from __future__ import annotations
@@ -59,5 +60,5 @@ def read(path: Path) -> Dataset:
                 f"expected {expected}"
             )
     table = table[permutation(IMAGES, seed=0)]
-    images = np.ascontiguousarray(table[:, :64])
+    images = np.rint(table[:, :64] * (255 / LARGEST_LEVEL)).astype(np.uint8)
     return Dataset(images, table[:, 64].astype(np.int64), SHAPE, CLASSES, "digits", TRAIN_SIZE)

@@ -81,21 +81,38 @@ def draw_from_images(lab: Lab, section: Mapping[str, Any], folder: Path) -> None
 def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
     lines = _lines(results, entry)
     quantities = entry.get("quantities", ["train_loss", "valid_accuracy"])
-    with new_figure(path, 4.2 * len(quantities), 3.2 + 0.22 * -(-len(lines) // 4)) as figure:
+    columns = 4 if len(quantities) > 1 else 3
+    width = 4.2 * len(quantities) if len(quantities) > 1 else 6
+    with new_figure(path, width, 3.2 + 0.22 * -(-len(lines) // columns)) as figure:
         for axes, name in zip(
             np.atleast_1d(figure.subplots(1, len(quantities))), quantities, strict=True
         ):
             for style, (label, point) in lines:
                 _line(axes, point, name, label, style)
             if entry.get("log") and name.endswith(("loss", "cost")):
-                axes.set_yscale("log")
+                _scale_by_logarithm(axes)
             name_axes_by_epoch(axes, WORDS[name])
         by = entry.get("by", "")
         title = entry.get("legend", FIELDS.get(by, by))
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(4, len(labels)), title=title
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(columns, len(labels)),
+            title=title,
         )
+
+
+def _scale_by_logarithm(axes: Axes) -> None:
+    """Make the axis logarithmic, with plain numbers; where it spans little more than a decade, more of them."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    between = "25" if high / low < 30 else ""
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(
+        lambda value, _: f"{value:g}" if f"{value:e}"[0] in between else ""
+    )
 
 
 def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[str, Point]]]:
