@@ -9,34 +9,33 @@ import csv
 import json
 import sys
 from collections import defaultdict
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-import fastmlp
+from fastmlp import TrainConfig, evaluate, load_mnist, train_many
+from fastmlp.experiment import Experiment, expand, load_parts
 from fastmlp.machine import describe
 
 SEEDS = range(5)
 DTYPES = ("float32", "bfloat16")
 FIELDS = ("network", "dtype", "seed", "test_accuracy", "samples_per_second")
-CIFAR2 = fastmlp.TrainConfig(hidden=(512, 128, 32), epochs=30, batch_size=64)
-STUDY2 = ((0.01, 0, 0), (0.01, 0, 0.01), (0.01, 0.85, 0), (0.01, 0.85, 0.01), (0.05, 0.85, 0.01))
+STUDIES = Path(str(files("fastmlp.studies")))
 
 
 def experiments():
-    """Yield (name, configuration, training part, test part)."""
-    cifar10, mnist = fastmlp.load_cifar10(), fastmlp.load_mnist()
-    planes = cifar10.pick(("bird", "airplane"))
-    winner = CIFAR2.replace(learning_rate=0.01, momentum=0.0, epochs=21)
-    yield "study 1, winner", winner, planes.train, planes.test
-    cars = cifar10.pick(("automobile", "cat")).resize(16)
-    for number, (rate, momentum, decay) in enumerate(STUDY2, 1):
-        changes = {"learning_rate": rate, "momentum": momentum, "weight_decay": decay}
-        yield f"study 2, model {number}", CIFAR2.replace(**changes), cars.train, cars.test
-    wide = fastmlp.TrainConfig(
-        hidden=(3136,), epochs=20, batch_size=128, learning_rate=0.1, momentum=0.0
-    )
-    yield "MNIST 784-3136-10", wide, mnist.train, mnist.test
+    """Yield (name, configuration, training part, validation part, test part), settings and data as in the studies."""
+    planes = Experiment.from_toml(STUDIES / "cifar2-bird-plane-128.toml")
+    winner = {"learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.01}
+    yield "study 1, winner", planes.config.replace(**winner), *load_parts(planes.data)
+    cars = Experiment.from_toml(STUDIES / "cifar2-car-cat-5.toml")
+    parts = load_parts(cars.data)
+    for number, point in enumerate(expand(cars.config, cars.grid), 1):
+        yield f"study 2, model {number}", point.config, *parts
+    mnist = load_mnist()
+    wide = TrainConfig(hidden=(3136,), epochs=20, batch_size=128, learning_rate=0.1, momentum=0.0)
+    yield "MNIST 784-3136-10", wide, *mnist.train.split((0.9, 0.1), seed=0), mnist.test
 
 
 def run(folder: Path) -> None:
@@ -44,10 +43,10 @@ def run(folder: Path) -> None:
     with (folder / "results.csv").open("w", newline="") as file:
         rows = csv.DictWriter(file, FIELDS)
         rows.writeheader()
-        for name, config, train, test in experiments():
+        for name, config, train, valid, test in experiments():
             configs = [config.replace(seed=seed, dtype=dtype) for dtype in DTYPES for seed in SEEDS]
-            for result in fastmlp.train_many(configs, train):
-                accuracy = fastmlp.evaluate(result.network, test)["accuracy"]
+            for result in train_many(configs, train, valid):
+                accuracy = evaluate(result.network, test)["accuracy"]
                 values = (name, result.config.dtype, result.config.seed, accuracy)
                 rate = round(result.samples_per_second)
                 rows.writerow(dict(zip(FIELDS, (*values, rate), strict=True)))

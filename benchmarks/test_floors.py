@@ -3,7 +3,10 @@
 The floors are for two cores with AVX-512, where the stored run was made. Nothing is measured here.
 """
 
+import csv
+from collections import defaultdict
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -110,3 +113,17 @@ def test_starting_and_memory(results: Results) -> None:
     assert found["warm_seconds"] < 1.5
     assert found["peak_bytes"] is not None
     assert found["peak_bytes"] < 500e6
+
+
+def test_accuracy_in_bfloat16() -> None:
+    """The mean test accuracy of five seeds, reports/bfloat16: within 0.3 points of float32."""
+    stored = STORED.parents[1] / "bfloat16" / "results.csv"
+    if not stored.exists():
+        pytest.skip(f"no run is stored: python benchmarks/bfloat16_accuracy.py {stored.parent}")
+    found = defaultdict(list)
+    with stored.open() as file:
+        for row in csv.DictReader(file):
+            found[row["network"], row["dtype"]].append(float(row["test_accuracy"]))
+    for network in {network for network, _ in found}:
+        single, half = (mean(found[network, dtype]) for dtype in ("float32", "bfloat16"))
+        assert abs(single - half) <= 0.003, network

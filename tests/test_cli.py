@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -289,10 +290,24 @@ def test_compiling_is_announced_only_when_it_takes_long(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, seconds: float, lines: int
 ) -> None:
     monkeypatch.setattr(progress, "NOTICE_AFTER", 0.05 if seconds else 60.0)
-    monkeypatch.setattr("fastmlp.trainer.train", lambda *_: time.sleep(seconds))
+    monkeypatch.setattr("fastmlp.trainer.train", fake_training(seconds, "done"))
     taken = progress.compile_kernels(TrainConfig(), fastmlp.load_digits())
     assert taken >= seconds
     assert capsys.readouterr().err.count("compiling kernels") == lines
+
+
+def test_ctrl_c_while_compiling_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastmlp.trainer.train", fake_training(0.0, "interrupted"))
+    with pytest.raises(KeyboardInterrupt):
+        progress.compile_kernels(TrainConfig(), fastmlp.load_digits())
+
+
+def fake_training(seconds: float, status: str) -> Callable[..., object]:
+    def train(*_: object) -> object:
+        time.sleep(seconds)
+        return SimpleNamespace(status=status)
+
+    return train
 
 
 # -- wrong input -----------------------------------------------------------------------------------

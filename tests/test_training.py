@@ -203,7 +203,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam", "learning_rate": 0.01},
     "rmsprop, residual tanh": {"optimizer": "rmsprop", "activation": "tanh", "residual": True},
     "float64": {"dtype": "float64"},
+    "bfloat16": {"dtype": "bfloat16"},
 }
+pytestmark = pytest.mark.filterwarnings("ignore:this CPU has no bfloat16:RuntimeWarning")
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -316,7 +318,7 @@ def test_early_stopping(stopping: str, restore_best: bool) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rate", [1e30, 1e38, 1e45, 1e300])
 def test_too_large_a_rate_is_reported(rate: float, dtype: str, threads: int) -> None:

@@ -33,7 +33,8 @@ class MLPRegressor(
 max_iter, shuffle, random_state, tol, warm_start, momentum, nesterovs_momentum, early_stopping, \
 validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As in `sklearn.neural_network.MLPRegressor`.
-    solver, learning_rate, verbose, initialization, monitor, step_epochs, step_factor, n_jobs
+    solver, learning_rate, verbose, initialization, monitor, step_epochs, step_factor, n_jobs,
+    dtype
         As in `fastmlp.MLPClassifier`.
 
     Attributes
@@ -94,6 +95,7 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         step_epochs: int = 10,
         step_factor: float = 0.1,
         n_jobs: int | None = None,
+        dtype: str | None = None,
     ) -> None:
         super().__init__(
             loss=loss,
@@ -126,6 +128,7 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         self.step_epochs = step_epochs
         self.step_factor = step_factor
         self.n_jobs = n_jobs
+        self.dtype = dtype
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(

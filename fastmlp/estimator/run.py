@@ -60,7 +60,7 @@ class Run:
             [coef.T for coef in estimator.coefs_],
             estimator.intercepts_,
             batch_size=batch_size,
-            dtype=dtype.name,
+            dtype=estimator.dtype or dtype.name,
             threads=_threads(estimator.n_jobs),
             activation=_ACTIVATIONS[estimator.activation],
             loss=_LOSSES[self._out_activation],

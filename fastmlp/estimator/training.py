@@ -51,6 +51,7 @@ CONSTRAINTS = {
         Interval(Integral, None, -1, closed="right"),
         None,
     ],
+    "dtype": [StrOptions({"bfloat16"}), None],
 }
 
 
@@ -84,7 +85,8 @@ class EngineTraining(BaseMultilayerPerceptron):
         self.n_outputs_ = examples.y.shape[1]
         self._random_state = check_random_state(self.random_state)
         if first_pass:
-            self._initialize(examples.y, [X.shape[1], *widths, self.n_outputs_], X.dtype)
+            kind = X.dtype if self.dtype is None else np.dtype(np.float32)
+            self._initialize(examples.y, [X.shape[1], *widths, self.n_outputs_], kind)
         self._check_shapes(examples)
         tasks = Tasks(self, *given, 1 if incremental else self.max_iter)
         self._train(examples, held_out, incremental, tasks)
@@ -116,6 +118,7 @@ class EngineTraining(BaseMultilayerPerceptron):
             ("learning_rate='step'", stochastic and self.learning_rate == "step"),
             ("monitor='loss'", stochastic and self.early_stopping and self.monitor != "score"),
             ("verbose='progress'", self.verbose == PROGRESS),
+            (f"dtype={self.dtype!r}", self.dtype is not None),
         ):
             if asked:
                 raise ConfigError(

@@ -156,7 +156,7 @@ def _line(axes: Axes, point: Point, name: str, label: str, style: int) -> None:
     for row, history in zip(values, histories, strict=True):
         row[: len(history)] = [np.nan if one.get(name) is None else one[name] for one in history]
     values[~np.isfinite(values)] = np.nan
-    shown = np.isfinite(values).any(axis=0)
+    shown = np.isfinite(values).all(axis=0)
     epochs = np.arange(1, length + 1)[shown]
     values = values[:, shown]
     if not len(epochs):

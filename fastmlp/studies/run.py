@@ -104,6 +104,13 @@ def report(results: Results) -> list[Block]:
     """Return the report's blocks; all numbers come from the results."""
     study, hardware = results.study, results.machine
     blocks: list[Block] = [Heading(study.title, 1)]
+    if study.parts["main"].quick:
+        blocks.append(
+            Paragraph(
+                "**A quick run: few images, few epochs, one seed. It shows that everything works; its "
+                "numbers and verdicts mean nothing.**"
+            )
+        )
     blocks += [
         Paragraph(" ".join(text.split())) for text in study.about.split("\n\n") if text.strip()
     ]

@@ -61,7 +61,7 @@ def compare(results: Results, section: Mapping[str, Any]) -> list[Block]:
                 [_label(row, point), WORDS[name], shown, ours(results, point, name), verdict]
             )
         if differs:
-            because = _filled(results, row.get("because", "not explained"))
+            because = _filled(results, row.get("because") or "not explained")
             reasons.append(f"**Why {row['label']} differs:** {because}")
     blocks: list[Block] = []
     if lines:

@@ -304,6 +304,17 @@ def test_a_task_of_joblib_trains_with_one_thread(backend: str) -> None:
     assert Parallel(1)(delayed(run._threads)(n) for n in (None, 2)) == [None, 2]
 
 
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16:RuntimeWarning")
+def test_products_in_bfloat16() -> None:
+    full, half = (classifier(dtype=dtype).fit(X, y) for dtype in (None, "bfloat16"))
+    assert {array.dtype for array in half.coefs_ + half.intercepts_} == {np.dtype(np.float32)}
+    gap = abs(half.coefs_[0] - full.coefs_[0]).max()
+    assert 0 < gap < 0.05 * abs(full.coefs_[0]).max()
+    assert half.loss_ == pytest.approx(full.loss_, rel=0.05)
+    with pytest.raises(ConfigError, match="dtype='bfloat16'"):
+        classifier(dtype="bfloat16", solver="lbfgs").fit(X, y)
+
+
 def test_counts_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "usable_cores", lambda: 8)
     assert [run._threads(n) for n in (3, -1, -2, -20)] == [3, 8, 7, 1]

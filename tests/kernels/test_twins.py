@@ -117,9 +117,9 @@ def guards_hold(*arrays: np.ndarray) -> bool:
 
 
 def close(result: np.ndarray, expected: np.ndarray, magnitude: np.ndarray, terms: int) -> bool:
-    """Tell whether every element is right to (terms + 4) roundings of its magnitude."""
+    """Tell whether every element is right to sqrt(terms) + 4 roundings of its magnitude."""
     rounding = {np.dtype(np.float32): 2.0**-24, np.dtype(np.float64): 2.0**-53}[result.dtype]
-    return bool((abs(result - expected) <= (terms + 4) * rounding * magnitude).all())
+    return bool((abs(result - expected) <= (np.sqrt(terms) + 4) * rounding * magnitude).all())
 
 
 def positive(*arrays: np.ndarray) -> Iterator[np.ndarray]:
