@@ -28,12 +28,14 @@ def doctor(warm: bool, data_home: Path | None) -> None:
     for number, line in enumerate(listing(data_home)):
         click.echo(f"{'' if number else 'data':10}{line}")
     if warm:
+        from fastmlp.kernels.tiles import NATIVE_BF16
+
         part = load_digits().train
-        for dtype in ELEMENT_BYTES:
+        for dtype in (*ELEMENT_BYTES, *(["bfloat16"] if NATIVE_BF16 else [])):
             config = TrainConfig().replace(dtype=dtype)
-            rows = replace(
-                part, images=part.images.astype(dtype)
-            )  # as scikit-learn's users have them
+            # Images, and rows of numbers as scikit-learn's users have them.
+            numbers = "float64" if dtype == "float64" else "float32"
+            rows = replace(part, images=part.images.astype(numbers))
             seconds = compile_kernels(config, part) + compile_kernels(config, rows)
             click.echo(f"{'warm':10}{dtype} kernels ready after {seconds:.1f} s")
 

@@ -12,8 +12,11 @@ from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
 from fastmlp.engine import Engine
+from fastmlp.kernels import gemm
 from fastmlp.kernels.epoch import run_epoch
-from fastmlp.kernels.tiles import TILE
+from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.simd import IDENTITY
+from fastmlp.kernels.tiles import NATIVE_BF16, TILE
 
 pytestmark = pytest.mark.timeout(300)  # compiling the epoch anew takes longest of all
 
@@ -109,20 +112,38 @@ def loops(assembly: list[str]) -> list[list[str]]:
     numba.core.config.CPU_NAME is not None, reason="Numba compiles for another processor"
 )
 def test_tiles_stay_in_registers(epoch: Code) -> None:
+    most = multiply_adds_in_registers(epoch.assembly, r"vfn?madd\w+p[sd]")
+    assert most >= TILE.rows * TILE.vectors
+    assert most >= TILE.update_rows * TILE.update_vectors
+
+
+@pytest.mark.skipif(not NATIVE_BF16, reason="this CPU has no instruction for bfloat16")
+def test_bfloat16_is_multiplied_by_the_instruction() -> None:
+    multiply = kernel(gemm.multiply.py_func)
+    A, W = np.zeros((1, 1, 16), np.int32), np.zeros((1, 16, 16), np.int32)
+    out = np.zeros((1, 1, 16), np.float32)
+    multiply(A, W, out, 16, 16, out, IDENTITY, out, 0, 1, 0, 1)
+    (signature,) = multiply.signatures
+    assembly = compiled(multiply, signature).assembly
+    assert multiply_adds_in_registers(assembly, "vdpbf16ps") >= TILE.rows * TILE.vectors
+    assert not any(re.search(r"\tvfn?madd\w+ps\t", line) for line in assembly)
+
+
+def multiply_adds_in_registers(assembly: list[str], instruction: str) -> int:
+    """Return the most of them in a loop, after checking that all take whole registers and none spills."""
     register = VECTORS[TILE.name]
-    frames = any(re.search(r"mov\w*\s+%rsp, %rbp", line) for line in epoch.assembly)
+    frames = any(re.search(r"mov\w*\s+%rsp, %rbp", line) for line in assembly)
     stack = re.compile(r"\(%r[sb]p" if frames else r"\(%rsp")
     most = 0
-    for loop in loops(epoch.assembly):
-        multiply_adds = [line for line in loop if re.search(r"\tvfn?madd\w+p[sd]\t", line)]
+    for loop in loops(assembly):
+        multiply_adds = [line for line in loop if re.search(rf"\t{instruction}\t", line)]
         if len(multiply_adds) < 4:
             continue
         most = max(most, len(multiply_adds))
         assert all(f"%{register}" in line for line in multiply_adds)
         spilled = [line for line in loop if f"%{register}" in line and stack.search(line)]
         assert not spilled, spilled
-    assert most >= TILE.rows * TILE.vectors
-    assert most >= TILE.update_rows * TILE.update_vectors
+    return most
 
 
 def test_the_check_sees_a_spill() -> None:
