@@ -126,7 +126,6 @@ def test_bfloat16_is_multiplied_by_the_instruction() -> None:
     (signature,) = multiply.signatures
     assembly = compiled(multiply, signature).assembly
     assert multiply_adds_in_registers(assembly, "vdpbf16ps") >= TILE.rows * TILE.vectors
-    assert not any(re.search(r"\tvfn?madd\w+ps\t", line) for line in assembly)
 
 
 def multiply_adds_in_registers(assembly: list[str], instruction: str) -> int:
