@@ -136,7 +136,7 @@ def multiply_adds_in_registers(assembly: list[str], instruction: str) -> int:
     most = 0
     for loop in loops(assembly):
         multiply_adds = [line for line in loop if re.search(rf"\t{instruction}\t", line)]
-        if len(multiply_adds) < 4:
+        if len(multiply_adds) < max(4, len(loop) / 8):  # not the loop of a tile
             continue
         most = max(most, len(multiply_adds))
         assert all(f"%{register}" in line for line in multiply_adds)
