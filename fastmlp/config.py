@@ -260,9 +260,11 @@ def _real(holds: Callable[[float], bool], words: str) -> _Constraint:
 
 def _optional(constraint: _Constraint) -> _Constraint:
     def convert(value: Any) -> Any:
-        return None if value is None else constraint.convert(value)
+        # TOML has no null, and a grid must be able to say "without".
+        is_none = value is None or (isinstance(value, str) and value == "none")
+        return None if is_none else constraint.convert(value)
 
-    return _Constraint(f"{constraint.expected}, or None (in a file: leave the line out)", convert)
+    return _Constraint(f'{constraint.expected}, or None (in a file: "none", or no line)', convert)
 
 
 def _tuple_of(constraint: _Constraint, expected: str) -> _Constraint:

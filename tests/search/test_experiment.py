@@ -176,3 +176,11 @@ def test_the_study_of_128_models_has_128_points_and_the_published_shares(real_da
     assert sum(point.config.patience is None for point in points) == 64
     sizes = np.array([len(part) for part in load_parts(experiment.data, real_data)])
     assert np.allclose(sizes / sizes.sum(), [0.7514, 0.0819, 0.1666], atol=0.005)
+
+
+def test_a_grid_can_say_none(tmp_path):
+    file = tmp_path / "stops.toml"
+    file.write_text('[data]\nname = "digits"\n[grid]\npatience = ["none", 2]')
+    experiment = Experiment.from_toml(file)
+    points = expand(experiment.config, experiment.grid)
+    assert [point.config.patience for point in points] == [None, 2]
