@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn import neural_network
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -18,6 +19,8 @@ IMAGES, LABELS = load_digits(return_X_y=True)
 X, LABELS = IMAGES[:ROWS] / 16, LABELS[:ROWS]
 WEIGHT = np.random.default_rng(0).uniform(0.1, 2, ROWS)
 TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
+
+sklearn_version = tuple(map(int, sklearn.__version__.split(".")[:2]))
 
 TARGETS = {
     "many classes": ("MLPClassifier", LABELS),
@@ -86,6 +89,8 @@ def assert_same(theirs: Any, ours: Any, tolerance: float) -> None:
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_every_epoch_is_scikit_learns(settings: str, target: str, dtype: str) -> None:
     kind, y = TARGETS[target]
+    if settings == "early stopping" and y.dtype.kind == "U" and sklearn_version < (1, 8):
+        pytest.skip("scikit-learn 1.7 cannot stop early with labels that are text")
     theirs, ours = pair(kind, **SETTINGS[settings])
     weight = WEIGHT if settings in ("adam", "sgd", "early stopping") else None
     assert_same(
