@@ -116,7 +116,10 @@ def test_starting_and_memory(results: Results) -> None:
 
 
 def test_accuracy_in_bfloat16() -> None:
-    """The mean test accuracy of five seeds, reports/bfloat16: within 0.3 points of float32."""
+    """The mean test accuracy of five seeds, reports/bfloat16: at most 0.3 points below float32's.
+
+    Not the distance: a float32 run may end on a jump of its curve, as one of study 2's model 3 did.
+    """
     stored = STORED.parents[1] / "bfloat16" / "results.csv"
     if not stored.exists():
         pytest.skip(f"no run is stored: python benchmarks/bfloat16_accuracy.py {stored.parent}")
@@ -126,4 +129,4 @@ def test_accuracy_in_bfloat16() -> None:
             found[row["network"], row["dtype"]].append(float(row["test_accuracy"]))
     for network in {network for network, _ in found}:
         single, half = (mean(found[network, dtype]) for dtype in ("float32", "bfloat16"))
-        assert abs(single - half) <= 0.003, network
+        assert half >= single - 0.003, network

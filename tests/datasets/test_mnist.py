@@ -28,7 +28,7 @@ def write(folder: Path, packed: bool = False) -> dict[str, np.ndarray]:
     for name, values in arrays.items():
         content = idx(values)
         path = folder / (f"{name}.gz" if packed else name)
-        path.write_bytes(gzip.compress(content) if packed else content)
+        path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
     return arrays
 
 
@@ -134,8 +134,8 @@ def test_damaged_bytes_are_refused_or_harmless(tmp_path: Path) -> None:
         b"\0\0\x0d\x03" + idx(np.zeros((3, 4, 5), np.uint8))[4:],
         b"\0\0\x08\x03" + b"\xff" * 12,
         b"<html>404</html>",
-        gzip.compress(idx(np.zeros((3, 4, 5), np.uint8)) + b"\0"),
-        gzip.compress(idx(np.zeros((3, 4, 5), np.uint8))) + b"garbage",
+        gzip.compress(idx(np.zeros((3, 4, 5), np.uint8)) + b"\0", mtime=0),
+        gzip.compress(idx(np.zeros((3, 4, 5), np.uint8)), mtime=0) + b"garbage",
     ],
 )
 def test_foreign_files_are_refused(tmp_path: Path, content: bytes) -> None:
