@@ -13,6 +13,7 @@ import hashlib
 import os
 import platform
 import tempfile
+import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,12 @@ def kernel(function: Callable[..., Any]) -> Any:
     try:
         # Numba chooses the folder while decorating and offers no argument for it.
         numba.config.CACHE_DIR = str(folder or "")
-        return numba.njit(function, nogil=True, cache=folder is not None)
+        dispatcher = numba.njit(function, nogil=True, cache=folder is not None)
     finally:
         numba.config.CACHE_DIR = before
+    if folder is not None:
+        # Numba numbers its files from 1 by an index that two processes may read at the same time: one's code for
+        # float64 then replaces the other's for float32, and is called with it. Names of our own never meet.
+        files = dispatcher._cache._cache_file
+        files._data_name_pattern = files._data_name_pattern.replace("{", f"{uuid.uuid4().hex}.{{")
+    return dispatcher

@@ -1,0 +1,28 @@
+"""The machine code on disk: whose it is, and what happens where none can be kept."""
+
+import numpy as np
+
+from fastmlp.kernels.jit import kernel
+
+
+def doubled(x):
+    return x + x
+
+
+def test_two_processes_that_compile_at_once_never_mix_their_code_up(monkeypatch):
+    # Each dispatcher is what one process has. Both have read an empty index when both begin to save; the first
+    # writes its code after the second has.
+    first, second, third = (kernel(doubled) for _ in range(3))
+    files = first._cache._cache_file
+    late = []
+    with monkeypatch.context() as patch:
+        patch.setattr(type(files), "_load_index", lambda self: {})
+        patch.setattr(files, "_save_data", lambda *given: late.append(given))
+        assert first(np.float32(1.5)) == 3
+        assert second(np.float64(1.5)) == 3
+    (given,) = late
+    files._save_data(*given)
+    assert third(np.float64(0.1)) == 0.2
+    assert third.stats.cache_hits
+    (signature,) = third.signatures
+    assert third.overloads[signature].signature.return_type.bitwidth == 64
