@@ -67,9 +67,9 @@ def test_no_cgroups_no_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "expected"), [(math.inf, 6), (2.5, 3), (0.2, 1), (9.0, 6), (2.0, 2)]
+    ("quota", "expected"), [(math.inf, 6), (2.5, 2), (1.5, 1), (0.2, 1), (9.0, 6), (2.0, 2)]
 )
-def test_usable_cores_takes_the_smaller_and_rounds_up(
+def test_usable_cores_takes_the_smaller_and_rounds_down(
     monkeypatch: pytest.MonkeyPatch, quota: float, expected: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
@@ -91,3 +91,23 @@ def test_usable_cores_obeys_the_affinity_mask() -> None:
         assert threads.usable_cores() == 1
     finally:
         os.sched_setaffinity(0, mask)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity mask")
+def test_a_thread_of_a_full_team_begins_on_its_own_core_and_may_leave_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 2, 7})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, mask: asked.append(mask))
+    for rank in range(3):
+        threads.take_own_core(rank, 3)
+    assert asked == [{2}, {2, 5, 7}, {5}, {2, 5, 7}, {7}, {2, 5, 7}]
+    threads.take_own_core(1, 2)  # others may share these cores
+    assert len(asked) == 6
+
+    def refuse(_: int, mask: set[int]) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    threads.take_own_core(0, 3)
