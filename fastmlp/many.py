@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
+from fastmlp.engine import team_size
 from fastmlp.machine import last_level_cache
 from fastmlp.threads import usable_cores
 from fastmlp.trainer import Row, TrainResult, train
@@ -24,9 +25,9 @@ def train_many(
 ) -> list[TrainResult]:
     """Train one network a configuration, each with the bits that `train` gives it.
 
-    All share the images, which stay uint8 in memory once, and their statistics. While the weights that are
-    trained at the same time fit into the last-level cache, each model has a core of its own and none waits for
-    another; beyond that the models take turns, each with a team of all cores.
+    All share the images, which stay uint8 in memory once, and their statistics. Models whose weights fit into the
+    last-level cache, one for each core, have a core of their own and wait for nobody; larger ones come after them and
+    take turns, each with a team of all cores.
 
     Parameters
     ----------
@@ -42,17 +43,12 @@ def train_many(
     Returns
     -------
     list of TrainResult
-        In the order of `configs`. After Ctrl-C, models not begun are missing from its end, and the others have
-        the status "interrupted".
+        In the order of `configs`. After Ctrl-C, models not begun are missing, and the others have the status
+        "interrupted".
     """
-    cores = usable_cores()
-    if jobs is None:
-        jobs = models_at_once(configs, train_part, cores)
-    threads = max(1, cores // jobs)
     interrupted = threading.Event()
 
-    def run(index: int) -> TrainResult | None:
-        config = configs[index]
+    def run(index: int, config: TrainConfig) -> TrainResult | None:
         if interrupted.is_set():
             return None
 
@@ -60,34 +56,72 @@ def train_many(
             stop = on_epoch is not None and on_epoch(index, row) is True
             return stop or interrupted.is_set()
 
-        config = config if config.threads is not None else config.replace(threads=threads)
         return train(config, train_part, valid, on_epoch=after_epoch)
 
-    with ThreadPoolExecutor(jobs, "fastmlp-model") as pool:
-        futures = [pool.submit(run, index) for index in range(len(configs))]
-        try:
-            results = [future.result() for future in futures]
-        except KeyboardInterrupt:
-            interrupted.set()
-            results = [future.result() for future in futures]
-        except BaseException:
-            interrupted.set()
-            raise
-    return [result for result in results if result is not None]
+    results: dict[int, TrainResult | None] = {}
+    for at_once, members in arrange(dict(enumerate(configs)), train_part, jobs):
+        with ThreadPoolExecutor(at_once, "fastmlp-model") as pool:
+            futures = {index: pool.submit(run, index, one) for index, one in members.items()}
+            try:
+                results |= {index: future.result() for index, future in futures.items()}
+            except KeyboardInterrupt:
+                interrupted.set()
+                results |= {index: future.result() for index, future in futures.items()}
+            except BaseException:
+                interrupted.set()
+                raise
+    ordered = [results[index] for index in range(len(configs))]
+    return [result for result in ordered if result is not None]
 
 
-def models_at_once(configs: Sequence[TrainConfig], train_part: Dataset, cores: int) -> int:
-    """How many models to train side by side: as many as cores, unless their weights outgrow the cache."""
-    cache = last_level_cache()
-    largest = max((_state_bytes(config, train_part) for config in configs), default=0)
-    if cache and largest * cores > cache:
-        return 1
-    return max(1, min(cores, len(configs)))
+def arrange(
+    configs: Mapping[int, TrainConfig], train_part: Dataset, jobs: int | None = None
+) -> list[tuple[int, dict[int, TrainConfig]]]:
+    """Decide who trains beside whom, and with how many threads.
+
+    Parameters
+    ----------
+    configs : mapping of int to TrainConfig
+    train_part : Dataset
+    jobs : int, optional
+        Models at the same time; by default as `train_many` says.
+
+    Returns
+    -------
+    list of (int, dict)
+        Groups, one to be trained after the other: how many models at once, and their configurations, each with its
+        `threads`: those it names, or its share of the cores where a step of it is worth sharing.
+    """
+    cores, cache = usable_cores(), last_level_cache()
+
+    def fits(config: TrainConfig) -> bool:
+        return not cache or cores * _state_bytes(config, train_part) <= cache
+
+    def group(members: Mapping[int, TrainConfig], most: int) -> tuple[int, dict[int, TrainConfig]]:
+        wanted = max(config.threads or 1 for config in members.values())
+        at_once = min(len(members), jobs or max(1, most // wanted))
+        share = max(1, cores // at_once)
+        return at_once, {
+            index: config.replace(threads=config.threads or _threads(config, train_part, share))
+            for index, config in members.items()
+        }
+
+    beside = {i: one for i, one in configs.items() if jobs is not None or fits(one)}
+    in_turn = {i: one for i, one in configs.items() if i not in beside}
+    return [group(members, most) for members, most in ((beside, cores), (in_turn, 1)) if members]
+
+
+def _sizes(config: TrainConfig, train_part: Dataset) -> tuple[int, ...]:
+    return (train_part.images.shape[1], *config.hidden, len(train_part.classes))
+
+
+def _threads(config: TrainConfig, train_part: Dataset, share: int) -> int:
+    batch = min(config.batch_size, len(train_part))
+    return team_size(_sizes(config, train_part), batch, share)
 
 
 def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:
     """Bytes that a step reads and writes: weights, and what the optimiser remembers of each."""
-    sizes = (train_part.images.shape[1], *config.hidden, len(train_part.classes))
-    weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(_sizes(config, train_part)))
     states = {"sgd": int(config.momentum > 0), "adam": 2, "rmsprop": 1}[config.optimizer]
     return int(weights * (1 + states)) * (8 if config.dtype == "float64" else 4)

@@ -24,9 +24,8 @@ from joblib.externals.loky import BrokenProcessPool
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.many import models_at_once
+from fastmlp.many import arrange
 from fastmlp.network import Network
-from fastmlp.threads import usable_cores
 from fastmlp.trainer import Row, train
 
 Backend = Literal["threading", "loky"]
@@ -103,8 +102,8 @@ class Workers:
     Parameters
     ----------
     jobs : int, optional
-        Trials at once; by default as `fastmlp.train_many` decides: one a core, or one after the
-        other with all cores each where their weights outgrow the cache.
+        Trials at once; by default as `fastmlp.train_many` decides: one a core, and those whose
+        weights outgrow the cache one after the other with all cores each.
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
@@ -143,28 +142,27 @@ class Workers:
         """
         if not tasks:
             return
-        cores, configs = usable_cores(), list(tasks.values())
-        wanted = max(config.threads or 1 for config in configs)
-        jobs = self.jobs or max(1, models_at_once(configs, parts[0], cores) // wanted)
-        jobs = min(jobs, len(tasks))
-        threads = 1 if self.dask else max(1, cores // jobs)
-        tasks = {n: one.replace(threads=one.threads or threads) for n, one in tasks.items()}
         threaded = self.dask is None and self.backend == "threading"
         with _Interrupt(gently=threaded) as interrupt:
-            if self.dask is not None:
-                from fastmlp.cluster import on_cluster
-
-                outcomes = on_cluster(tasks, parts, self.dask)
-            elif self.backend == "loky":
-                outcomes = in_processes(tasks, parts, jobs)
-            else:
-                outcomes = in_threads(tasks, parts, jobs, interrupt.asked)
-            with closing(outcomes):
+            with closing(self._outcomes(tasks, parts, interrupt.asked)) as outcomes:
                 while (numbered := interrupt.wait_for(outcomes)) is not None:
                     if numbered[1].status != "interrupted":
                         yield numbered
             if interrupt.asked.is_set():
                 raise KeyboardInterrupt
+
+    def _outcomes(self, tasks: Tasks, parts: Parts, stop: threading.Event) -> Generator[Numbered]:
+        if self.dask is not None:
+            from fastmlp.cluster import on_cluster
+
+            alone = {n: one.replace(threads=one.threads or 1) for n, one in tasks.items()}
+            yield from on_cluster(alone, parts, self.dask)
+            return
+        for jobs, group in arrange(tasks, parts[0], self.jobs):
+            if self.backend == "loky":
+                yield from in_processes(group, parts, jobs)
+            else:
+                yield from in_threads(group, parts, jobs, stop)
 
 
 class _Interrupt:

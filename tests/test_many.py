@@ -31,9 +31,20 @@ def test_gives_the_bits_of_train(digits, jobs):
 def test_models_that_outgrow_the_cache_take_turns(digits, monkeypatch):
     monkeypatch.setattr(many, "last_level_cache", lambda: 32 * 2**20)
     small, large = fastmlp.TrainConfig(hidden=(8,)), fastmlp.TrainConfig(hidden=(2048, 2048))
-    assert many.models_at_once([small] * 4, digits, cores=2) == 2
-    assert many.models_at_once([small], digits, cores=2) == 1
-    assert many.models_at_once([small, large], digits, cores=2) == 1
+    monkeypatch.setattr(many, "usable_cores", lambda: 2)
+
+    def arranged(*configs, jobs=None):
+        groups = many.arrange(dict(enumerate(configs)), digits.train, jobs)
+        return [
+            (at_once, {i: one.threads for i, one in members.items()}) for at_once, members in groups
+        ]
+
+    assert arranged(*[small] * 3) == [(2, {0: 1, 1: 1, 2: 1})]
+    assert arranged(small) == [(1, {0: 1})]  # a step is too small to share
+    assert arranged(small, large, small) == [(2, {0: 1, 2: 1}), (1, {1: 2})]
+    assert arranged(large, large) == [(1, {0: 2, 1: 2})]
+    assert arranged(large, small, jobs=2) == [(2, {0: 1, 1: 1})]
+    assert arranged(small.replace(threads=2), small) == [(1, {0: 2, 1: 1})]
 
 
 def test_one_model_can_be_ended_while_the_others_go_on(digits):

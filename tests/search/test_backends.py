@@ -14,7 +14,7 @@ import pytest
 from search_helpers import CONFIG, GRID, Counted, rows, table
 
 from fastmlp import cluster as dask_cluster
-from fastmlp import trials
+from fastmlp import many, trials
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.results import SearchResult
@@ -259,8 +259,9 @@ def test_jobs_and_threads_share_the_cores(parts, monkeypatch, count, jobs, threa
         yield from ()
 
     used: list[Any] = []
-    monkeypatch.setattr(trials, "usable_cores", lambda: 4)
+    monkeypatch.setattr(many, "usable_cores", lambda: 4)
     monkeypatch.setattr(trials, "in_threads", in_threads)
-    tasks = dict(enumerate([CONFIG.replace(threads=threads)] * count))
+    config = CONFIG.replace(hidden=(512,), batch_size=200, threads=threads)  # worth sharing
+    tasks = dict(enumerate([config] * count))
     assert list(trials.Workers(jobs).run(tasks, parts[:2])) == []
     assert used == [(expected[0], {expected[1]})]
