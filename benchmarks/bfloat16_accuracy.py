@@ -9,7 +9,6 @@ import csv
 import json
 import sys
 from collections import defaultdict
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +16,19 @@ import numpy as np
 from fastmlp import TrainConfig, evaluate, load_mnist, train_many
 from fastmlp.experiment import Experiment, expand, load_parts
 from fastmlp.machine import describe
+from fastmlp.studies.study import FOLDER
 
 SEEDS = range(5)
 DTYPES = ("float32", "bfloat16")
 FIELDS = ("network", "dtype", "seed", "test_accuracy", "samples_per_second")
-STUDIES = Path(str(files("fastmlp.studies")))
 
 
 def experiments():
     """Yield (name, configuration, training part, validation part, test part), settings and data as in the studies."""
-    planes = Experiment.from_toml(STUDIES / "cifar2-bird-plane-128.toml")
+    planes = Experiment.from_toml(FOLDER / "cifar2-bird-plane-128.toml")
     winner = {"learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.01}
     yield "study 1, winner", planes.config.replace(**winner), *load_parts(planes.data)
-    cars = Experiment.from_toml(STUDIES / "cifar2-car-cat-5.toml")
+    cars = Experiment.from_toml(FOLDER / "cifar2-car-cat-5.toml")
     parts = load_parts(cars.data)
     for number, point in enumerate(expand(cars.config, cars.grid), 1):
         yield f"study 2, model {number}", point.config, *parts

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from statistics import median
 
@@ -23,9 +22,10 @@ from fastmlp.bench.problem import Problem
 from fastmlp.experiment import Experiment, expand, load_parts
 from fastmlp.machine import describe
 from fastmlp.search import grid_search
+from fastmlp.studies.study import FOLDER
 from fastmlp.threads import usable_cores
 
-STUDY = Path(str(files("fastmlp.studies"))) / "cifar2-bird-plane-128.toml"
+STUDY = FOLDER / "cifar2-bird-plane-128.toml"
 NETWORKS, EPOCHS, ROUNDS = 8, 4, 5
 
 

@@ -214,10 +214,8 @@ def load_parts(
         parts = _rows(whole, "train", data.train), _rows(whole, "valid", data.valid), whole.test
     else:
         shares = (1 - VALID_FRACTION, VALID_FRACTION)
-        test = (
-            whole.test
-        )  # copied: a view would keep all images, beside the copies of the other parts
-        test = dataclasses.replace(test, images=test.images.copy())
+        # Copied: a view would keep all images, beside the copies of the other parts.
+        test = dataclasses.replace(whole.test, images=whole.test.images.copy())
         parts = (*whole.train.split(shares, data.seed), test)
     if data.classes is not None:
         parts = tuple(part.pick(data.classes) for part in parts)

@@ -23,9 +23,8 @@ class Tile:
     bytes : int
         Width of a vector register.
     rows : int
-        Most rows of a forward tile, an even number: rows * vectors accumulators, `vectors` operands
-        and one broadcast must
-        stay below the register count (32 with AVX-512 and NEON, 16 otherwise), or LLVM spills.
+        Most rows of a forward tile, an even number: rows * vectors accumulators, `vectors` operands and one
+        broadcast must stay below the register count (32 with AVX-512 and NEON, 16 otherwise), or LLVM spills.
     vectors : int
         Panels side by side in a tile.
     narrow_rows : tuple of int

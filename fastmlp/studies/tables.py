@@ -143,7 +143,7 @@ def judge(results: Results, mean: float | None, published: float | None, toleran
     if published is None:
         return "cannot be compared: not published"
     if mean is None:
-        return "cannot be compared: ours diverged"
+        return "cannot be compared: not all of ours ended"
     difference = mean - published
     if abs(difference) <= tolerance:
         return "agrees"
@@ -153,9 +153,9 @@ def judge(results: Results, mean: float | None, published: float | None, toleran
 
 def ours(results: Results, point: Point, name: str) -> str:
     """Return the mean and standard deviation of a number over seeds."""
-    diverged = sum(not run.trial.sound for run in point.runs)
-    if diverged:
-        return f"diverged ({diverged} of {len(point.runs)})"
+    lost = [run.trial.status for run in point.runs if not run.trial.sound]
+    if lost:
+        return f"{'failed' if 'failed' in lost else 'diverged'} ({len(lost)} of {len(point.runs)})"
     mean = point.mean(name)
     if mean is None:
         return ""

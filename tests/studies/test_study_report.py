@@ -108,7 +108,7 @@ def test_a_table_says_what_agrees_and_why_not(results: Results) -> None:
     assert rows_of(blocks) == [
         ["near", "test accuracy", "0.6250", "0.6100 ± 0.0141", "agrees"],
         ["far", "test accuracy", "0.7000", "0.6100 ± 0.0141", f"differs by {tables.MINUS}0.0900"],
-        ["lost", "test accuracy", "0.7000", "diverged (1 of 2)", f"{no}: ours diverged"],
+        ["lost", "test accuracy", "0.7000", "diverged (1 of 2)", f"{no}: not all of ours ended"],
         ["best (momentum 0.5)", "test accuracy", "—", "0.6100 ± 0.0141", f"{no}: not published"],
     ]
     texts = [block.text for block in blocks if isinstance(block, document.Paragraph)]
