@@ -79,8 +79,11 @@ class TrainConfig:
         Mirror each training image left to right with probability 1/2, anew each epoch.
     normalize : {"channel", "feature", "none"}
         What the mean and standard deviation that scale the pixels are taken over.
+    dropout : float
+        Probability, below 1, with which a training step takes an output of a hidden layer as zero; the
+        others are divided by 1 - dropout. Evaluation takes all of them.
     seed : int
-        Of initialisation, data order and flips.
+        Of initialisation, data order, flips and dropout.
     dtype : {"float32", "float64", "bfloat16"}
         Of the arithmetic; with bfloat16, parameters are kept and updated in float32.
     threads : int or None
@@ -115,6 +118,7 @@ class TrainConfig:
     restore_best: bool = True
     flip: bool = False
     normalize: Normalize = "channel"
+    dropout: float = 0.0
     seed: int = 0
     dtype: Dtype = "float32"
     threads: int | None = None
@@ -304,6 +308,7 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "restore_best": _flag(),
     "flip": _flag(),
     "normalize": _choice(get_args(Normalize)),
+    "dropout": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
     "seed": _integer(0, 2**63 - 1),
     "dtype": _choice(get_args(Dtype)),
     "threads": _optional(_integer(1, 1024)),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.epoch import Model, Team, run_epoch, write_right
+from fastmlp.kernels.epoch import NO_DROPOUT, Dropout, Model, Team, run_epoch, write_right
 from fastmlp.kernels.epoch import Samples as Samples
 from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
 from fastmlp.kernels.pack import lanes_of, pack, unpack
@@ -31,7 +32,7 @@ from fastmlp.kernels.simd import (
 )
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.optimizers import Steps, sgd
-from fastmlp.threads import usable_cores
+from fastmlp.threads import take_own_core, usable_cores
 
 if TYPE_CHECKING:
     from fastmlp.network import Network
@@ -47,6 +48,12 @@ TEAM_FROM_WORK = 1_000_000
 
 ACTIVATIONS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY}
 LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
+
+
+def team_size(sizes: Sequence[int], batch_size: int, cores: int) -> int:
+    """How many threads train a network fastest when it may have so many cores: all of them, or 1."""
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+    return cores if batch_size * weights >= TEAM_FROM_WORK else 1
 
 
 class EpochRecord(NamedTuple):
@@ -86,6 +93,9 @@ class Engine:
     residual : bool
         Whether a hidden layer's input is added to its output where the layer before is as wide.
     loss : {"softmax", "logistic", "squared"}
+    dropout : float
+        The probability, below 1, with which a step takes a hidden layer's output as zero; the others are divided by
+        1 - dropout. A residual sum adds the layer's input after it. Evaluation takes all of them.
 
     Attributes
     ----------
@@ -104,9 +114,10 @@ class Engine:
         activation: str = "relu",
         residual: bool = False,
         loss: str = "softmax",
+        dropout: float = 0.0,
     ) -> None:
         self._activation, self._residual = ACTIVATIONS[activation], residual
-        self._loss = LOSSES[loss]
+        self._loss, self._dropout = LOSSES[loss], float(dropout)
         self._pairs = dtype == "bfloat16"
         if self._pairs and not NATIVE_BF16:
             warnings.warn(
@@ -117,11 +128,10 @@ class Engine:
             )
         self.dtype = np.dtype("float32" if self._pairs else dtype)
         self.sizes = (weights[0].shape[1], *(w.shape[0] for w in weights))
-        work = batch_size * sum(w.size for w in weights)
         if threads is None:
-            threads = usable_cores() if work >= TEAM_FROM_WORK else 1
+            threads = team_size(self.sizes, batch_size, usable_cores())
         self.threads = threads
-        self.plan = self._plan(batch_size, threads)
+        self.plan = self._plan(batch_size, threads, self._dropout > 0)
         self.parameters = aligned(self.plan.parameters, self.dtype)
         self.velocity: np.ndarray | None = None
         self.squares: np.ndarray | None = None
@@ -135,7 +145,7 @@ class Engine:
         self._pool = ThreadPoolExecutor(threads, "fastmlp") if threads > 1 else None
         self.load(weights, biases)
 
-    def _plan(self, batch: int, threads: int = 1) -> Plan:
+    def _plan(self, batch: int, threads: int = 1, dropout: bool = False) -> Plan:
         return make_plan(
             self.sizes,
             batch,
@@ -145,6 +155,7 @@ class Engine:
             self._residual,
             self._pairs,
             threads,
+            dropout,
         )
 
     def _workspace(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -263,6 +274,7 @@ class Engine:
         flips: np.ndarray | None = None,
         factors: np.ndarray | None = None,
         penalties: bool = False,
+        dropout_key: int = 0,
     ) -> EpochRecord:
         """Take one step for each batch of ``samples[order]``, the last of which may be smaller.
 
@@ -278,6 +290,8 @@ class Engine:
             What each sample's gradient is multiplied by; by default 1 / its batch, for a mean loss.
         penalties : bool
             Whether to record the squares of the weights.
+        dropout_key : int
+            From 0 up to, not including, 2**64: what dropout's random numbers follow from.
         """
         count, batch = len(order), self.plan.batch
         assert len(steps.hyper) == -(-count // batch)
@@ -302,6 +316,7 @@ class Engine:
         self.steps_taken += len(hyper)
 
         logits = np.zeros((0, 0), self.dtype)
+        dropout = Dropout(self._dropout, np.uint64(dropout_key))
 
         def run(team: Team) -> None:
             run_epoch(
@@ -322,6 +337,7 @@ class Engine:
                 sums,
                 squares_of_blocks,
                 logits,
+                dropout,
                 team,
             )
 
@@ -369,6 +385,7 @@ class Engine:
                 losses,
                 losses,
                 logits[own],
+                NO_DROPOUT,
                 Team(0, 1, self._barrier),
             )
 
@@ -405,8 +422,13 @@ class Engine:
     def _lead(self, run: Callable[[Team], Any]) -> None:
         assert self._pool is not None
         first, *others = [Team(rank, self.threads, self._barrier) for rank in range(self.threads)]
-        futures: list[Future[Any]] = [self._pool.submit(run, other) for other in others]
-        run(first)
+
+        def begin(team: Team) -> None:
+            take_own_core(team.rank, team.size)
+            run(team)
+
+        futures: list[Future[Any]] = [self._pool.submit(begin, other) for other in others]
+        begin(first)
         for future in futures:
             future.result()
 

@@ -78,6 +78,8 @@ class Key(NamedTuple):
         values = config.as_dict()
         for name in NOT_IN_A_KEY:
             del values[name]
+        if not values["dropout"]:  # trials stored before there was dropout are found
+            del values["dropout"]
         return cls(json.dumps(values, sort_keys=True), config.seed)
 
 

@@ -26,9 +26,9 @@ Row = dict[str, Any]
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 Parameters = tuple[list[np.ndarray], list[np.ndarray]]
 
-# Streams of random numbers that a seed is split into: one for the start, then one an epoch. A resumed run draws
+# Streams of random numbers that a seed is split into: one for the start, then two an epoch. A resumed run draws
 # what an undisturbed one would have drawn.
-INITIALISATION, EPOCHS = 0, 1
+INITIALISATION, EPOCHS, DROPOUT = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,13 @@ def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray,
     return order, rng.random(count) < 0.5 if config.flip else np.zeros(count, np.bool_)
 
 
+def dropout_key(config: TrainConfig, epoch: int) -> int:
+    """What an epoch's dropout follows from: 64 random bits."""
+    return int(
+        np.random.default_rng([DROPOUT, config.seed, epoch]).integers(2**64, dtype=np.uint64)
+    )
+
+
 class _Run:
     """The state of one training run between epochs."""
 
@@ -197,6 +204,7 @@ class _Run:
             threads=config.threads,
             activation=config.activation,
             residual=config.residual,
+            dropout=config.dropout,
         )
         self.train_samples = samples_of(self.engine, train, self.normalization)
         self.valid_samples = (
@@ -250,6 +258,7 @@ class _Run:
             steps,
             flips=flips,
             factors=np.ones(len(order)) if config.reduction == "sum" else None,
+            dropout_key=dropout_key(config, epoch),
         )
         seconds = time.perf_counter() - start
         row: Row = {

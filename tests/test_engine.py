@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from fastmlp.engine import Engine
+from fastmlp.kernels import reference
+from fastmlp.kernels.pack import lanes_of
 from fastmlp.optimizers import sgd
+from fastmlp.trainer import score
 
 
 @pytest.fixture
@@ -49,3 +52,29 @@ def test_read_only_data_are_no_other_type_to_the_compiler(engine):
     assert samples.labels.flags.writeable
     assert np.shares_memory(samples.images, images)
     assert np.isfinite(engine.epoch(samples, np.arange(8), sgd(2, 0.1)).losses).all()
+
+
+def test_dropout_thins_training_alone_by_a_rows_place_in_the_epoch():
+    rng, key, count, width, lanes = np.random.default_rng(2), 99, 11, 40, lanes_of(np.float64)
+    W, V = rng.standard_normal((width, 7)), rng.standard_normal((3, width))
+    engine = Engine(
+        [W, V], [np.ones(width), np.zeros(3)], batch_size=4, dtype="float64", dropout=0.4
+    )
+    images, labels, order = (
+        rng.standard_normal((count, 7)),
+        rng.integers(0, 3, count),
+        rng.permutation(count),
+    )
+    samples = engine.samples(images, np.ones(7), np.zeros(7), labels=labels)
+    record = engine.epoch(samples, order, sgd(3, 0.0), dropout_key=key)
+
+    hidden = np.maximum(images @ W.T + 1, 0)
+    panels = width // lanes
+    mask = np.zeros((panels, count, lanes))
+    reference.draw_mask(0.4, key, 0, width, mask, 0, panels, 0, count)
+    thinned = (hidden[order] * reference.to_matrix(mask)) @ V.T
+    expected = [
+        score(z[None], labels[i : i + 1])["loss"] for z, i in zip(thinned, order, strict=True)
+    ]
+    np.testing.assert_allclose(record.losses, expected, rtol=1e-12)
+    np.testing.assert_allclose(engine.logits(samples), hidden @ V.T, rtol=1e-12, atol=1e-12)

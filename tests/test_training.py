@@ -202,6 +202,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "flips, nesterov, cosine": {"flip": True, "nesterov": True, "schedule": "cosine"},
     "adam": {"optimizer": "adam", "learning_rate": 0.01},
     "rmsprop, residual tanh": {"optimizer": "rmsprop", "activation": "tanh", "residual": True},
+    "dropout": {"dropout": 0.2, "flip": True},
     "float64": {"dtype": "float64"},
     "bfloat16": {"dtype": "bfloat16"},
 }

@@ -18,6 +18,7 @@ from fastmlp.bench.measure import repeats
 from fastmlp.bench.problem import Problem
 from fastmlp.engine import aligned
 from fastmlp.kernels.epoch import (
+    NO_DROPOUT,
     Model,
     Team,
     backward_layer,
@@ -26,7 +27,7 @@ from fastmlp.kernels.epoch import (
     transpose_layer,
     update_layer,
 )
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.jit import ZERO, kernel
 
 GATHER, FORWARD, BACKWARD = "gather", "forward", "dX"
 UPDATE, TRANSPOSE = "dW and update", "transpose"
@@ -54,7 +55,9 @@ def _gather(
 @kernel
 def _forward(times: Any, layer: Any, model: Any, workspace: Any, batch: Any, team: Any) -> None:
     for _ in range(times):
-        forward_layer(model.table, layer, model, workspace, workspace, batch, team)
+        forward_layer(
+            model.table, layer, model, workspace, workspace, NO_DROPOUT, ZERO, batch, team
+        )
 
 
 @kernel

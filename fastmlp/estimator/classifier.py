@@ -54,6 +54,10 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         What `early_stopping` watches on the validation data.
     step_epochs, step_factor : int, float
         See `learning_rate`.
+    dropout : float
+        Probability, below 1, with which a step of the stochastic solvers takes an output of a hidden layer as
+        zero; the others are divided by 1 - dropout. `loss_curve_` is that of the thinned networks; predicting
+        and validating take all units.
     n_jobs : int or None
         Threads: None takes every usable core where a step is worth sharing, and one in a task of
         joblib or a worker process; -1 takes every usable core, -2 all but one. The numbers do not
@@ -121,6 +125,7 @@ n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_nam
         monitor: str = "score",
         step_epochs: int = 10,
         step_factor: float = 0.1,
+        dropout: float = 0.0,
         n_jobs: int | None = None,
         dtype: str | None = None,
     ) -> None:
@@ -154,6 +159,7 @@ n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_nam
         self.monitor = monitor
         self.step_epochs = step_epochs
         self.step_factor = step_factor
+        self.dropout = dropout
         self.n_jobs = n_jobs
         self.dtype = dtype
 

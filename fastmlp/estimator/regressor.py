@@ -33,8 +33,8 @@ class MLPRegressor(
 max_iter, shuffle, random_state, tol, warm_start, momentum, nesterovs_momentum, early_stopping, \
 validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As in `sklearn.neural_network.MLPRegressor`.
-    solver, learning_rate, verbose, initialization, monitor, step_epochs, step_factor, n_jobs,
-    dtype
+    solver, learning_rate, verbose, initialization, monitor, step_epochs, step_factor, dropout,
+    n_jobs, dtype
         As in `fastmlp.MLPClassifier`.
 
     Attributes
@@ -94,6 +94,7 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         monitor: str = "score",
         step_epochs: int = 10,
         step_factor: float = 0.1,
+        dropout: float = 0.0,
         n_jobs: int | None = None,
         dtype: str | None = None,
     ) -> None:
@@ -127,6 +128,7 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         self.monitor = monitor
         self.step_epochs = step_epochs
         self.step_factor = step_factor
+        self.dropout = dropout
         self.n_jobs = n_jobs
         self.dtype = dtype
 

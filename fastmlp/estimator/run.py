@@ -64,6 +64,7 @@ class Run:
             threads=_threads(estimator.n_jobs),
             activation=_ACTIVATIONS[estimator.activation],
             loss=_LOSSES[self._out_activation],
+            dropout=estimator.dropout,
         )
         if resumes:
             solvers.load_states(estimator._optimizer, self._engine)
@@ -86,7 +87,7 @@ class Run:
     ) -> None:
         self._engine.close()
 
-    def epoch(self, order: np.ndarray, scale: float) -> float:
+    def epoch(self, order: np.ndarray, scale: float, dropout_key: int) -> float:
         """Take a step for each batch of rows; return the epoch's loss, as scikit-learn has it.
 
         Parameters
@@ -95,6 +96,8 @@ class Run:
             Rows of the examples.
         scale : float
             What the step schedule multiplies the learning rate by.
+        dropout_key : int
+            As for `Engine.epoch`.
         """
         alpha, count = self._estimator.alpha, len(order)
         starts = np.arange(0, count, self._batch_size)
@@ -115,6 +118,7 @@ class Run:
             solvers.next_steps(self._estimator._optimizer, alpha / totals, scale),
             factors=factors,
             penalties=alpha > 0,
+            dropout_key=dropout_key,
         )
         losses = self._per_row(record.losses)
         sums = np.add.reduceat(losses if weight is None else losses * weight, starts)
@@ -142,9 +146,8 @@ class Run:
     def _described(
         self, X: np.ndarray, *, labels: np.ndarray | None = None, targets: np.ndarray | None = None
     ) -> Any:
-        X = np.asarray(
-            X, self._engine.dtype
-        )  # one type for all data: for another, Numba compiles again
+        # One type for all data: for another, Numba compiles again.
+        X = np.asarray(X, self._engine.dtype)
         ones, zeros = np.ones(X.shape[1]), np.zeros(X.shape[1])
         return self._engine.samples(X, ones, zeros, labels=labels, targets=targets)
 

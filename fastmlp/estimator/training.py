@@ -46,6 +46,7 @@ CONSTRAINTS = {
     "monitor": [StrOptions({"score", "loss"})],
     "step_epochs": [Interval(Integral, 1, None, closed="left")],
     "step_factor": [Interval(Real, 0, 1, closed="right")],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
     "n_jobs": [
         Interval(Integral, 1, None, closed="left"),
         Interval(Integral, None, -1, closed="right"),
@@ -119,6 +120,7 @@ class EngineTraining(BaseMultilayerPerceptron):
             ("monitor='loss'", stochastic and self.early_stopping and self.monitor != "score"),
             ("verbose='progress'", self.verbose == PROGRESS),
             (f"dtype={self.dtype!r}", self.dtype is not None),
+            (f"dropout={self.dropout}", self.dropout > 0),
         ):
             if asked:
                 raise ConfigError(
@@ -240,7 +242,7 @@ class EngineTraining(BaseMultilayerPerceptron):
                     tasks.begin_epoch()
                     if self.shuffle:
                         order = shuffle(order, random_state=self._random_state)
-                    self.loss_ = run.epoch(rows[order], self._scale())
+                    self.loss_ = run.epoch(rows[order], self._scale(), self._dropout_key())
                     self.n_iter_ += 1
                     self.t_ += len(rows)
                     self.loss_curve_.append(self.loss_)
@@ -274,6 +276,12 @@ class EngineTraining(BaseMultilayerPerceptron):
         if self.learning_rate != "step":
             return 1.0
         return float(self.step_factor ** (len(self.loss_curve_) // self.step_epochs))
+
+    def _dropout_key(self) -> int:
+        """Draw what the next epoch's dropout follows from; without it nothing, as in scikit-learn."""
+        if not self.dropout:
+            return 0
+        return int(self._random_state.randint(2**64, dtype=np.uint64))
 
     def _judge(self, run: Run, held_out: Examples | None) -> tuple[bool, bool]:
         """Return whether the epoch improved by less than `tol`, and whether to keep its weights."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels.backward import input_gradient
+from fastmlp.kernels.dropout import draw_mask
 from fastmlp.kernels.elementwise import elementwise
 from fastmlp.kernels.forward import affine
 from fastmlp.kernels.gather import gather
@@ -27,6 +28,7 @@ from fastmlp.kernels.plan import (
     GRADIENT,
     GRADIENT_COLUMNS,
     GRADIENT_ROWS,
+    HANDED_ON,
     INPUT,
     INPUT_COLUMNS,
     INPUT_COLUMNS_COPY,
@@ -36,6 +38,7 @@ from fastmlp.kernels.plan import (
     INPUT_ROWS,
     INPUT_ROWS_COPY,
     INPUTS,
+    MASK,
     OUTPUT,
     OUTPUT_DEPTH,
     OUTPUT_PANELS,
@@ -44,15 +47,16 @@ from fastmlp.kernels.plan import (
     RIGHT,
     ROWS,
     SPLIT,
-    SUM,
     SUM_GRADIENT,
     TRANSPOSED,
+    UNITS,
     WEIGHTS,
     ZEROS,
 )
 from fastmlp.kernels.simd import (
     ADD,
     IDENTITY,
+    MULTIPLY,
     RELU,
     RELU_GRADIENT,
     SIGMOID,
@@ -101,6 +105,24 @@ class Model(NamedTuple):
     right: np.ndarray
     velocity: np.ndarray
     squares: np.ndarray
+
+
+class Dropout(NamedTuple):
+    """Which outputs of hidden layers a step goes without, where the plan has room for their factors.
+
+    Attributes
+    ----------
+    rate : float
+        The probability of an output to become zero.
+    key : uint64
+        Of the epoch's random numbers.
+    """
+
+    rate: float
+    key: np.uint64
+
+
+NO_DROPOUT = Dropout(0.0, np.uint64(0))
 
 
 class Team(NamedTuple):
@@ -178,8 +200,11 @@ def input_operands(row, operands, batch, team):
 
 
 @inlined
-def forward_layer(table, layer, model, workspace, operands, batch, team):
-    """One layer for this thread's share of the batch, and its output as the next products read it."""
+def forward_layer(table, layer, model, workspace, operands, dropout, start, batch, team):
+    """One layer for this thread's share of the batch, and its output as the next products read it.
+
+    The batch begins with the epoch's row `start`.
+    """
     row = table[layer]
     X, _ = input_operands(row, operands, batch, team)
     H = panels(workspace, row[OUTPUT], row[OUTPUT_PANELS], batch)
@@ -187,11 +212,16 @@ def forward_layer(table, layer, model, workspace, operands, batch, team):
     b = panels(model.parameters, row[BIAS], row[OUTPUT_PANELS], 1)
     p0, p1, m0, m1 = rectangle(row[SPLIT], row[OUTPUT_PANELS], batch, team)
     affine(X, W, b, H, row[ACTIVATION], p0, p1, m0, m1)
-    Y = H
+    Y = panels(workspace, row[HANDED_ON], row[OUTPUT_PANELS], batch)
+    if row[MASK]:
+        mask = panels(workspace, row[MASK], row[OUTPUT_PANELS], batch)
+        units = table[table.shape[0] - 1, UNITS]
+        first = start * units + row[UNITS]
+        draw_mask(dropout.rate, dropout.key, first, units, mask, p0, p1, m0, m1)
+        elementwise(MULTIPLY, H, mask, Y, p0, p1, m0, m1)
     if row[RESIDUAL]:
-        Y = panels(workspace, row[SUM], row[OUTPUT_PANELS], batch)
         before = panels(workspace, row[INPUT], row[INPUT_PANELS], batch)
-        elementwise(ADD, H, before, Y, p0, p1, m0, m1)
+        elementwise(ADD, Y if row[MASK] else H, before, Y, p0, p1, m0, m1)
     if layer < table.shape[0] - 1:
         above = table[layer + 1]
         C, R = left_operands(
@@ -219,12 +249,17 @@ def backward_layer(table, layer, workspace, operands, batch, team):
         start_row, start_panel = D.shape[2], batch * D.shape[2]
     derivative = derivative_of(below[ACTIVATION])
     p0, p1, m0, m1 = rectangle(row[BACK_SPLIT], row[INPUT_PANELS], batch, team)
-    out, epilogue = G, derivative
+    out, at_once = G, not (below[RESIDUAL] or below[MASK])
     if below[RESIDUAL]:
-        # The layer below also passes on the gradient of its sum, before any activation.
-        out, epilogue = panels(workspace, below[SUM_GRADIENT], row[INPUT_PANELS], batch), IDENTITY
+        # The layer below also passes on the gradient of its sum, before dropout and activation.
+        out = panels(workspace, below[SUM_GRADIENT], row[INPUT_PANELS], batch)
+    epilogue = derivative if at_once else IDENTITY
     input_gradient(D, T, start, start_row, start_panel, H, out, epilogue, p0, p1, m0, m1)
-    if below[RESIDUAL]:
+    if below[MASK]:
+        mask = panels(workspace, below[MASK], row[INPUT_PANELS], batch)
+        elementwise(MULTIPLY, out, mask, G, p0, p1, m0, m1)
+        out = G
+    if not at_once:
         elementwise(derivative, out, H, G, p0, p1, m0, m1)
     C, R = left_operands(
         operands,
@@ -330,6 +365,7 @@ def run_epoch(
     penalties,
     squares,
     logits,
+    dropout,
     team,
 ):
     """Take one optimiser step per batch of ``order``, the last of which may be smaller; or only evaluate.
@@ -369,6 +405,7 @@ def run_epoch(
         Room for its parts; empty like `penalties`.
     logits : array [n, outputs]
         Empty to train. Else it receives the logits per sample in order, and nothing changes; a team of one.
+    dropout : Dropout
     team : Team
     """
     table = model.table
@@ -400,7 +437,7 @@ def run_epoch(
         for layer in range(layers):
             if not by_rows or table[layer, SPLIT] == COLUMNS:
                 meet(team.barrier, team.size)
-            forward_layer(table, layer, model, workspace, operands, batch, team)
+            forward_layer(table, layer, model, workspace, operands, dropout, start, batch, team)
             by_rows = table[layer, SPLIT] == ROWS
         if not by_rows:
             meet(team.barrier, team.size)

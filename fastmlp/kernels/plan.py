@@ -26,8 +26,8 @@ SPLIT = 10  # how a team shares the layer: ROWS or COLUMNS
 BACK_SPLIT = 11  # the same for the gradient of its input
 ACTIVATION = 12  # code of simd.py: IDENTITY, RELU, SIGMOID, TANH
 RESIDUAL = 13  # 1 where the layer's input is added to its activation
-SUM = 14  # offset of that sum, the next layer's input; only of residual layers
-SUM_GRADIENT = 15  # offset of its gradient
+HANDED_ON = 14  # offset of the next layer's input: the output, but for dropout and residual layers
+SUM_GRADIENT = 15  # offset of the gradient of a residual layer's sum
 BLOCKS = 16  # first of the layer's lanes x lanes blocks of weights, when blocks are numbered
 # What products read. In float32 and float64 the operands are the workspace and the parameters themselves; in
 # bfloat16 they are arrays of pairs beside them.
@@ -43,11 +43,9 @@ GATHERED = 24  # panels of the first layer's input that the workspace holds at a
 INPUT_COPY = 25
 INPUT_COLUMNS_COPY = 26
 INPUT_ROWS_COPY = 27
-FIELDS = 28
-
-# Panels of a row that are gathered before the next row is begun. A whole row at a time puts its stores a batch
-# apart: with 256 rows these fall into the same few sets of the cache, and a batch took 360 us instead of 90.
-GATHER_BLOCK = 8
+MASK = 28  # offset of dropout's factors; 0 where there is none
+UNITS = 29  # first of the layer's units, when those of hidden layers are numbered
+FIELDS = 30
 
 ROWS, COLUMNS = 0, 1
 
@@ -101,6 +99,7 @@ def make_plan(
     residual: bool = False,
     pairs: bool = False,
     threads: int = 1,
+    dropout: bool = False,
 ) -> Plan:
     """Lay out a network.
 
@@ -120,11 +119,13 @@ def make_plan(
         Whether products read pairs of bfloat16.
     threads : int
         Size of the team that shares the workspace.
+    dropout : bool
+        Whether hidden layers hand on only some of their outputs.
     """
     layers = len(sizes) - 1
     table = np.zeros((layers, FIELDS), np.int64)
     ones = lanes  # where the biases' input begins, in the workspace and in the operands
-    parameters, right, blocks = 0, 0, 0
+    parameters, right, blocks, units = 0, 0, 0, 0
     workspace = ones + batch * lanes
     operands = workspace if pairs else 0
 
@@ -157,7 +158,7 @@ def make_plan(
         return COLUMNS if wide and width >= 8 * lanes else ROWS
 
     first_panels = round_up(sizes[0], lanes) // lanes
-    gathered = min(first_panels, GATHER_BLOCK) if pairs else first_panels
+    gathered = 1 if pairs else first_panels
     room = gathered * batch * lanes
     copies = 1
     if split(*sizes[:2]) == COLUMNS:
@@ -189,11 +190,16 @@ def make_plan(
         row[INPUT_COLUMNS], row[INPUT_ROWS] = columns_and_rows(
             input_panels, handed_on, 1 if layer else copies
         )
+        row[UNITS], units = units, units + width
         row[OUTPUT] = handed_on = reserve(width * batch)
+        if dropout and hidden:
+            row[MASK] = reserve(width * batch)
         if residual and hidden and layer > 0 and inputs == outputs:
             row[RESIDUAL] = 1
-            row[SUM] = handed_on = reserve(width * batch)
             row[SUM_GRADIENT] = reserve(width * batch)
+        if row[MASK] or row[RESIDUAL]:
+            handed_on = reserve(width * batch)
+        row[HANDED_ON] = handed_on
         row[GRADIENT] = reserve(width * batch)
         row[GRADIENT_COLUMNS], row[GRADIENT_ROWS] = columns_and_rows(output_panels, row[GRADIENT])
         if layer:

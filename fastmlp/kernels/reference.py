@@ -26,6 +26,7 @@ from fastmlp.kernels.simd import (
     GRADIENT_STEP,
     IDENTITY,
     MOMENTUM,
+    MULTIPLY,
     PLAIN,
     RELU,
     RELU_GRADIENT,
@@ -61,6 +62,7 @@ FUNCTIONS: dict[int, Callable[[Float64, Array], Float64]] = {
     int(SIGMOID): lambda x, y: sigmoid(x),
     int(TANH): lambda x, y: np.tanh(x),
     int(ADD): lambda x, y: x + y,
+    int(MULTIPLY): lambda x, y: x * y,
     int(SIGMOID_GRADIENT): lambda x, y: x * y * (1 - y),
     int(TANH_GRADIENT): lambda x, y: x * ((1 - y) * (1 + y)),
 }
@@ -222,6 +224,28 @@ def elementwise(
     out[part] = FUNCTIONS[int(code)](
         source[part].astype(np.float64), other[part].astype(np.float64)
     )
+
+
+def draw_mask(
+    rate: float,
+    key: int,
+    first: int,
+    stride: int,
+    mask: Array,
+    panel_from: int,
+    panel_to: int,
+    row_from: int,
+    row_to: int,
+) -> None:
+    """Twin of `dropout.draw_mask`: SplitMix64 in Python's integers."""
+    lanes = mask.shape[2]
+    for p, m, j in np.ndindex(mask[panel_from:panel_to, row_from:row_to].shape):
+        place = first + (row_from + m) * stride + (panel_from + p) * lanes + j
+        z = (key + place * 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        uniform = ((z ^ (z >> 31)) >> 11) / 2**53
+        mask[panel_from + p, row_from + m, j] = 1 / (1 - rate) if uniform >= rate else 0
 
 
 def softmax_cross_entropy(

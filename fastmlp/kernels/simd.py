@@ -65,6 +65,18 @@ class Emitter:
         p = self.builder.bitcast(self.at(pointer, offset), kind.as_pointer())
         return self.builder.load(p, align=self.bytes)
 
+    def load_converted(self, pointer, offset):
+        """A vector of this type, of what `pointer` points to: bytes, or numbers of either type."""
+        b, kind = self.builder, pointer.type.pointee
+        raw = ir.VectorType(kind, self.lanes)
+        p = b.bitcast(self.at(pointer, offset), raw.as_pointer())
+        if isinstance(kind, ir.IntType):
+            return b.uitofp(b.load(p, align=1), self.vector)
+        value = b.load(p, align=min(self.bytes, 4))
+        if kind == self.scalar:
+            return value
+        return b.fptrunc(value, self.vector) if self.bits == 32 else b.fpext(value, self.vector)
+
     def store(self, value, pointer, offset=0):
         p = self.builder.bitcast(self.at(pointer, offset), value.type.as_pointer())
         self.builder.store(value, p, align=self.bytes)
@@ -459,10 +471,9 @@ def multiply_tile(
 PLAIN, VELOCITY, ADAM, RMSPROP = np.int64(0), np.int64(1), np.int64(2), np.int64(3)
 
 # Columns of `hyper`; the rules that use them are in update.py.
-DECAY, MOMENTUM, GAIN, STEP, GRADIENT_STEP, SQUARE_DECAY, SQUARE_GAIN, ROOT_SCALE, EPSILON = range(
-    9
-)
 COLUMNS = 9
+DECAY, MOMENTUM, GAIN, STEP, GRADIENT_STEP = range(5)
+SQUARE_DECAY, SQUARE_GAIN, ROOT_SCALE, EPSILON = range(5, COLUMNS)
 
 # From this batch on an update tile asks for its weights and velocities before its loop over the batch: 84 to 90 % of
 # the FMA ceiling at batch 100 and 256 (3072 x 512, Zen 5). At batch 10 the loop is too short to hide anything, and
@@ -621,20 +632,12 @@ def convert_vectors(typingctx, source, s, count, scale, shift, f, out, o, out_st
         scale_pointer = e.pointer(scale, v["scale"], v["f"])
         shift_pointer = e.pointer(shift, v["shift"], v["f"])
         out_pointer = e.pointer(out, v["out"], v["o"])
-        raw = ir.VectorType(source_pointer.type.pointee, e.lanes)
         ahead = builder.mul(v["count"], e.index(e.lanes))
 
         def body(i, _):
             offset = builder.mul(i, e.index(e.lanes))
             e.prefetch(source_pointer, builder.add(offset, ahead))
-            p = builder.bitcast(e.at(source_pointer, offset), raw.as_pointer())
-            value = builder.load(p, align=1 if source.dtype == types.uint8 else e.bytes)
-            if source.dtype == types.uint8:
-                value = builder.uitofp(value, e.vector)
-            elif source.dtype.bitwidth < out.dtype.bitwidth:
-                value = builder.fpext(value, e.vector)
-            elif source.dtype.bitwidth > out.dtype.bitwidth:
-                value = builder.fptrunc(value, e.vector)
+            value = e.load_converted(source_pointer, offset)
             value = e.fma(value, e.load(scale_pointer, offset), e.load(shift_pointer, offset))
             e.store(value, out_pointer, builder.mul(i, v["out_step"]))
             return []
@@ -725,6 +728,123 @@ def pair_columns(typingctx, source, s, rows, out, o, fill):
 
 
 @intrinsic
+def convert_pairs(
+    typingctx,
+    source,
+    mirrored,
+    low_mirrored,
+    low_place,
+    high_mirrored,
+    high_place,
+    alone,
+    count,
+    scale,
+    shift,
+    f,
+    columns,
+    c,
+    c_step,
+    rows,
+    r,
+    r_step,
+):
+    """Two rows of a batch as both kinds of pairs, at once: `convert_vectors`, `pair_columns`, `pair_rows`.
+
+    Parameters
+    ----------
+    source, mirrored : arrays
+        What rows are read from, of one type.
+    low_mirrored, high_mirrored : bool
+        Which of the two, for each row.
+    low_place, high_place : int
+        From which element on.
+    alone : bool
+        Whether the second row is the first again: it is not stored, and zero in pairs of rows.
+    count : int
+        Pairs of panels, at least 1.
+    scale, shift : arrays of float32
+        From element `f` on.
+    columns, rows : arrays of int32
+        Pairs of columns from `c` on, `c_step` elements from one panel to the next; pairs of rows. Where they are
+        no arrays of pairs nothing is done.
+    """
+    given = {
+        "source": source,
+        "mirrored": mirrored,
+        "low_mirrored": low_mirrored,
+        "low_place": low_place,
+        "high_mirrored": high_mirrored,
+        "high_place": high_place,
+        "alone": alone,
+        "count": count,
+        "scale": scale,
+        "shift": shift,
+        "f": f,
+        "columns": columns,
+        "c": c,
+        "c_step": c_step,
+        "rows": rows,
+        "r": r,
+        "r_step": r_step,
+    }
+    signature = types.void(*given.values())
+
+    def codegen(context, builder, signature, arguments):
+        if columns.dtype != types.int32:
+            return context.get_dummy_value()
+        e = Emitter(context, builder, scale.dtype)
+        v = dict(zip(given, arguments, strict=True))
+
+        def row_pointer(name):
+            straight, turned = (
+                e.pointer(given[kind], v[kind], v[f"{name}_place"])
+                for kind in ("source", "mirrored")
+            )
+            return builder.select(v[f"{name}_mirrored"], turned, straight)
+
+        sources = [row_pointer("low"), row_pointer("high")]
+        scale_pointer = e.pointer(scale, v["scale"], v["f"])
+        shift_pointer = e.pointer(shift, v["shift"], v["f"])
+        # A row that is not to be stored is stored where the first one then goes.
+        second = builder.select(v["alone"], e.index(0), e.index(e.lanes))
+        targets = [
+            e.pointer(columns, v["columns"], builder.add(v["c"], place))
+            for place in (e.index(0), second)
+        ]
+        rows_pointer = e.pointer(rows, v["rows"], v["r"])
+        ahead = builder.mul(v["count"], e.index(2 * e.lanes))
+
+        def body(i, _):
+            offset = builder.mul(i, e.index(2 * e.lanes))
+            halves = {}
+            for panel in range(2):
+                place = builder.add(offset, e.index(panel * e.lanes))
+                factor, summand = e.load(scale_pointer, place), e.load(shift_pointer, place)
+                for row in range(2):
+                    value = e.load_converted(sources[row], place)
+                    halves[row, panel] = e.bfloat16(e.fma(value, factor, summand))
+            for row in (1, 0):
+                e.prefetch(sources[row], builder.add(offset, ahead))
+                pair = e.shuffle(
+                    *(halves[row, panel] for panel in range(2)), list(range(2 * e.lanes))
+                )
+                short = builder.trunc(pair, ir.VectorType(ir.IntType(16), 2 * e.lanes))
+                e.store(short, targets[row], builder.mul(i, v["c_step"]))
+            for panel in range(2):
+                low, high = (halves[row, panel] for row in range(2))
+                high = builder.shl(high, ir.Constant(high.type, [16] * e.lanes))
+                high = builder.select(v["alone"], ir.Constant(high.type, [0] * e.lanes), high)
+                number = builder.add(builder.mul(i, e.index(2)), e.index(panel))
+                e.store(builder.or_(low, high), rows_pointer, builder.mul(number, v["r_step"]))
+            return []
+
+        e.loop(v["count"], [], body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
 def transpose_block(typingctx, source, s, out, o):
     """Transpose the contiguous lanes x lanes block of `source` at `s` into that of `out` at `o`.
 
@@ -761,7 +881,7 @@ def transpose_block(typingctx, source, s, out, o):
 
 
 EXP, SIGMOID, TANH, ADD = np.int64(10), np.int64(11), np.int64(12), np.int64(13)
-SIGMOID_GRADIENT, TANH_GRADIENT = np.int64(14), np.int64(15)
+SIGMOID_GRADIENT, TANH_GRADIENT, MULTIPLY = np.int64(14), np.int64(15), np.int64(16)
 
 
 @intrinsic
@@ -771,7 +891,7 @@ def map_vectors(typingctx, code, source, other, out, offset, count):
     ======================= ==================================================
     IDENTITY                source
     EXP, SIGMOID, TANH      of source
-    ADD                     source + other
+    ADD, MULTIPLY           source + other, source * other
     RELU_GRADIENT           source where other > 0, else 0
     SIGMOID_GRADIENT        source * other * (1 - other)
     TANH_GRADIENT           source * (1 - other**2)
@@ -795,6 +915,7 @@ def map_vectors(typingctx, code, source, other, out, offset, count):
             SIGMOID: lambda x, y: e.sigmoid(x),
             TANH: lambda x, y: e.tanh(x),
             ADD: builder.fadd,
+            MULTIPLY: builder.fmul,
             RELU_GRADIENT: lambda x, y: e.where_positive(y, x),
             SIGMOID_GRADIENT: lambda x, y: builder.fmul(x, builder.fmul(y, builder.fsub(one, y))),
             TANH_GRADIENT: lambda x, y: builder.fmul(x, e.fma(e.negative(y), y, one)),

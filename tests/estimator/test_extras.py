@@ -230,6 +230,20 @@ def test_step_decay_acts_on_every_solver(solver: str) -> None:
     assert model.loss_curve_[7] == pytest.approx(model.loss_curve_[4], rel=1e-6)
 
 
+def test_dropout() -> None:
+    wide = {"hidden_layer_sizes": (64,), "learning_rate_init": 0.01, "max_iter": 40}
+    plain, never, half = (
+        classifier(**wide, **more).fit(X, y) for more in ({}, {"dropout": 0.0}, {"dropout": 0.5})
+    )
+    np.testing.assert_array_equal(never.loss_curve_, plain.loss_curve_)
+    again = classifier(**wide, dropout=0.5, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(again.loss_curve_, half.loss_curve_)
+    # The curve is of thinned networks; all units together predict better than any of them.
+    assert plain.loss_curve_[-1] < log_loss(y, half.predict_proba(X)) < half.loss_curve_[-1] / 2
+    with pytest.raises(ConfigError, match=r"dropout=0\.5: found with"):
+        classifier(solver="lbfgs", dropout=0.5).fit(X, y)
+
+
 @pytest.mark.parametrize("solver", ["adam", "rmsprop", "sgd"])
 def test_partial_fit_takes_the_steps_of_fit(solver: str) -> None:
     # alpha 0: each call sees all the data, in one random order after another.
@@ -399,7 +413,7 @@ def test_weights_of_other_shapes_never_reach_compiled_code() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"solver": "adamw"}, {"n_jobs": 0}, {"step_factor": 0}, {"monitor": "r2"}, {"verbose": "no"}],
+    [{"solver": "adamw"}, {"n_jobs": 0}, {"step_factor": 0}, {"monitor": "r2"}, {"dropout": 1.0}],
 )
 def test_wrong_parameters_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"The '{next(iter(wrong))}' parameter"):

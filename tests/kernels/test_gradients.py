@@ -13,8 +13,11 @@ import pytest
 
 from fastmlp.autograd import Tensor, mlp_loss
 from fastmlp.engine import Engine
+from fastmlp.kernels import reference
+from fastmlp.kernels.pack import lanes_of, round_up
 from fastmlp.optimizers import sgd
 
+DROPOUT_KEY = 2**63 + 1
 STEP = 1e-4  # of the differences; their error is of order STEP**4 and eps / STEP
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda Z: Z,
@@ -34,6 +37,7 @@ class Net(NamedTuple):
     loss: str = "softmax"
     weight_decay: float = 0.0
     decay_biases: bool = True
+    dropout: float = 0.0
 
 
 NETS = [
@@ -65,6 +69,10 @@ NETS = [
     Net((3, 8, 8, 2), activation="identity", residual=True),
     Net((5, 8, 6, 7, 3)),
     Net((7, 12, 3, 12, 3), 10, "tanh"),
+    Net((6, 20, 3), dropout=0.5),
+    Net((7, 18, 30, 3), 9, "sigmoid", dropout=0.3),
+    Net((3, 9, 9, 9, 2), activation="tanh", residual=True, dropout=0.2),
+    Net((5, 20, 20, 3), 6, residual=True, dropout=0.4, weight_decay=0.02),
 ]
 
 
@@ -72,16 +80,34 @@ def named(net: Net) -> str:
     """Return what a test of this network is called."""
     words = ["-".join(map(str, net.sizes)), net.activation, net.loss]
     words += ["residual"] * net.residual + [f"decay {net.weight_decay}"] * (net.weight_decay > 0)
+    words += [f"dropout {net.dropout}"] * (net.dropout > 0)
     return " ".join(words)
+
+
+def dropout_masks(net: Net) -> list[np.ndarray]:
+    """Return what each hidden layer's outputs [batch, units] are multiplied by."""
+    lanes = lanes_of(np.dtype(np.float64))
+    counts = [round_up(units, lanes) // lanes for units in net.sizes[1:-1]]
+    masks, first = [], 0
+    for count, units in zip(counts, net.sizes[1:-1], strict=True):
+        mask = np.ones((count, net.batch, lanes))
+        if net.dropout:
+            stride = sum(counts) * lanes
+            place = (0, count, 0, net.batch)
+            reference.draw_mask(net.dropout, DROPOUT_KEY, first, stride, mask, *place)
+        masks.append(reference.to_matrix(mask)[:, :units])
+        first += count * lanes
+    return masks
 
 
 def forward(net: Net, parameters: list[np.ndarray], X: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the outputs, and how near a ReLU came to its kink or a layer to being all off."""
     A, margin = X, np.inf
+    masks = dropout_masks(net)
     layers = list(zip(parameters[::2], parameters[1::2], strict=True))
     for layer, (W, b) in enumerate(layers[:-1]):
         Z = A @ W.T + b
-        below, A = A, ACTIVATIONS[net.activation](Z)
+        below, A = A, ACTIVATIONS[net.activation](Z) * masks[layer]
         margin = min(margin, abs(Z).min(), Z.max())
         if net.residual and layer > 0 and A.shape == below.shape:
             A = A + below
@@ -134,13 +160,14 @@ def engine_gradients(
         activation=net.activation,
         residual=net.residual,
         loss=net.loss,
+        dropout=net.dropout,
     )
     D = images.shape[1]
     samples = engine.samples(
         images, np.full(D, 1 / 64), np.full(D, -2.0), labels=T.argmax(axis=1), targets=T
     )
     step = sgd(1, 1.0, weight_decay=net.weight_decay, decay_biases=net.decay_biases)
-    engine.epoch(samples, np.arange(len(images)), step, factors=factors)
+    engine.epoch(samples, np.arange(len(images)), step, factors=factors, dropout_key=DROPOUT_KEY)
     after = [array for layer in zip(*engine.weights(), strict=True) for array in layer]
     return [old - new for old, new in zip(parameters, after, strict=True)]
 
@@ -173,7 +200,7 @@ def test_every_gradient_of_small_networks(net: Net) -> None:
         assert largest > 1e-5  # else there is nothing to compare
         assert abs(gradient - right).max() < 1e-7 * largest
 
-    if net.loss == "softmax" and net.activation != "identity":
+    if net.loss == "softmax" and net.activation != "identity" and not net.dropout:
         tensors = [Tensor(p.T) for p in parameters]
         mlp_loss(tensors, X, labels, net.activation, net.residual).backward()
         for i, (gradient, tensor, p) in enumerate(zip(found, tensors, parameters, strict=True)):

@@ -84,6 +84,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "residual tanh": {"sizes": (40, 50, 50, 50, 3), "batch": 9, "activation": "tanh"},
     "shared by columns": {"sizes": (784, 520, 270, 3), "batch": 33},
     "columns, residual": {"sizes": (40, 400, 400, 400, 5), "batch": 6},
+    "columns, dropout": {"sizes": (40, 400, 400, 270, 5), "batch": 6, "dropout": 0.3},
     "float64": {"sizes": (33, 300, 300, 4), "batch": 10, "dtype": "float64"},
     "bfloat16": {"sizes": (50, 40, 40, 4), "batch": 11, "dtype": "bfloat16"},
     "bfloat16, columns": {"sizes": (784, 520, 270, 3), "batch": 13, "dtype": "bfloat16"},

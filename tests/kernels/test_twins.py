@@ -17,13 +17,13 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp.kernels import backward, forward, gemm, loss, operands, pack, reference
+from fastmlp.kernels import dropout as dropout_module
 from fastmlp.kernels import elementwise as elementwise_module
 from fastmlp.kernels import gather as gather_module
 from fastmlp.kernels import update as update_module
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.loss import LOGISTIC, SQUARED
 from fastmlp.kernels.pack import lanes_of, round_up, unpack
-from fastmlp.kernels.plan import GATHER_BLOCK
 from fastmlp.kernels.simd import (
     ADAM,
     ADD,
@@ -48,13 +48,14 @@ from fastmlp.kernels.simd import (
 from fastmlp.kernels.tiles import TILE
 
 MODULES = (
-    *(backward, elementwise_module, forward, gather_module),
+    *(backward, dropout_module, elementwise_module, forward, gather_module),
     *(gemm, loss, operands, pack, update_module),
 )
 
 # These only arrange the arguments of another kernel, which is compiled.
 affine, input_gradient = forward.affine.py_func, backward.input_gradient.py_func
 # These may be compiled into their callers alone: here they get an entry of their own.
+draw_mask = kernel(dropout_module.draw_mask.py_func)
 elementwise = kernel(elementwise_module.elementwise.py_func)
 elementwise_loss = kernel(loss.elementwise_loss.py_func)
 gather = kernel(gather_module.gather.py_func)
@@ -568,6 +569,42 @@ def test_elementwise(dtype: Any, code: int) -> None:
         assert guards_hold(out)
 
 
+@dtypes
+@pytest.mark.parametrize(("rate", "key"), [(0.5, 0), (0.1, 2**64 - 1), (0.999, 12345)])
+def test_dropout_draws_splitmix64(dtype: Any, rate: float, key: int) -> None:
+    lanes = lanes_of(np.dtype(dtype))
+    shape = 5, 9, lanes
+    result, expected = (guarded(np.full(shape, 7.0), dtype) for _ in range(2))
+    for p0, p1, m0, m1 in ((0, 5, 0, 9), (1, 3, 2, 7), (2, 2, 0, 9)):
+        arguments = 10**9, 8 * lanes
+        draw_mask(rate, np.uint64(key), *arguments, result, p0, p1, m0, m1)
+        reference.draw_mask(rate, key, *arguments, expected, p0, p1, m0, m1)
+        np.testing.assert_array_equal(result, expected)
+        result[:], expected[:] = 7, 7
+    assert guards_hold(result)
+
+
+def test_dropout_is_random() -> None:
+    # 40 million units: shares, and correlations with the next unit, row, and epoch, within 5 sigma.
+    rate, lanes = 0.3, lanes_of(np.dtype(np.float32))
+    shape = 625, 4000, lanes
+    first, second = (np.zeros(shape, np.float32) for _ in range(2))
+    for key, mask in enumerate((first, second)):
+        draw_mask(rate, np.uint64(key), 0, shape[0] * lanes, mask, 0, shape[0], 0, shape[1])
+    assert set(np.unique(first)) == {0, np.float32(1 / 0.7)}
+    kept = [(mask > 0) - np.float32(1 - rate) for mask in (first, second)]
+    deviation = np.sqrt(rate * (1 - rate) / first.size)
+    assert abs(kept[0].mean(dtype=float)) < 5 * deviation
+    pairs = (
+        (kept[0][..., 1:], kept[0][..., :-1]),
+        (kept[0][:, 1:], kept[0][:, :-1]),
+        (kept[0][1:], kept[0][:-1]),
+        tuple(kept),
+    )
+    for a, b in pairs:
+        assert abs((a * b).mean(dtype=float)) < 5.5 * rate * (1 - rate) / np.sqrt(a.size)
+
+
 def hard_to_round(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Draw float32 of all exponents, with ties, denormals, zeros and infinities, but no NaN."""
     bits = rng.integers(0, 2**32, shape, dtype=np.uint32)
@@ -670,8 +707,8 @@ def test_gather_in_every_width(kind: Kind, raw: Any) -> None:
             assert close(X, expected, magnitude, 1), width
             assert guards_hold(X), width
             continue
-        # Rows on their way into pairs pass through X, which may be as small as a block.
-        X = guarded(np.full((min(panels, GATHER_BLOCK), batch, lanes), 7), dtype)
+        # What is no whole pair of panels passes through X, one panel of room.
+        X = guarded(np.full((1, batch, lanes), 7), dtype)
         C = guarded(np.full((-(-panels // 2), batch, lanes), 7), np.int32)
         R = guarded(np.full((panels, -(-batch // 2), lanes), 7), np.int32)
         gather(*given, scale, shift, X, C, R, *rest)

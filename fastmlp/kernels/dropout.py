@@ -1,0 +1,47 @@
+"""Dropout: which units of a hidden layer a step goes without.
+
+A unit's fate is one number of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014),
+found from the epoch's key and the unit's place in the epoch alone: no state, and the same bits for any team.
+"""
+
+import numpy as np
+
+from fastmlp.kernels.jit import kernel
+
+# Of Numba, a signed and an unsigned integer make a float: every number here is unsigned.
+INCREMENT, FIRST, SECOND = map(
+    np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+U11, U27, U30, U31 = map(np.uint64, (11, 27, 30, 31))
+UNIT = 2.0**-53
+
+
+@kernel
+def draw_mask(rate, key, first, stride, mask, panel_from, panel_to, row_from, row_to):
+    """Write a rectangle of what a layer's outputs are multiplied by: 0, or 1 / (1 - rate).
+
+    Parameters
+    ----------
+    rate : float
+        The probability of 0, below 1.
+    key : uint64
+        Of the epoch.
+    first : int
+        Number of unit 0 of row 0 among all units of the epoch's rows.
+    stride : int
+        Units of a row, of all layers.
+    mask : array [panels, batch, lanes]
+    panel_from, panel_to, row_from, row_to : int
+        The rectangle.
+    """
+    lanes = mask.shape[2]
+    kept = 1 / (1 - rate)
+    for p in range(panel_from, panel_to):
+        for m in range(row_from, row_to):
+            place = np.uint64(first + m * stride + p * lanes)
+            for j in range(lanes):
+                z = key + (place + np.uint64(j)) * INCREMENT
+                z = (z ^ (z >> U30)) * FIRST
+                z = (z ^ (z >> U27)) * SECOND
+                z = z ^ (z >> U31)
+                mask[p, m, j] = kept if np.int64(z >> U11) * UNIT >= rate else 0.0
