@@ -121,8 +121,8 @@ class Engine:
         self._pairs = dtype == "bfloat16"
         if self._pairs and not NATIVE_BF16:
             warnings.warn(
-                "this CPU has no bfloat16 instruction (AVX512_BF16): fastmlp emulates it, with the same bits and "
-                "more slowly than float32",
+                "this CPU has no bfloat16 instruction (AVX512_BF16), or FASTMLP_BF16 or FASTMLP_TILE hides it: fastmlp "
+                "emulates it, with the same bits and more slowly than float32",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -96,8 +96,8 @@ def grid_search(
     store : path
         A folder for ``trials.sqlite`` and ``best/model.safetensors``.
     jobs : int, optional
-        Trials at once. By default one a core, or one after the other with all cores each where
-        their weights outgrow the cache. Cores that are left over help with the trials.
+        Trials at once. By default one a core; those whose weights outgrow the cache come after the
+        others, one at a time with all cores. Cores that are left over help with the trials.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
@@ -112,6 +112,7 @@ def grid_search(
     Returns
     -------
     SearchResult
+        `fastmlp.search_report.write_report` writes tables and figures of it.
 
     Raises
     ------

@@ -31,7 +31,7 @@ Before = Sequence[TrainConfig]
 Start = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]  # weights [out, in], biases
 Kind = Callable[[TrainConfig, Parts, Before], Outcome]
 
-_COINS = 2  # a stream of random numbers beside the trainer's two
+_COINS = 2  # a stream of random numbers beside the trainer's
 REVERSED_ROWS = 1000  # that are normalised and reversed at a time: 12 MB of float32
 
 
@@ -63,6 +63,7 @@ def train_as(kind: str, config: TrainConfig, parts: Parts, before: Before = ()) 
         "patience": config.patience is not None,
         "restore_best": config.restore_best,
         "reduction": config.reduction != "mean",
+        "dropout": config.dropout > 0,
     }
     for name, found in unusual.items():
         if found:
