@@ -131,7 +131,7 @@ def test_fits_beside_scikit_learn() -> None:
 
 
 def test_accuracy_in_bfloat16() -> None:
-    """The mean test accuracy of five seeds, reports/bfloat16: within 0.3 points of float32's."""
+    """The mean test accuracy over seeds, reports/bfloat16: within 0.3 points of float32's."""
     stored = STORED.parents[1] / "bfloat16" / "results.csv"
     if not stored.exists():
         pytest.skip(f"no run is stored: python benchmarks/bfloat16_accuracy.py {stored.parent}")
