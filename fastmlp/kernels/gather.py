@@ -6,7 +6,7 @@ float64 in one pass.
 
 from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.operands import write_operands
-from fastmlp.kernels.simd import convert_pairs, convert_vectors, packing
+from fastmlp.kernels.simd import REVERSED, convert_pairs, convert_vectors, packing, reverse
 
 # Panels of a row that are gathered before the next row is begun. A whole row at a time puts its stores a batch
 # apart: with 256 rows these fall into the same few sets of the cache, and a batch took 360 us instead of 90.
@@ -21,9 +21,14 @@ def flip_row(source, row, columns, out, m):
     """
     width = source.shape[1]
     for first in range(0, width, columns):
-        last = first + columns - 1
-        for j in range(columns):
-            out[m, first + j] = source[row, last - j]
+        if (
+            columns >= REVERSED
+        ):  # one by one, half the batch mirrored made network A's step 9 % longer
+            reverse(source, row * width + first, columns, out, m * width + first)
+        else:
+            last = first + columns - 1
+            for j in range(columns):
+                out[m, first + j] = source[row, last - j]
 
 
 @inlined
@@ -58,6 +63,8 @@ def gather(source, indices, flips, columns, scale, shift, X, C, R, scratch, row_
             flip_row(source, indices[m], columns, scratch, m)
     done = 0
     if packing(C) == 2:
+        # Two rows of two panels at a time, from registers into both operands: by way of X, as the rest of the row
+        # goes, network A took 4 % longer at batch 100 and 6 % at 256.
         done = whole // 2 * 2
         for s in range(0, done, BLOCK):
             count = min(BLOCK, done - s) // 2

@@ -648,6 +648,40 @@ def convert_vectors(typingctx, source, s, count, scale, shift, f, out, o, out_st
     return signature, codegen
 
 
+# Elements that are reversed at a time: 16 bytes of an image.
+REVERSED = 16
+
+
+@intrinsic
+def reverse(typingctx, source, s, count, out, o):
+    """``out[o + j] = source[s + count - 1 - j]`` for j below `count`, at least REVERSED, of any one type."""
+    signature = types.void(source, s, count, out, o)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, types.float32)
+        source_pointer = e.pointer(source, arguments[0], arguments[1])
+        out_pointer = e.pointer(out, arguments[3], arguments[4])
+        vector = ir.VectorType(source_pointer.type.pointee, REVERSED).as_pointer()
+        align = source.dtype.bitwidth // 8
+        last = builder.sub(arguments[2], e.index(REVERSED))
+
+        def body(i, _):
+            place = builder.mul(i, e.index(REVERSED))
+            # The last vector overlaps the one before where `count` is no multiple.
+            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+            first = e.at(source_pointer, builder.sub(last, place))
+            straight = builder.load(builder.bitcast(first, vector), align=align)
+            turned = e.shuffle(straight, straight, list(range(REVERSED))[::-1])
+            builder.store(turned, builder.bitcast(e.at(out_pointer, place), vector), align=align)
+            return []
+
+        vectors = builder.sdiv(builder.add(arguments[2], e.index(REVERSED - 1)), e.index(REVERSED))
+        e.loop(vectors, [], body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 @intrinsic
 def packing(typingctx, operand):
     """How many numbers along k an element of an operand holds: 2 in an array of pairs, else 1."""

@@ -728,7 +728,9 @@ def test_gather_in_every_width(kind: Kind, raw: Any) -> None:
         assert guards_hold(X, C, R), width
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (1, 8, 8), (3, 16, 16)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (3, 5, 7), (1, 2, 15), (3, 16, 16), (1, 3, 17), (1, 28, 28), (3, 32, 32)]
+)
 def test_a_flip_is_numpys(shape: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(14)
     images = rng.integers(0, 256, (4, *shape)).astype(np.uint8)
