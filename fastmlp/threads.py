@@ -26,20 +26,21 @@ def usable_cores() -> int:
 
 
 def take_own_core(rank: int, size: int) -> None:
-    """Move the calling thread to core number `rank` of those in its affinity mask, if there are `size`.
+    """Move the calling thread of a team to its core of those in the affinity mask, from where it may go on.
 
-    It may be moved on from there. Left to itself Linux often wakes two threads of a team on one
-    core, and takes milliseconds to notice: epochs of 2 ms (the digits) took twice as long, every
-    third time. Does nothing where a system has no affinity mask.
+    Does nothing in a team that has fewer threads (`size`) than there are cores, or where a system
+    has no affinity mask. Left to itself Linux often wakes two threads on one core, and takes
+    milliseconds to notice: epochs of 2 ms (the digits) took twice as long, every third time, and
+    four threads stayed three to one on two cores.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
     mask = os.sched_getaffinity(0)
-    if len(mask) != size:
+    if len(mask) > size:
         return
     # It is no loss where a sandbox forbids it, or cores come and go.
     with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, {sorted(mask)[rank]})
+        os.sched_setaffinity(0, {sorted(mask)[rank * len(mask) // size]})
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, mask)
 

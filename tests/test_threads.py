@@ -105,6 +105,9 @@ def test_a_thread_of_a_full_team_begins_on_its_own_core_and_may_leave_it(
     assert asked == [{2}, {2, 5, 7}, {5}, {2, 5, 7}, {7}, {2, 5, 7}]
     threads.take_own_core(1, 2)  # others may share these cores
     assert len(asked) == 6
+    for rank in range(6):
+        threads.take_own_core(rank, 6)
+    assert asked[6::2] == [{2}, {2}, {5}, {5}, {7}, {7}]
 
     def refuse(_: int, mask: set[int]) -> None:
         raise PermissionError
