@@ -14,7 +14,7 @@ from fastmlp.kernels.dropout import draw_mask
 from fastmlp.kernels.elementwise import elementwise
 from fastmlp.kernels.forward import affine
 from fastmlp.kernels.gather import gather
-from fastmlp.kernels.jit import ONE, ZERO, inlined, kernel
+from fastmlp.kernels.jit import ONE, ZERO, helper, inlined, kernel
 from fastmlp.kernels.loss import SOFTMAX, elementwise_loss, softmax_cross_entropy
 from fastmlp.kernels.operands import write_operands, write_right_operand
 from fastmlp.kernels.pack import transpose
@@ -166,13 +166,13 @@ def gather_batch(samples, indices, flips, table, workspace, operands, scratch, t
     )
 
 
-@inlined
+@helper
 def rows_from(batch, rank, size):
     """Where a thread's rows of a batch begin: even, so that no pair of rows belongs to two threads."""
     return min(batch, 2 * first_of((batch + 1) // 2, rank, size))
 
 
-@inlined
+@helper
 def rectangle(split, panels, batch, team):
     """This thread's share of a layer's outputs: panels, or rows of the batch."""
     if split == COLUMNS:
@@ -272,7 +272,7 @@ def backward_layer(table, layer, workspace, operands, batch, team):
     write_operands(G, p0, C, R, p0, p1, m0, m1)
 
 
-@inlined
+@helper
 def derivative_of(activation):
     """The code that multiplies a gradient by the derivative of an activation, given its value."""
     if activation == RELU:
@@ -284,7 +284,7 @@ def derivative_of(activation):
     return IDENTITY
 
 
-@inlined
+@helper
 def weights_share(row, team):
     """This thread's rectangle of a layer's weights: panels, or groups of rows where panels are few.
 

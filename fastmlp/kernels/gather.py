@@ -4,7 +4,7 @@ Images stay uint8 until here: a row is gathered, flipped if asked, scaled and sh
 float64 in one pass.
 """
 
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.operands import write_operands
 from fastmlp.kernels.simd import REVERSED, convert_pairs, convert_vectors, packing, reverse
 
@@ -31,7 +31,7 @@ def flip_row(source, row, columns, out, m):
                 out[m, first + j] = source[row, last - j]
 
 
-@inlined
+@helper
 def gather(source, indices, flips, columns, scale, shift, X, C, R, scratch, row_from, row_to):
     """``X[:, m] = source[indices[m]] * scale + shift`` for a range of batch rows m.
 

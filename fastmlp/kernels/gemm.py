@@ -7,7 +7,7 @@ through memory.
 """
 
 from fastmlp.kernels.elementwise import elementwise
-from fastmlp.kernels.jit import inlined, kernel
+from fastmlp.kernels.jit import helper, kernel
 from fastmlp.kernels.simd import IDENTITY, RELU, RELU_GRADIENT, multiply_tile
 from fastmlp.kernels.tiles import TILE
 
@@ -16,7 +16,7 @@ ROWS, VECTORS = TILE.rows, TILE.vectors
 NARROW_ROWS = TILE.narrow_rows
 
 
-@inlined
+@helper
 def tile_height(rows, vectors):
     """Rows of the next tile when `rows` are left: of equal, even heights where tiles are full."""
     if vectors == VECTORS:

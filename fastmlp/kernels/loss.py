@@ -12,13 +12,13 @@ import math
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import helper
 from fastmlp.kernels.simd import EXP, SIGMOID, map_vectors
 
 SOFTMAX, LOGISTIC, SQUARED = np.int64(0), np.int64(1), np.int64(2)
 
 
-@inlined
+@helper
 def softmax_cross_entropy(
     Z, labels, indices, outputs, factors, D, losses, correct, row_from, row_to
 ):
@@ -69,7 +69,7 @@ def softmax_cross_entropy(
             D[c // lanes, m, c % lanes] = 0
 
 
-@inlined
+@helper
 def elementwise_loss(Z, targets, indices, outputs, loss, factors, D, losses, row_from, row_to):
     """Loss and gradient of a range of batch rows, for LOGISTIC and SQUARED.
 

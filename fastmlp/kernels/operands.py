@@ -7,11 +7,11 @@ its rows (weight gradient, weights as right operands), so that two copies are ke
     pairs of columns  [ceil(N / (2 lanes)), M, lanes]    pairs of rows  [ceil(N / lanes), ceil(M / 2), lanes]
 """
 
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.simd import pair_columns, pair_rows
 
 
-@inlined
+@helper
 def write_operands(source, source_from, columns, rows, panel_from, panel_to, row_from, row_to):
     """Write a rectangle of `source` [panels, M, lanes] as pairs of columns and as pairs of rows.
 

@@ -8,7 +8,7 @@ every kernel keeps it zero.
 
 import numpy as np
 
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import helper
 from fastmlp.kernels.simd import packing, transpose_block
 from fastmlp.kernels.tiles import TILE
 
@@ -43,7 +43,7 @@ def unpack(panels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return matrix
 
 
-@inlined
+@helper
 def transpose(W, T, panel_from, panel_to, slab_from, slab_to):
     """T = W.T for part of the weights.
 

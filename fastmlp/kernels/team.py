@@ -3,17 +3,17 @@
 Threads split outputs, never sums, so the result's bits do not depend on their number.
 """
 
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import helper
 from fastmlp.kernels.simd import barrier_wait
 
 
-@inlined
+@helper
 def first_of(count, rank, size):
     """Where the share of thread `rank` of `size` in ``range(count)`` begins; it ends where the next begins."""
     return count * rank // size
 
 
-@inlined
+@helper
 def meet(barrier, size):
     """Wait for the whole team; `barrier` is an int64 array [16] that began as zeros."""
     if size > 1:
