@@ -93,12 +93,12 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """Compile `function` once, on its own, for kernels to call; their machine code on disk contains it.
+    """Compile `function` once, for kernels to call; LLVM, not Numba, makes it part of their machine code.
 
-    For functions without tiles: inlined, each copy would go through Numba's front end again (2 of the 11 s before a
-    first step).
+    For functions without tiles: inlined by Numba, each copy goes through its whole front end (2 of the 11 s before a
+    first step). Not inlined by anybody, the steps of 64-32-10 took 1.25 times as long; so, 1.04 times.
     """
-    return numba.njit(function, nogil=True)
+    return numba.njit(function, nogil=True, forceinline=True)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
