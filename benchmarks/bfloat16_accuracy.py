@@ -28,8 +28,8 @@ FIELDS = ("network", "dtype", "seed", "test_accuracy", "samples_per_second")
 def experiments():
     """Yield (name, configuration, seeds, and the three parts of the data), settings and data as in the studies.
 
-    But for one: networks are of their best epoch, as is the default. The studies test the last epoch's, and with
-    model 3 of study 2 that may be a jump of the curve: five seeds of float32 then spread by 2 points.
+    But for one: networks are of their best epoch, as is the default. The studies test the last epoch's, which may be a
+    jump of the curve.
     """
     planes = Experiment.from_toml(FOLDER / "cifar2-bird-plane-128.toml")
     winner = {"learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.01, "restore_best": True}

@@ -26,7 +26,7 @@ class MLPClassifier(
     CallbackSupportMixin,
     _multilayer_perceptron.MLPClassifier,
 ):
-    """scikit-learn's ``MLPClassifier``: its parameters, attributes and numbers, many times faster.
+    """scikit-learn's ``MLPClassifier``: its parameters, attributes and numbers, in less time.
 
     For the same `random_state`, initial weights, shuffles and losses are scikit-learn's, but for
     rounding. What the engine does not accelerate is trained by scikit-learn itself: solver "lbfgs",

@@ -22,7 +22,7 @@ class MLPRegressor(
     CallbackSupportMixin,
     _multilayer_perceptron.MLPRegressor,
 ):
-    """scikit-learn's ``MLPRegressor``: its parameters, attributes and numbers, many times faster.
+    """scikit-learn's ``MLPRegressor``: its parameters, attributes and numbers, in less time.
 
     What the engine does not accelerate is trained by scikit-learn itself: solver "lbfgs", sparse X,
     the loss "poisson".
