@@ -50,10 +50,14 @@ ACTIVATIONS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENT
 LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
 
 
+def count_weights(sizes: Sequence[int]) -> int:
+    """Weights, without biases, of a network of these widths."""
+    return sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+
+
 def team_size(sizes: Sequence[int], batch_size: int, cores: int) -> int:
     """How many threads train a network fastest when it may have so many cores: all of them, or 1."""
-    weights = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
-    return cores if batch_size * weights >= TEAM_FROM_WORK else 1
+    return cores if batch_size * count_weights(sizes) >= TEAM_FROM_WORK else 1
 
 
 class EpochRecord(NamedTuple):

@@ -10,11 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
-from fastmlp.engine import team_size
+from fastmlp.engine import count_weights, team_size
 from fastmlp.machine import last_level_cache
 from fastmlp.threads import usable_cores
 from fastmlp.trainer import Row, TrainResult, train
@@ -127,6 +126,6 @@ def _threads(config: TrainConfig, train_part: Dataset, share: int) -> int:
 
 def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:
     """Bytes that a step reads and writes: weights, and what the optimiser remembers of each."""
-    weights = sum(inputs * outputs for inputs, outputs in pairwise(_sizes(config, train_part)))
+    weights = count_weights(_sizes(config, train_part))
     states = {"sgd": int(config.momentum > 0), "adam": 2, "rmsprop": 1}[config.optimizer]
-    return int(weights * (1 + states)) * (8 if config.dtype == "float64" else 4)
+    return weights * (1 + states) * (8 if config.dtype == "float64" else 4)

@@ -21,9 +21,8 @@ def flip_row(source, row, columns, out, m):
     """
     width = source.shape[1]
     for first in range(0, width, columns):
-        if (
-            columns >= REVERSED
-        ):  # one by one, half the batch mirrored made network A's step 9 % longer
+        # One by one, half the batch mirrored made network A's step 9 % longer.
+        if columns >= REVERSED:
             reverse(source, row * width + first, columns, out, m * width + first)
         else:
             last = first + columns - 1

@@ -72,7 +72,7 @@ class Emitter:
         p = b.bitcast(self.at(pointer, offset), raw.as_pointer())
         if isinstance(kind, ir.IntType):
             return b.uitofp(b.load(p, align=1), self.vector)
-        value = b.load(p, align=min(self.bytes, 4))
+        value = b.load(p, align=min(self.bytes, 4))  # float64 kernels read float32, too
         if kind == self.scalar:
             return value
         return b.fptrunc(value, self.vector) if self.bits == 32 else b.fpext(value, self.vector)
