@@ -16,11 +16,9 @@ import numpy as np
 from fastmlp.bench.contender import load, steps_of
 from fastmlp.bench.measure import repeats
 from fastmlp.bench.problem import Problem
-from fastmlp.engine import aligned
 from fastmlp.kernels.epoch import (
     NO_DROPOUT,
     Model,
-    Team,
     backward_layer,
     forward_layer,
     gather_batch,
@@ -131,7 +129,7 @@ def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
     assert velocity is not None
     workspace, batch = engine.workspace, np.int64(problem.batch_size)
     model = Model(engine.plan.table, engine.parameters, engine.right, velocity, velocity)
-    team = Team(0, 1, aligned(16, np.dtype(np.int64)))
+    (team,) = engine.team(1)
 
     flips = np.zeros(problem.batch_size, np.bool_)
     scratch = np.empty((1, 1, 1), problem.images.dtype)  # nothing is mirrored

@@ -133,11 +133,15 @@ class Team(NamedTuple):
     rank, size : int
     barrier : array [16] of int64
         Zeros at first, shared by the team.
+    marks, sums : arrays
+        This thread's room for ``sparse.py``, of int64 and of the parameters' type.
     """
 
     rank: int
     size: int
     barrier: np.ndarray
+    marks: np.ndarray
+    sums: np.ndarray
 
 
 @inlined
@@ -343,7 +347,24 @@ def update_layer(table, layer, model, operands, batch, rule, hyper, squares, tea
             inputs, numbers, s1 = ONE, hyper[1], ONE
             blocks = squares[:0].reshape(0, 0)
             right = panels(model.right, ZEROS, 0, 0)
-        update(X, D, W, V, S, right, inputs, rule, numbers, blocks, p0, p1, s0, s1)
+        update(
+            X,
+            D,
+            W,
+            V,
+            S,
+            right,
+            inputs,
+            rule,
+            numbers,
+            blocks,
+            team.marks,
+            team.sums,
+            p0,
+            p1,
+            s0,
+            s1,
+        )
 
 
 @kernel

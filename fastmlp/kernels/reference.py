@@ -329,12 +329,14 @@ def update(
     rule: int,
     hyper: Array,
     squares: Array,
+    marks: Array,
+    sums: Array,
     panel_from: int,
     panel_to: int,
     slab_from: int,
     slab_to: int,
 ) -> None:
-    """Twin of `update.update`: one step of a rule with the gradient ``X.T @ D + decay * W``."""
+    """Twin of `update.update`: one step of a rule with the gradient ``X.T @ D + decay * W``; needs no room."""
     lanes = W.shape[2]
     if squares.size:
         blocks = W.astype(np.float64).reshape(len(W), -1, lanes, lanes)

@@ -34,6 +34,10 @@ class Tile:
         Rows of a full weight-gradient tile, all within one panel of the layer's input; divides the vector length.
     update_vectors : int
         Panels side by side in a weight-gradient tile.
+    slabs : int
+        Panels of the input in a tile of ``sparse.py``: as many accumulators.
+    sparse_below : float
+        The share of nonzeros in a gradient below which that tile is faster.
     fma : bool
         Whether multiply-add rounds once.
     """
@@ -45,6 +49,8 @@ class Tile:
     narrow_rows: tuple[int, ...]
     update_rows: int
     update_vectors: int
+    slabs: int
+    sparse_below: float
     fma: bool
 
     @property
@@ -77,6 +83,8 @@ TILES = {
             narrow_rows=TALL,
             update_rows=8,
             update_vectors=3,
+            slabs=8,
+            sparse_below=0.6,
             fma=True,
         ),
         Tile(
@@ -87,6 +95,8 @@ TILES = {
             narrow_rows=SHORT,
             update_rows=4,
             update_vectors=2,
+            slabs=8,
+            sparse_below=0.6,
             fma=True,
         ),
         Tile(
@@ -97,6 +107,8 @@ TILES = {
             narrow_rows=TALL,
             update_rows=4,
             update_vectors=2,
+            slabs=8,
+            sparse_below=0.4,
             fma=True,
         ),
         Tile(
@@ -107,6 +119,8 @@ TILES = {
             narrow_rows=SHORT,
             update_rows=4,
             update_vectors=2,
+            slabs=8,
+            sparse_below=0.4,
             fma=False,
         ),
     )

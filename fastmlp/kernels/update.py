@@ -13,12 +13,13 @@ STEP is learning rate times momentum and GRADIENT_STEP the learning rate. scikit
 velocity: GAIN is the learning rate, STEP 1. ``fastmlp.optimizers`` fills the columns in.
 
 D already carries the 1 / batch of a mean loss. A bias is the single row of weights of an input that is always
-one, so it takes the same step. The formulas are emitted in ``simd.update_tile``, after its loop.
+one, so it takes the same step. The formulas are emitted in ``simd.take_step``.
 """
 
 from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.operands import write_right_operand
 from fastmlp.kernels.simd import sum_of_squares, update_tile
+from fastmlp.kernels.sparse import FROM_BATCH, SLABS, alike, update_sparse
 from fastmlp.kernels.tiles import TILE
 
 ROWS, VECTORS = TILE.update_rows, TILE.update_vectors
@@ -26,7 +27,22 @@ ROWS, VECTORS = TILE.update_rows, TILE.update_vectors
 
 @inlined
 def update(
-    X, D, W, V, S, right, inputs, rule, hyper, squares, panel_from, panel_to, slab_from, slab_to
+    X,
+    D,
+    W,
+    V,
+    S,
+    right,
+    inputs,
+    rule,
+    hyper,
+    squares,
+    marks,
+    sums,
+    panel_from,
+    panel_to,
+    slab_from,
+    slab_to,
 ):
     """Change a part of W, and of V and S where the rule has them, by one step.
 
@@ -48,36 +64,52 @@ def update(
     hyper : array [COLUMNS]
     squares : array [panels, K / lanes] of float64
         Receives the sum of squares of each lanes x lanes block of W before its step; not if it is empty.
+    marks, sums : arrays
+        Room for `update_sparse`; empty where D is pairs.
     panel_from, panel_to, slab_from, slab_to : int
         The part: panels, and groups of `lanes` rows, of W.
     """
     lanes = W.shape[2]
     batch = X.shape[1]
-    for p in range(panel_from, panel_to, VECTORS):
-        vectors = min(VECTORS, panel_to - p)
-        for s in range(slab_from, slab_to):
-            if squares.size > 0:
-                for q in range(p, p + vectors):
-                    block = (q * W.shape[1] + s * lanes) * lanes
-                    squares[q, s] = sum_of_squares(W, block, lanes)
-            top = 0
-            bottom = min(lanes, inputs - s * lanes)
-            while top < bottom:
-                rows = ROWS if bottom - top >= ROWS else 1
-                update_tile(
-                    rows,
-                    vectors,
-                    X,
-                    s * batch * lanes + top,
-                    D,
-                    p * batch * lanes,
-                    W,
-                    V,
-                    S,
-                    (p * W.shape[1] + s * lanes + top) * lanes,
-                    rule,
-                    hyper,
+    # Whole tiles of inputs, none of them padding.
+    tiles = max(0, min(slab_to, inputs // lanes) - slab_from) // SLABS
+    may_be_sparse = tiles > 0 and batch >= FROM_BATCH and marks.size > 0
+    first = panel_from
+    while first < panel_to:
+        last, slab = panel_to, slab_from
+        if may_be_sparse:
+            last, is_sparse = alike(D, marks, first, panel_to)
+            if is_sparse:
+                slab += tiles * SLABS
+                update_sparse(
+                    X, D, W, V, S, rule, hyper, squares, marks, sums, first, last, slab_from, slab
                 )
-                top += rows
-            if right.size > 0:
-                write_right_operand(W, right, p, p + vectors, s, s + 1)
+        for p in range(first, last, VECTORS):
+            vectors = min(VECTORS, last - p)
+            for s in range(slab, slab_to):
+                if squares.size > 0:
+                    for q in range(p, p + vectors):
+                        block = (q * W.shape[1] + s * lanes) * lanes
+                        squares[q, s] = sum_of_squares(W, block, lanes)
+                top = 0
+                bottom = min(lanes, inputs - s * lanes)
+                while top < bottom:
+                    rows = ROWS if bottom - top >= ROWS else 1
+                    update_tile(
+                        rows,
+                        vectors,
+                        X,
+                        s * batch * lanes + top,
+                        D,
+                        p * batch * lanes,
+                        W,
+                        V,
+                        S,
+                        (p * W.shape[1] + s * lanes + top) * lanes,
+                        rule,
+                        hyper,
+                    )
+                    top += rows
+                if right.size > 0:
+                    write_right_operand(W, right, p, p + vectors, s, s + 1)
+        first = last

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from fastmlp.kernels import backward, forward, gemm, loss, operands, pack, reference
+from fastmlp.kernels import backward, forward, gemm, loss, operands, pack, reference, sparse
 from fastmlp.kernels import dropout as dropout_module
 from fastmlp.kernels import elementwise as elementwise_module
 from fastmlp.kernels import gather as gather_module
@@ -73,6 +73,7 @@ HYPER = np.array(
     [0.01, 0.85, 0.7, 0.2, 0.3, 0.99, 0.05, 1.2, 0.001]
 )  # as simd.py names the columns
 NO_SQUARES = np.zeros((0, 0))
+NO_ROOM = np.zeros(0, np.int64), np.zeros(0)  # for twins, and for updates that leave nothing out
 
 MOST_ROWS = 2 * max(rows for rows, _ in TILE.shapes) + 1
 MOST_PANELS = 2 * max(vectors for _, vectors in TILE.shapes) + 1
@@ -322,7 +323,7 @@ def update_magnitudes(
     """Return the magnitudes behind new weights, velocities and mean squares."""
     hyper = HYPER * np.where(np.isin(np.arange(COLUMNS), [STEP, GRADIENT_STEP]), -1, 1)
     x, d, w, v, s = positive(X, D, *states)
-    rest = (NO_SQUARES, 0, len(w), 0, w.shape[1] // w.shape[2])
+    rest = (NO_SQUARES, *NO_ROOM, 0, len(w), 0, w.shape[1] // w.shape[2])
     if rule in (PLAIN, VELOCITY):
         reference.update(x, d, w, v, s, w, inputs, rule, hyper, *rest)
         return [w, v, s]
@@ -347,6 +348,11 @@ def draw_states(
     return [guarded(rng.random(shape) + 0.5, kind.dtype) for _ in range(3)]
 
 
+def no_room(kind: Kind) -> tuple[np.ndarray, np.ndarray]:
+    """Return what keeps an update from leaving zeros out."""
+    return NO_ROOM[0], np.zeros(0, kind.dtype)
+
+
 @kinds
 @pytest.mark.parametrize("rule", RULES)
 def test_update_in_every_shape(kind: Kind, rule: int) -> None:
@@ -363,7 +369,9 @@ def test_update_in_every_shape(kind: Kind, rule: int) -> None:
             before = draw_states(rng, kind, most, outputs)
             expected = [state.astype(np.float64) for state in before]
             part = (0, len(D), 0, before[0].shape[1] // lanes)
-            reference.update(X, D, *expected, expected[0], most, rule, hyper, NO_SQUARES, *part)
+            reference.update(
+                X, D, *expected, expected[0], most, rule, hyper, NO_SQUARES, *NO_ROOM, *part
+            )
             magnitude = update_magnitudes(X, D, before, most, rule)
             # A layer of fewer inputs is the top of it: its other rows stay as they are.
             for inputs in range(1, most + 1):
@@ -374,7 +382,7 @@ def test_update_in_every_shape(kind: Kind, rule: int) -> None:
                 right = guarded(np.zeros((len(D), depth, lanes)), np.int32)
                 if not kind.pairs:
                     right = states[0]
-                rest = (right, inputs, rule, hyper, NO_SQUARES, 0, len(D), 0, slabs)
+                rest = (right, inputs, rule, hyper, NO_SQUARES, *no_room(kind), 0, len(D), 0, slabs)
                 update(guarded(X[:slabs], X.dtype), D, *states, *rest)
                 shape = (batch, inputs, outputs)
                 for state, new, size, old in zip(states, expected, magnitude, before, strict=True):
@@ -411,8 +419,8 @@ def test_update_changes_its_part_only(kind: Kind, rule: int) -> None:
         sums = squares.copy()
         expected = [state.astype(np.float64) for state in states]
         magnitude = update_magnitudes(X, D, states, inputs, rule)
-        reference.update(X, D, *expected, expected[0], inputs, rule, hyper, sums, *part)
-        rest = (inputs, rule, hyper, squares, *part)
+        reference.update(X, D, *expected, expected[0], inputs, rule, hyper, sums, *NO_ROOM, *part)
+        rest = (inputs, rule, hyper, squares, *no_room(kind), *part)
         update(X, D, *states, right if kind.pairs else states[0], *rest)
 
         inside = np.zeros(states[0].shape, bool)
@@ -430,6 +438,41 @@ def test_update_changes_its_part_only(kind: Kind, rule: int) -> None:
         precision = 1e-13 if dtype == np.float64 else 2e-7 * lanes
         np.testing.assert_allclose(squares, sums, rtol=precision)
         assert guards_hold(*states, squares, right)
+
+
+@dtypes
+@pytest.mark.parametrize("rule", RULES)
+def test_leaving_zeros_out_changes_no_bit(dtype: Any, rule: int) -> None:
+    lanes = lanes_of(dtype)
+    kind = Kind("", dtype)
+    rng = np.random.default_rng(8)
+    hyper = HYPER.astype(dtype)
+    left_out = 0
+    for batch in (24, 63, 64, 65, 100, 150):
+        slabs = TILE.slabs * 2 + 3
+        inputs = slabs * lanes - 1
+        outputs = (sparse.PANELS + 3) * lanes
+        X, D = (draw(rng, dtype, batch, width) for width in (inputs, outputs))
+        D[rng.random(D.shape) < rng.choice([0.3, 0.5, 0.9], (len(D), 1, 1))] = 0
+        D[0] = 0
+        D[1, :, :2] = 0
+        D[2, 5, 1] = np.nan
+        states = draw_states(rng, kind, inputs, outputs)
+        dense = [guarded(state, dtype) for state in states]
+        marks, sums = (
+            guarded(np.zeros(size), kind)
+            for size, kind in zip(sparse.room(len(D), lanes, batch), (np.int64, dtype), strict=True)
+        )
+        part = (0, len(D) - 1, 1, slabs)
+        squares, expected = (guarded(np.zeros((len(D), slabs)), np.float64) for _ in range(2))
+        update(X, D, *states, states[0], inputs, rule, hyper, squares, marks, sums, *part)
+        update(X, D, *dense, dense[0], inputs, rule, hyper, expected, *no_room(kind), *part)
+        for state, other in zip(states, dense, strict=True):
+            np.testing.assert_array_equal(state, other)
+        np.testing.assert_array_equal(squares, expected)
+        assert guards_hold(*states, squares, sums)
+        left_out += sums.any()
+    assert left_out == 6
 
 
 # -- losses ------------------------------------------------------------------------------------
