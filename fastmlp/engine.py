@@ -22,6 +22,7 @@ from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, 
 from fastmlp.kernels.simd import (
     ADAM,
     COLUMNS,
+    HEAVY_BALL,
     IDENTITY,
     PLAIN,
     RELU,
@@ -30,7 +31,6 @@ from fastmlp.kernels.simd import (
     TANH,
     VELOCITY,
 )
-from fastmlp.kernels.sparse import room
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.threads import take_own_core, usable_cores
@@ -315,7 +315,7 @@ class Engine:
         squares_of_blocks = np.zeros(self.plan.blocks if penalties else 0)
         shape = (self.threads, batch, samples.images.shape[1])
         scratch = np.empty(shape if flips.any() else (self.threads, 1, 1), samples.images.dtype)
-        velocity = self._state("velocity", steps.rule in (VELOCITY, ADAM))
+        velocity = self._state("velocity", steps.rule in (HEAVY_BALL, VELOCITY, ADAM))
         squares = self._state("squares", steps.rule in (ADAM, RMSPROP))
         model = Model(self.plan.table, self.parameters, self.right, velocity, squares)
         self.steps_taken += len(hyper)
@@ -365,7 +365,6 @@ class Engine:
         factors, hyper = np.zeros(0, self.dtype), np.zeros((0, 2, COLUMNS), self.dtype)
         losses, correct = np.zeros(0), np.zeros(0, np.bool_)
         chunks = -(-len(indices) // plan.batch)
-        alone = self.team(1)[0]
 
         def run(team: Team) -> None:
             bounds = [
@@ -392,7 +391,7 @@ class Engine:
                 losses,
                 logits[own],
                 NO_DROPOUT,
-                alone,
+                Team(0, 1, self._barrier),
             )
 
         self._as_team(run, len(indices))
@@ -409,21 +408,6 @@ class Engine:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def team(self, size: int) -> list[Team]:
-        """The places of so many threads that share a call, each with room of its own."""
-        panels = 0 if self._pairs else int(self.plan.table[:, OUTPUT_PANELS].max())
-        marks, sums = room(panels, self.plan.lanes, self.plan.batch)
-        return [
-            Team(
-                rank,
-                size,
-                self._barrier,
-                aligned(marks, np.dtype(np.int64)),
-                aligned(sums, self.dtype),
-            )
-            for rank in range(size)
-        ]
-
     def _as_team(self, run: Callable[[Team], Any], count: int) -> None:
         """Call `run` for every member of the team at once and wait for all; for no samples, alone.
 
@@ -431,7 +415,7 @@ class Engine:
         the others waiting: an interrupt is raised here once the epoch has ended.
         """
         if self._pool is None or count == 0:
-            run(self.team(1)[0])
+            run(Team(0, 1, self._barrier))
             return
         leader = self._pool.submit(self._lead, run)
         try:
@@ -442,7 +426,7 @@ class Engine:
 
     def _lead(self, run: Callable[[Team], Any]) -> None:
         assert self._pool is not None
-        first, *others = self.team(self.threads)
+        first, *others = [Team(rank, self.threads, self._barrier) for rank in range(self.threads)]
 
         def begin(team: Team) -> None:
             take_own_core(team.rank, team.size)

@@ -17,6 +17,7 @@ from fastmlp.kernels.simd import (
     EPSILON,
     GAIN,
     GRADIENT_STEP,
+    HEAVY_BALL,
     MOMENTUM,
     PLAIN,
     RMSPROP,
@@ -57,9 +58,12 @@ def sgd(
     if not momentum:
         hyper[..., GRADIENT_STEP] = learning_rate
         return Steps(int(PLAIN), hyper)
-    hyper[..., MOMENTUM], hyper[..., GAIN] = momentum, 1
-    hyper[..., STEP] = learning_rate * momentum if nesterov else learning_rate
-    hyper[..., GRADIENT_STEP] = learning_rate if nesterov else 0
+    hyper[..., MOMENTUM] = momentum
+    if not nesterov:
+        hyper[..., STEP] = learning_rate
+        return Steps(int(HEAVY_BALL), hyper)
+    hyper[..., GAIN], hyper[..., STEP] = 1, learning_rate * momentum
+    hyper[..., GRADIENT_STEP] = learning_rate
     return Steps(int(VELOCITY), hyper)
 
 

@@ -16,9 +16,11 @@ import numpy as np
 from fastmlp.bench.contender import load, steps_of
 from fastmlp.bench.measure import repeats
 from fastmlp.bench.problem import Problem
+from fastmlp.engine import aligned
 from fastmlp.kernels.epoch import (
     NO_DROPOUT,
     Model,
+    Team,
     backward_layer,
     forward_layer,
     gather_batch,
@@ -77,7 +79,9 @@ def _update(
     squares: Any,
 ) -> None:
     for _ in range(times):
-        update_layer(model.table, layer, model, workspace, batch, rule, hyper, squares, team)
+        update_layer(
+            model.table, layer, model, workspace, workspace, batch, rule, hyper, squares, team
+        )
 
 
 @kernel
@@ -129,7 +133,7 @@ def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
     assert velocity is not None
     workspace, batch = engine.workspace, np.int64(problem.batch_size)
     model = Model(engine.plan.table, engine.parameters, engine.right, velocity, velocity)
-    (team,) = engine.team(1)
+    team = Team(0, 1, aligned(16, np.dtype(np.int64)))
 
     flips = np.zeros(problem.batch_size, np.bool_)
     scratch = np.empty((1, 1, 1), problem.images.dtype)  # nothing is mirrored

@@ -38,6 +38,7 @@ from fastmlp.kernels.plan import (
     INPUT_ROWS,
     INPUT_ROWS_COPY,
     INPUTS,
+    MARKS,
     MASK,
     OUTPUT,
     OUTPUT_DEPTH,
@@ -45,9 +46,11 @@ from fastmlp.kernels.plan import (
     OUTPUTS,
     RESIDUAL,
     RIGHT,
+    ROOM,
     ROWS,
     SPLIT,
     SUM_GRADIENT,
+    SUMS,
     TRANSPOSED,
     UNITS,
     WEIGHTS,
@@ -133,15 +136,11 @@ class Team(NamedTuple):
     rank, size : int
     barrier : array [16] of int64
         Zeros at first, shared by the team.
-    marks, sums : arrays
-        This thread's room for ``sparse.py``, of int64 and of the parameters' type.
     """
 
     rank: int
     size: int
     barrier: np.ndarray
-    marks: np.ndarray
-    sums: np.ndarray
 
 
 @inlined
@@ -317,7 +316,7 @@ def transpose_layer(table, layer, parameters, operands, team):
 
 
 @inlined
-def update_layer(table, layer, model, operands, batch, rule, hyper, squares, team):
+def update_layer(table, layer, model, workspace, operands, batch, rule, hyper, squares, team):
     """One step of this thread's share of a layer's weights, and of its biases."""
     row = table[layer]
     pairs = (batch + packing(operands) - 1) // packing(operands)
@@ -358,8 +357,9 @@ def update_layer(table, layer, model, operands, batch, rule, hyper, squares, tea
             rule,
             numbers,
             blocks,
-            team.marks,
-            team.sums,
+            workspace,
+            row[MARKS] + team.rank * row[ROOM],
+            row[SUMS] + team.rank * row[ROOM],
             p0,
             p1,
             s0,
@@ -414,7 +414,7 @@ def run_epoch(
     loss : int
         SOFTMAX, LOGISTIC or SQUARED of ``loss.py``.
     rule : int
-        PLAIN, VELOCITY, ADAM or RMSPROP of ``simd.py``.
+        PLAIN, HEAVY_BALL, VELOCITY, ADAM or RMSPROP of ``simd.py``.
     hyper : array [steps, 2, COLUMNS]
         Numbers of the rule for each step; for weights, for biases. The columns are named in ``simd.py``.
     losses : array [n] of float64
@@ -514,7 +514,9 @@ def run_epoch(
             by_rows = table[layer, BACK_SPLIT] == ROWS
         meet(team.barrier, team.size)
         for layer in range(layers):
-            update_layer(table, layer, model, operands, batch, rule, hyper[step], squares, team)
+            update_layer(
+                table, layer, model, workspace, operands, batch, rule, hyper[step], squares, team
+            )
             if layer > 0:
                 transpose_layer(table, layer, model.parameters, operands, team)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.kernels import sparse
 from fastmlp.kernels.pack import round_up
 from fastmlp.kernels.simd import IDENTITY, RELU
 
@@ -45,7 +46,11 @@ INPUT_COLUMNS_COPY = 26
 INPUT_ROWS_COPY = 27
 MASK = 28  # offset of dropout's factors; 0 where there is none
 UNITS = 29  # first of the layer's units, when those of hidden layers are numbered
-FIELDS = 30
+# Offsets of a thread's room for sparse.py, and elements between two threads' room; 0 where there is none.
+MARKS = 30
+SUMS = 31
+ROOM = 32
+FIELDS = 33
 
 ROWS, COLUMNS = 0, 1
 
@@ -209,4 +214,9 @@ def make_plan(
         if layer and table[layer - 1, SPLIT] == COLUMNS:
             # A thread then writes the gradient of just those units whose weights it changes.
             row[BACK_SPLIT] = COLUMNS
+    if not pairs:
+        marks, sums = sparse.room(int(table[:, OUTPUT_PANELS].max()), lanes, batch, item_bytes)
+        table[:, MARKS] = reserve(threads * (marks + sums))
+        table[:, SUMS] = table[:, MARKS] + marks
+        table[:, ROOM] = marks + sums
     return Plan(table, parameters, workspace, operands, right, blocks, batch, lanes)

@@ -24,6 +24,7 @@ from fastmlp.kernels.simd import (
     EXP,
     GAIN,
     GRADIENT_STEP,
+    HEAVY_BALL,
     IDENTITY,
     MOMENTUM,
     MULTIPLY,
@@ -71,6 +72,7 @@ FUNCTIONS: dict[int, Callable[[Float64, Array], Float64]] = {
 # gradient g, its velocity v and its mean square s.
 STEPS: dict[int, Callable[[Float64, Float64, Float64, Float64], Float64]] = {
     int(PLAIN): lambda h, g, v, s: h[GRADIENT_STEP] * g,
+    int(HEAVY_BALL): lambda h, g, v, s: h[STEP] * v,
     int(VELOCITY): lambda h, g, v, s: h[STEP] * v + h[GRADIENT_STEP] * g,
     int(ADAM): lambda h, g, v, s: h[STEP] * v / (h[ROOT_SCALE] * np.sqrt(s) + h[EPSILON]),
     int(RMSPROP): lambda h, g, v, s: h[STEP] * g / (h[ROOT_SCALE] * np.sqrt(s) + h[EPSILON]),
@@ -329,8 +331,9 @@ def update(
     rule: int,
     hyper: Array,
     squares: Array,
-    marks: Array,
-    sums: Array,
+    room: Array,
+    marks: int,
+    sums: int,
     panel_from: int,
     panel_to: int,
     slab_from: int,
@@ -347,8 +350,9 @@ def update(
     h = hyper.astype(np.float64)
     w, v, s = (array[part].astype(np.float64) for array in (W, V, S))
     g = to_matrix(rows_of(X)).T[rows] @ rows_of(D)[panel_from:panel_to] + h[DECAY] * w
-    if rule in (VELOCITY, ADAM):
-        V[part] = v = h[MOMENTUM] * v + h[GAIN] * g
+    if rule in (HEAVY_BALL, VELOCITY, ADAM):
+        gain = 1 if rule == HEAVY_BALL else h[GAIN]
+        V[part] = v = h[MOMENTUM] * v + gain * g
     if rule in (ADAM, RMSPROP):
         S[part] = s = h[SQUARE_DECAY] * s + h[SQUARE_GAIN] * g * g
     W[part] = w - STEPS[int(rule)](h, g, v, s)

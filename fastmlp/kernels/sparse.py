@@ -11,7 +11,7 @@ lists of rows instead of marks (1.2 times as long: an address that is itself loa
 64 at a time (L1 again). In bfloat16, where one of two rows must be there, three quarters are: 1.1 times as long.
 """
 
-from fastmlp.kernels.jit import helper, inlined
+from fastmlp.kernels.jit import helper, kernel
 from fastmlp.kernels.simd import WORD, mark_nonzeros, sum_marked, sum_of_squares, update_blocks
 from fastmlp.kernels.tiles import TILE
 
@@ -21,13 +21,16 @@ SLABS, SPARSE_BELOW = TILE.slabs, TILE.sparse_below
 # are taken in turn. With 4, 2 % slower.
 PANELS = 8
 
+MARK_BYTES = 8
+
 # Below, the tiles' own cost is more than what is left out.
 FROM_BATCH = 24
 
 
-def room(panels: int, lanes: int, batch: int) -> tuple[int, int]:
-    """How many marks and sums a thread needs for layers of up to so many panels."""
-    return panels * -(-batch // WORD) * lanes, PANELS * SLABS * lanes * lanes
+def room(panels: int, lanes: int, batch: int, item_bytes: int) -> tuple[int, int]:
+    """How many elements a thread's marks and sums take, for layers of up to so many panels."""
+    marks = panels * -(-batch // WORD) * lanes * MARK_BYTES // item_bytes
+    return marks, PANELS * SLABS * lanes * lanes
 
 
 @helper
@@ -37,7 +40,7 @@ def words_of(batch):
 
 
 @helper
-def mark_panel(D, marks, p):
+def mark_panel(D, room, marks, p):
     """Mark panel p's nonzeros; whether there are few."""
     _, batch, lanes = D.shape
     count = 0
@@ -45,33 +48,25 @@ def mark_panel(D, marks, p):
         first = k * WORD
         rows = min(WORD, batch - first)
         place = (p * words_of(batch) + k) * lanes
-        count += mark_nonzeros(D, (p * batch + first) * lanes, rows, marks, place)
+        count += mark_nonzeros(D, (p * batch + first) * lanes, rows, room, marks, place)
     return count < SPARSE_BELOW * batch * lanes
 
 
-@helper
-def alike(D, marks, panel_from, panel_to):
+@kernel
+def alike(D, room, marks, panel_from, panel_to):
     """Where the panels end that are sparse, or dense, like the first, and which of the two. Marks are written."""
-    is_sparse = mark_panel(D, marks, panel_from)
+    is_sparse = mark_panel(D, room, marks, panel_from)
     last = panel_from + 1
-    while last < panel_to and mark_panel(D, marks, last) == is_sparse:
+    while last < panel_to and mark_panel(D, room, marks, last) == is_sparse:
         last += 1
     return last, is_sparse
 
 
-@inlined
+@kernel
 def update_sparse(
-    X, D, W, V, S, rule, hyper, squares, marks, sums, panel_from, panel_to, slab_from, slab_to
+    X, D, W, V, S, rule, hyper, squares, room, marks, sums, panel_from, panel_to, slab_from, slab_to
 ):
-    """`update.update` for marked panels; the slabs are a multiple of ``TILE.slabs``.
-
-    Parameters
-    ----------
-    marks : array of int64
-        As `alike` wrote it.
-    sums : array
-        Room for `PANELS` panels of ``TILE.slabs`` blocks.
-    """
+    """`update.update` for panels that `alike` marked; the slabs are a multiple of ``TILE.slabs``."""
     _, batch, lanes = D.shape
     words = words_of(batch)
     size = lanes * lanes
@@ -88,10 +83,10 @@ def update_sparse(
                             (s * batch + k * WORD) * lanes,
                             D,
                             (p * batch + k * WORD) * lanes + unit,
+                            room,
                             marks,
                             (p * words + k) * lanes + unit,
-                            sums,
-                            place + unit * lanes,
+                            sums + place + unit * lanes,
                             k == 0,
                             k == words - 1,
                             W,
@@ -102,4 +97,4 @@ def update_sparse(
                         if squares.size > 0:
                             for slab in range(SLABS):
                                 squares[p, s + slab] = sum_of_squares(W, block + slab * size, lanes)
-                        update_blocks(sums, place, W, V, S, block, rule, hyper)
+                        update_blocks(room, sums + place, W, V, S, block, rule, hyper)
