@@ -5,10 +5,11 @@ many units of many inputs and can leave nothing out. Here a tile is one unit and
 whose sums run over just the rows that the unit marks; the sums of a panel of units, transposed, are then a block of
 weights' gradient. Adding what a zero multiplies changes no finite sum: the bits are those of `update_tile`.
 
-On one core (Zen 5, 3072 x 512, float32, half of D zero) the update takes 0.80 of the time at batch 64 and 100, 0.74 at
-256, 0.9 at 32. What did not help: 12 panels (their rows overflow L1), 4 or 6 (as good, but 784 inputs are 49 panels);
-lists of rows instead of marks (1.2 times as long: an address that is itself loaded comes late); rows of 128 instead of
-64 at a time (L1 again). In bfloat16, where one of two rows must be there, three quarters are: 1.1 times as long.
+On one core (Zen 5, 3072 x 512, float32, half of D zero) the update takes 0.80 of the time at batch 64 and 100, 0.74
+at 256, 0.9 at 32; narrower tiles gain more, network A's whole step takes 0.81 with AVX2. What did not help: 12 panels
+(their rows overflow L1), 4 or 6 (as good, but 784 inputs are 49 panels); lists of rows instead of marks (1.2 times as
+long: an address that is itself loaded comes late); rows of 128 instead of 64 at a time (L1 again), or equal words of
+50 rows (2 %). In bfloat16, where one of two rows must be there, three quarters are: 1.1 times as long.
 """
 
 from fastmlp.kernels.jit import helper, kernel

@@ -96,7 +96,7 @@ TILES = {
             update_rows=4,
             update_vectors=2,
             slabs=8,
-            sparse_below=0.6,
+            sparse_below=0.8,
             fma=True,
         ),
         Tile(
@@ -108,7 +108,7 @@ TILES = {
             update_rows=4,
             update_vectors=2,
             slabs=8,
-            sparse_below=0.4,
+            sparse_below=0.6,
             fma=True,
         ),
         Tile(
@@ -120,7 +120,7 @@ TILES = {
             update_rows=4,
             update_vectors=2,
             slabs=8,
-            sparse_below=0.4,
+            sparse_below=0.7,
             fma=False,
         ),
     )
