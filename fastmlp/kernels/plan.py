@@ -59,8 +59,11 @@ ZEROS = 0
 
 # Where the first layer is shared by columns, every thread reads the whole batch, and gathers it for itself. When each
 # gathered half, the rest came out of the other core's cache: with two cores that share no L3 (the host of a virtual
-# machine moves them about), network A took 1.25 times as long at batch 100 and 256; with a common L3 it is the same.
-#
+# machine moves them about), network A took 1.25 times as long at batch 100 and 256; with a common L3 it is the same
+# (in bfloat16 1.03 times as long). To gather all of it takes 2 to 4 % of a step of two threads, and a larger share of
+# that of more: each then gathers its rows for all.
+OWN_COPIES_TO = 4
+
 # Sharing a layer by rows lets a thread carry its rows through several layers without a barrier, but each thread
 # then reads all of W. Above this size (half of a common L2) each thread should read only its own columns.
 COLUMNS_FROM_BYTES = 512 * 1024
@@ -166,7 +169,7 @@ def make_plan(
     gathered = 1 if pairs else first_panels
     room = gathered * batch * lanes
     copies = 1
-    if split(*sizes[:2]) == COLUMNS:
+    if split(*sizes[:2]) == COLUMNS and threads <= OWN_COPIES_TO:
         copies = threads
         table[0, INPUT_COPY] = room
         table[0, INPUT_COLUMNS_COPY : INPUT_ROWS_COPY + 1] = (

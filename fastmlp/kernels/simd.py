@@ -1079,13 +1079,19 @@ def convert_pairs(
                     *(halves[row, panel] for panel in range(2)), list(range(2 * e.lanes))
                 )
                 short = builder.trunc(pair, ir.VectorType(ir.IntType(16), 2 * e.lanes))
-                e.store(short, targets[row], builder.mul(i, v["c_step"]))
+                place = builder.mul(i, v["c_step"])
+                e.prefetch(
+                    targets[0], builder.add(place, e.index((4 + row) * e.lanes)), to_write=True
+                )
+                e.store(short, targets[row], place)
             for panel in range(2):
                 low, high = (halves[row, panel] for row in range(2))
                 high = builder.shl(high, ir.Constant(high.type, [16] * e.lanes))
                 high = builder.select(v["alone"], ir.Constant(high.type, [0] * e.lanes), high)
                 number = builder.add(builder.mul(i, e.index(2)), e.index(panel))
-                e.store(builder.or_(low, high), rows_pointer, builder.mul(number, v["r_step"]))
+                place = builder.mul(number, v["r_step"])
+                e.prefetch(rows_pointer, builder.add(place, e.index(2 * e.lanes)), to_write=True)
+                e.store(builder.or_(low, high), rows_pointer, place)
             return []
 
         e.loop(v["count"], [], body)
