@@ -67,7 +67,7 @@ def alike(D, room, marks, panel_from, panel_to):
 def update_sparse(
     X, D, W, V, S, rule, hyper, squares, room, marks, sums, panel_from, panel_to, slab_from, slab_to
 ):
-    """`update.update` for panels that `alike` marked; the slabs are a multiple of ``TILE.slabs``."""
+    """`update.update`, whose parameters these are, for panels that `alike` marked and whole tiles of slabs."""
     _, batch, lanes = D.shape
     words = words_of(batch)
     size = lanes * lanes
