@@ -61,8 +61,8 @@ def _sections(results: Results) -> Iterator[str]:
     yield rates_table(contests)
     yield (
         f"The last row is arithmetic: the measured FMA ceiling of {settings['threads']} threads in "
-        "float32, divided by the multiply-adds of a sample. bf16 has a higher one, and fastmlp in float32 leaves out "
-        "what a zero that ReLU made would add to the gradient of weights: about a quarter of network A's multiply-adds."
+        "float32, divided by the multiply-adds of a sample. bf16 has a higher one, and fastmlp in "
+        "float32 leaves out what a zero that ReLU made would add to the gradient of weights."
     )
     yield "## How many times as fast fastmlp is"
     yield from _ratio_tables(contests)

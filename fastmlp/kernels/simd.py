@@ -719,9 +719,8 @@ def mark_nonzeros(typingctx, D, d, rows, room, marks, m):
 def sum_marked(typingctx, X, x, D, d, room, marks, m, sums, is_first, is_last, W, V, w):
     """Add what the marked rows of a batch give to the gradient of one unit's weights from `TILE.slabs` panels of X.
 
-    The lanes are the unit's inputs here, not units: what a row with a zero would add can then be left out. A step
-    over a row costs one load for each multiply-add, about half again as much as in `update_tile`, which needs one for
-    two.
+    The lanes are the unit's inputs here, not units: what a row with a zero would add can then be left out. It takes a
+    load for each multiply-add, where `update_tile` needs one for two.
 
     Parameters
     ----------
@@ -732,10 +731,12 @@ def sum_marked(typingctx, X, x, D, d, room, marks, m, sums, is_first, is_last, W
     room : array
         Of X's type. Word m of those from element `marks` on tells which of the next `WORD` rows to add; at `sums` is
         the unit's vector for the first panel, the next panels' each lanes x lanes elements further.
-    is_first, is_last : bool
-        Whether sums begin with zero, not with what is there; whether these are the last rows of the batch: then W and
-        V come next, and `TILE.slabs` vectors of each are asked for from element `w` on.
+    is_first : bool
+        Whether sums begin with zero, not with what is there.
+    is_last : bool
+        Whether these are the last rows of the batch: the step comes next.
     W, V : arrays
+        What it will change: before the last rows, `TILE.slabs` vectors of each from element `w` on are asked for.
     """
     names = ("X", "x", "D", "d", "room", "marks", "m", "sums", "is_first", "is_last", "W", "V", "w")
     signature = types.void(X, x, D, d, room, marks, m, sums, is_first, is_last, W, V, w)

@@ -13,6 +13,7 @@ long: an address that is itself loaded comes late); rows of 128 instead of 64 at
 """
 
 from fastmlp.kernels.jit import helper, kernel
+from fastmlp.kernels.pack import round_up
 from fastmlp.kernels.simd import WORD, mark_nonzeros, sum_marked, sum_of_squares, update_blocks
 from fastmlp.kernels.tiles import TILE
 
@@ -22,16 +23,14 @@ SLABS, SPARSE_BELOW = TILE.slabs, TILE.sparse_below
 # are taken in turn. With 4, 2 % slower.
 PANELS = 8
 
-MARK_BYTES = 8
-
 # Below, the tiles' own cost is more than what is left out.
 FROM_BATCH = 24
 
 
 def room(panels: int, lanes: int, batch: int, item_bytes: int) -> tuple[int, int]:
     """How many elements a thread's marks and sums take, for layers of up to so many panels."""
-    marks = panels * -(-batch // WORD) * lanes * MARK_BYTES // item_bytes
-    return marks, PANELS * SLABS * lanes * lanes
+    mark_bytes = panels * lanes * round_up(batch, WORD) // 8
+    return mark_bytes // item_bytes, PANELS * SLABS * lanes * lanes
 
 
 @helper
