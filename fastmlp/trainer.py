@@ -17,6 +17,7 @@ from fastmlp.datasets import Dataset, Normalization
 from fastmlp.engine import Engine, Samples, forward
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.files import Layout, read_tensors, write_tensors
+from fastmlp.interrupts import held_interrupt
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, adam, rmsprop, sgd
 from fastmlp.schedule import learning_rate
@@ -219,20 +220,25 @@ class _Run:
 
     def to_the_end(self, on_epoch: Callable[[Row], object] | None) -> TrainResult:
         """Train the epochs that are left."""
-        try:
-            self.engine.warm_up(self.train_samples)
-            while (ended := self._ended()) is None:
-                row = self._epoch()
-                self.history.append(row)
-                if problem := self._divergence(row):
-                    return self._result("diverged", problem)
-                if self.checkpoint is not None:
-                    self._save(self.checkpoint)
-                if on_epoch is not None and on_epoch(dict(row)) is True:
-                    return self._result("stopped", f"stopped by on_epoch at epoch {row['epoch']}")
-            return self._result(*ended)
-        except KeyboardInterrupt:
-            return self._result("interrupted", f"interrupted after epoch {len(self.history)}")
+        with held_interrupt() as interrupted:
+            try:
+                self.engine.warm_up(self.train_samples)
+                while (ended := self._ended()) is None:
+                    row = self._epoch()
+                    self.history.append(row)
+                    if problem := self._divergence(row):
+                        return self._result("diverged", problem)
+                    if self.checkpoint is not None:
+                        self._save(self.checkpoint)
+                    if on_epoch is not None and on_epoch(dict(row)) is True:
+                        return self._result(
+                            "stopped", f"stopped by on_epoch at epoch {row['epoch']}"
+                        )
+                    if interrupted():
+                        raise KeyboardInterrupt
+                return self._result(*ended)
+            except KeyboardInterrupt:
+                return self._result("interrupted", f"interrupted after epoch {len(self.history)}")
 
     def _ended(self) -> tuple[Status, str] | None:
         epoch = len(self.history)

@@ -392,7 +392,7 @@ def test_ctrl_c_between_epochs_keeps_what_was_reached() -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the system has no signals")
 @pytest.mark.parametrize("threads", [1, 2, 8])
-def test_ctrl_c_within_an_epoch_ends_it(threads: int) -> None:
+def test_ctrl_c_within_an_epoch_lets_it_end(threads: int) -> None:
     data = TRAIN.take(np.arange(4000) % len(TRAIN))
     config = SMALL.replace(epochs=10_000, threads=threads, batch_size=20)
     train(config.replace(epochs=1), TRAIN)  # compile before the time runs
@@ -405,7 +405,31 @@ def test_ctrl_c_within_an_epoch_ends_it(threads: int) -> None:
     assert time.monotonic() - begin < 10
     assert result.status == "interrupted"
     assert result.reason == f"interrupted after epoch {len(result.history)}"
-    assert np.isfinite(evaluate(result.network, VALID)["loss"])
+    shorter = train(config.replace(epochs=len(result.history)), data)
+    for a, b in zip(parameters(result.network), parameters(shorter.network), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("held back twice")
+
+    monkeypatch.setattr("fastmlp.trainer.draw_epoch", interrupted)
+    assert train(SMALL, TRAIN).reason == "interrupted after epoch 0"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_program_stays_in_place() -> None:
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    try:
+        result = train(SMALL, TRAIN, on_epoch=lambda _: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.status == "done"
+    assert seen == [signal.SIGINT] * SMALL.epochs
 
 
 # -- what is refused ---------------------------------------------------------------------------

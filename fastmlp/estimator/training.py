@@ -32,6 +32,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.estimator import solvers
 from fastmlp.estimator.callbacks import Tasks
 from fastmlp.estimator.run import Examples, Parameters, Run
+from fastmlp.interrupts import held_interrupt
 from fastmlp.network import initialize
 
 STOCHASTIC = ("sgd", "adam", "rmsprop")
@@ -235,6 +236,7 @@ class EngineTraining(BaseMultilayerPerceptron):
         with (
             Run(self, examples, self._batch(len(rows)), resumes=resumes) as run,
             self._progress(epochs) as report,
+            held_interrupt() as interrupted,
         ):
             try:
                 self.n_iter_ = 0
@@ -256,6 +258,8 @@ class EngineTraining(BaseMultilayerPerceptron):
                         run.write_back()
                     if tasks.end_epoch() or self._has_converged():
                         break
+                    if interrupted():
+                        raise KeyboardInterrupt
                     if self.n_iter_ == self.max_iter and not incremental:
                         warnings.warn(
                             f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "

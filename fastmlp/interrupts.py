@@ -1,0 +1,35 @@
+"""Ctrl-C between two epochs instead of within one."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def held_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold the first Ctrl-C back; the function that is yielded tells whether it came. A second one is raised at once.
+
+    Raised in the middle of an epoch, it would lose that epoch's figures while the weights are already beyond it.
+    Nothing is held in threads other than the main one, which get no signals, nor where the program handles Ctrl-C
+    itself.
+    """
+    usual = signal.default_int_handler
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not usual:
+        yield lambda: False
+        return
+    came = False
+
+    def hold(_number: int, _frame: object) -> None:
+        nonlocal came
+        came = True
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGINT, usual)
