@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from fastmlp.errors import ConfigError
 from fastmlp.studies.document import Block, Paragraph, Table
 from fastmlp.studies.results import Point, Results
 from fastmlp.studies.tables import FIELDS, PLUS_MINUS, WORDS, number, ours, setting
@@ -29,10 +28,7 @@ HOLDS, WITHIN_SPREAD, FAILS = "holds", "holds, within the spread of seeds", "doe
 
 def check(results: Results, claim: Mapping[str, Any]) -> list[Block]:
     """Return the verdict on a claim, with its numbers."""
-    kinds = {"order": _order, "same": _same, "pairs": _pairs, "within": _within}
-    if claim.get("kind") not in kinds:
-        raise ConfigError(f"claim.kind: found {claim.get('kind')!r}, expected {', '.join(kinds)}")
-    verdict, blocks = kinds[claim["kind"]](results, claim)
+    verdict, blocks = KINDS[claim["kind"]](results, claim)
     note = f" {claim['note']}" if "note" in claim else ""
     return [Paragraph(f"**Published:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
 
@@ -157,3 +153,6 @@ def _table(
             shown = f"{number(results, metric, mean)} {PLUS_MINUS} {number(results, metric, error)}"
         rows.append([label, shown, str(len(point.runs))])
     return Table(["setting", name, "seeds"], rows)
+
+
+KINDS = {"order": _order, "same": _same, "pairs": _pairs, "within": _within}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from typing import Any
 from fastmlp import machine
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
-from fastmlp.errors import FastMLPError
+from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.experiment import load_parts
 from fastmlp.files import write_atomic
 from fastmlp.network import Network
@@ -66,6 +66,7 @@ def reproduce(
     ConfigError, DataError, StoreError
         If the file, the data or the store are wrong. Finished trials are kept.
     """
+    check(study)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STORE).mkdir(exist_ok=True)
     (folder / STORE / ".gitignore").write_text("*\n")
@@ -86,6 +87,33 @@ def reproduce(
     }
     replace(lab.results, machine=described).write(folder)
     return render(study, folder, html=html)
+
+
+def check(study: Study) -> None:
+    """Raise a ConfigError where a section asks for what there is not: before hours of training, not after."""
+    kinds = {
+        "claim": list(claims.KINDS),
+        "figure": [*figures.FROM_TRIALS, *figures.FROM_IMAGES],
+    }
+    settings = TrainConfig().as_dict()
+    for section in study.sections:
+        title = f"section {section.get('title')!r}"
+        _one_of(f"{title}, measure", section.get("measure", []), measures.MEASURES)
+        _one_of(f"{title}, all", section.get("all", []), study.parts)
+        for table in ("row", "clock", "claim", "figure"):
+            for entry in section.get(table, []):
+                name = f"{title}, {table}"
+                if table in kinds:
+                    _one_of(f"{name}.kind", [entry.get("kind")], kinds[table])
+                for one in (entry, *entry.get("sides", [])):
+                    _one_of(f"{name}.part", [one.get("part", "main")], study.parts)
+                    _one_of(f"{name}.where", one.get("where", {}), settings)
+
+
+def _one_of(name: str, values: Iterable[object], known: Collection[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise ConfigError(f"{name}: found {value!r}, expected one of {', '.join(known)}")
 
 
 def render(study: Study, folder: Path, *, html: bool = False) -> Path:

@@ -68,6 +68,33 @@ def test_an_unknown_study_and_a_wrong_file_are_named(tmp_path: Path) -> None:
         find(str(path))
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ('measure = ["gradient"]', "measure: found 'gradient', expected one of .*gradients"),
+        ('all = ["widths"]', "all: found 'widths', expected one of main"),
+        (
+            'claim = [{ kind = "larger", says = "" }]',
+            "claim.kind: found 'larger', expected .*order",
+        ),
+        ('figure = [{ file = "a" }]', "figure.kind: found None, expected .*series"),
+        ('row = [{ label = "a", part = "b" }]', "row.part: found 'b', expected one of main"),
+        (
+            'claim = [{ kind = "order", sides = [{ where = { rate = 1 } }] }]',
+            "claim.where: found 'rate', expected .*learning_rate",
+        ),
+    ],
+)
+def test_a_section_that_cannot_be_written_is_refused_before_training(
+    tmp_path: Path, section: str, message: str
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[data]\nname = "digits"\n[[study.section]]\ntitle = "A"\n{section}\n')
+    with pytest.raises(ConfigError, match=f"section 'A', {message}"):
+        run.reproduce(Study.from_toml(file), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_a_name_studies_are_listed() -> None:
     result = CliRunner().invoke(command, [])
     assert [line.split()[0] for line in result.stdout.splitlines()] == names()
