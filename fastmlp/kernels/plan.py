@@ -59,10 +59,11 @@ ZEROS = 0
 
 # Where the first layer is shared by columns, every thread reads the whole batch, and gathers it for itself. When each
 # gathered half, the rest came out of the other core's cache: with two cores that share no L3 (the host of a virtual
-# machine moves them about), network A took 1.25 times as long at batch 100 and 256; with a common L3 it is the same
-# (in bfloat16 1.03 times as long). To gather all of it takes 2 to 4 % of a step of two threads, and a larger share of
-# that of more: each then gathers its rows for all.
-OWN_COPIES_TO = 4
+# machine moves them about), network A took 1.25 times as long at batch 100 and 256; with a common L3 it is the same.
+# To gather all of it takes 2 to 4 % of a step of two threads, and a larger share of that of more: each then gathers
+# its rows for all. So do two where a copy is large and pushes the weights out of L3: network A is then 5 % faster at
+# batch 256 in bfloat16, where it would be 5 % slower at 100, and 7 % at 512; 0 and 9 % in float32.
+OWN_COPIES_TO, OWN_COPY_BYTES = 4, 2 * 1024**2
 
 # Sharing a layer by rows lets a thread carry its rows through several layers without a barrier, but each thread
 # then reads all of W. Above this size (half of a common L2) each thread should read only its own columns.
@@ -169,12 +170,13 @@ def make_plan(
     gathered = 1 if pairs else first_panels
     room = gathered * batch * lanes
     copies = 1
-    if split(*sizes[:2]) == COLUMNS and threads <= OWN_COPIES_TO:
+    in_pairs = sizes_of_pairs(first_panels)
+    copy_bytes = item_bytes * (sum(in_pairs) if pairs else room)
+    may_copy = threads <= OWN_COPIES_TO and copy_bytes <= OWN_COPY_BYTES
+    if split(*sizes[:2]) == COLUMNS and may_copy:
         copies = threads
         table[0, INPUT_COPY] = room
-        table[0, INPUT_COLUMNS_COPY : INPUT_ROWS_COPY + 1] = (
-            sizes_of_pairs(first_panels) if pairs else room
-        )
+        table[0, INPUT_COLUMNS_COPY : INPUT_ROWS_COPY + 1] = in_pairs if pairs else room
     handed_on = reserve(copies * room)
     for layer in range(layers):
         row = table[layer]

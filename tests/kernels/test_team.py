@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fastmlp.engine import Engine
+from fastmlp.kernels import plan
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.plan import BACK_SPLIT, COLUMNS, ROWS, SPLIT
 from fastmlp.kernels.team import meet
@@ -136,6 +137,15 @@ def test_equal_bits_for_any_number_of_threads(name: str, optimizer: str) -> None
     alone = trained(NETWORKS[name], 1, optimizer)
     for threads in TEAMS:
         assert trained(NETWORKS[name], threads, optimizer) == alone, threads
+
+
+@pytest.mark.parametrize("name", ["shared by columns", "bfloat16, columns"])
+def test_equal_bits_when_a_team_gathers_a_large_batch_together(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = trained(NETWORKS[name], 2)
+    monkeypatch.setattr(plan, "OWN_COPY_BYTES", 0)
+    assert trained(NETWORKS[name], 2) == own
 
 
 @pytest.mark.usefixtures("one_core")
