@@ -58,7 +58,9 @@ def train_many(
 
         def after_epoch(row: Row) -> bool:
             stop = on_epoch is not None and on_epoch(index, row) is True
-            return stop or interrupted.is_set()
+            if interrupted.is_set():
+                raise KeyboardInterrupt  # which `train` answers with the status
+            return stop
 
         return train(config, train_part, valid, on_epoch=after_epoch)
 

@@ -1,5 +1,8 @@
 """train_many against one train() after another."""
 
+import signal
+import threading
+
 import numpy as np
 import pytest
 
@@ -53,3 +56,17 @@ def test_one_model_can_be_ended_while_the_others_go_on(digits):
     )
     assert [run.status for run in results] == ["done", "stopped"]
     assert [len(run.history) for run in results] == [2, 1]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the system has no signals")
+def test_ctrl_c_ends_the_models_under_way_and_begins_no_other(digits):
+    def interrupt(index, row):
+        if index == 0 and row["epoch"] == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    endless = [fastmlp.TrainConfig(epochs=100_000, hidden=(24,), seed=seed) for seed in range(3)]
+    found = fastmlp.train_many(endless, digits.train, jobs=2, on_epoch=interrupt)
+    assert [(run.config.seed, run.status) for run in found] == [
+        (0, "interrupted"),
+        (1, "interrupted"),
+    ]
