@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def held_interrupt() -> Iterator[Callable[[], bool]]:
-    """Hold the first Ctrl-C back; the function that is yielded tells whether it came. A second one is raised at once.
+def held_interrupt() -> Iterator[None]:
+    """Hold the first Ctrl-C back and raise it at the end of the block; a second one is raised at once.
 
     Raised in the middle of an epoch, it would lose that epoch's figures while the weights are already beyond it.
     Nothing is held in threads other than the main one, which get no signals, nor where the program handles Ctrl-C
@@ -19,7 +19,7 @@ def held_interrupt() -> Iterator[Callable[[], bool]]:
     usual = signal.default_int_handler
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not usual:
-        yield lambda: False
+        yield
         return
     came = False
 
@@ -30,6 +30,8 @@ def held_interrupt() -> Iterator[Callable[[], bool]]:
 
     signal.signal(signal.SIGINT, hold)
     try:
-        yield lambda: came
+        yield
     finally:
         signal.signal(signal.SIGINT, usual)
+    if came:
+        raise KeyboardInterrupt

@@ -220,10 +220,10 @@ class _Run:
 
     def to_the_end(self, on_epoch: Callable[[Row], object] | None) -> TrainResult:
         """Train the epochs that are left."""
-        with held_interrupt() as interrupted:
-            try:
-                self.engine.warm_up(self.train_samples)
-                while (ended := self._ended()) is None:
+        try:
+            self.engine.warm_up(self.train_samples)
+            while (ended := self._ended()) is None:
+                with held_interrupt():
                     row = self._epoch()
                     self.history.append(row)
                     if problem := self._divergence(row):
@@ -231,14 +231,11 @@ class _Run:
                     if self.checkpoint is not None:
                         self._save(self.checkpoint)
                     if on_epoch is not None and on_epoch(dict(row)) is True:
-                        return self._result(
-                            "stopped", f"stopped by on_epoch at epoch {row['epoch']}"
-                        )
-                    if interrupted():
-                        raise KeyboardInterrupt
-                return self._result(*ended)
-            except KeyboardInterrupt:
-                return self._result("interrupted", f"interrupted after epoch {len(self.history)}")
+                        told = f"stopped by on_epoch at epoch {row['epoch']}"
+                        return self._result("stopped", told)
+            return self._result(*ended)
+        except KeyboardInterrupt:
+            return self._result("interrupted", f"interrupted after epoch {len(self.history)}")
 
     def _ended(self) -> tuple[Status, str] | None:
         epoch = len(self.history)

@@ -236,30 +236,29 @@ class EngineTraining(BaseMultilayerPerceptron):
         with (
             Run(self, examples, self._batch(len(rows)), resumes=resumes) as run,
             self._progress(epochs) as report,
-            held_interrupt() as interrupted,
         ):
             try:
                 self.n_iter_ = 0
                 while self.n_iter_ < epochs:
-                    tasks.begin_epoch()
-                    if self.shuffle:
-                        order = shuffle(order, random_state=self._random_state)
-                    self.loss_ = run.epoch(rows[order], self._scale(), self._dropout_key())
-                    self.n_iter_ += 1
-                    self.t_ += len(rows)
-                    self.loss_curve_.append(self.loss_)
-                    stalls, is_best = self._judge(run, held_out)
-                    self._no_improvement_count = self._no_improvement_count + 1 if stalls else 0
-                    if is_best:
-                        best = run.parameters()
-                    report()
-                    self._optimizer.iteration_ends(self.t_)
-                    if tasks.watched:
-                        run.write_back()
+                    with held_interrupt():
+                        tasks.begin_epoch()
+                        if self.shuffle:
+                            order = shuffle(order, random_state=self._random_state)
+                        self.loss_ = run.epoch(rows[order], self._scale(), self._dropout_key())
+                        self.n_iter_ += 1
+                        self.t_ += len(rows)
+                        self.loss_curve_.append(self.loss_)
+                        stalls, is_best = self._judge(run, held_out)
+                        waited = self._no_improvement_count + 1
+                        self._no_improvement_count = waited if stalls else 0
+                        if is_best:
+                            best = run.parameters()
+                        report()
+                        self._optimizer.iteration_ends(self.t_)
+                        if tasks.watched:
+                            run.write_back()
                     if tasks.end_epoch() or self._has_converged():
                         break
-                    if interrupted():
-                        raise KeyboardInterrupt
                     if self.n_iter_ == self.max_iter and not incremental:
                         warnings.warn(
                             f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "

@@ -170,13 +170,13 @@ def make_plan(
     gathered = 1 if pairs else first_panels
     room = gathered * batch * lanes
     copies = 1
-    in_pairs = sizes_of_pairs(first_panels)
-    copy_bytes = item_bytes * (sum(in_pairs) if pairs else room)
+    # In float32 and float64 the three offsets are those of one array.
+    columns, rows = sizes_of_pairs(first_panels) if pairs else (room, room)
+    copy_bytes = item_bytes * (columns + rows if pairs else room)
     may_copy = threads <= OWN_COPIES_TO and copy_bytes <= OWN_COPY_BYTES
     if split(*sizes[:2]) == COLUMNS and may_copy:
         copies = threads
-        table[0, INPUT_COPY] = room
-        table[0, INPUT_COLUMNS_COPY : INPUT_ROWS_COPY + 1] = in_pairs if pairs else room
+        table[0, INPUT_COPY : INPUT_ROWS_COPY + 1] = room, columns, rows
     handed_on = reserve(copies * room)
     for layer in range(layers):
         row = table[layer]

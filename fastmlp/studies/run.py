@@ -91,13 +91,13 @@ def reproduce(
 
 def check(study: Study) -> None:
     """Raise a ConfigError where a section asks for what there is not: before hours of training, not after."""
-    kinds = {
-        "claim": list(claims.KINDS),
-        "figure": [*figures.FROM_TRIALS, *figures.FROM_IMAGES],
+    kinds: dict[str, Collection[str]] = {
+        "claim": claims.KINDS,
+        "figure": (*figures.FROM_TRIALS, *figures.FROM_IMAGES),
     }
     settings = TrainConfig().as_dict()
     for section in study.sections:
-        title = f"section {section.get('title')!r}"
+        title = f"{study.name}: section {section.get('title')!r}"
         _one_of(f"{title}, measure", section.get("measure", []), measures.MEASURES)
         _one_of(f"{title}, all", section.get("all", []), study.parts)
         for table in ("row", "clock", "claim", "figure"):
