@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.engine import count_weights, team_size
+from fastmlp.interrupts import held_interrupt
 from fastmlp.machine import last_level_cache
 from fastmlp.threads import usable_cores
 from fastmlp.trainer import Row, TrainResult, train
@@ -67,16 +68,22 @@ def train_many(
     results: dict[int, TrainResult | None] = {}
     for at_once, members in arrange(dict(enumerate(configs)), train_part, jobs):
         with ThreadPoolExecutor(at_once, "fastmlp-model") as pool:
-            futures = {index: pool.submit(run, index, one) for index, one in members.items()}
+            futures: dict[int, Future[TrainResult | None]] = {}
             try:
-                results |= {index: future.result() for index, future in futures.items()}
+                with held_interrupt():  # no model begins that is not waited for
+                    futures |= {i: pool.submit(run, i, one) for i, one in members.items()}
+                for future in futures.values():
+                    # In slices: Python sees a signal that comes just before a wait only at its end.
+                    while wait([future], timeout=1).not_done:
+                        pass
+                    future.result()
             except KeyboardInterrupt:
                 interrupted.set()
-                results |= {index: future.result() for index, future in futures.items()}
             except BaseException:
                 interrupted.set()
                 raise
-    ordered = [results[index] for index in range(len(configs))]
+        results |= {index: future.result() for index, future in futures.items()}
+    ordered = [results.get(index) for index in range(len(configs))]
     return [result for result in ordered if result is not None]
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -58,15 +59,39 @@ def test_one_model_can_be_ended_while_the_others_go_on(digits):
     assert [len(run.history) for run in results] == [2, 1]
 
 
+ENDLESS = [fastmlp.TrainConfig(epochs=100_000, hidden=(24,), seed=seed) for seed in range(3)]
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the system has no signals")
 def test_ctrl_c_ends_the_models_under_way_and_begins_no_other(digits):
+    under_way = threading.Event()
+
     def interrupt(index, row):
-        if index == 0 and row["epoch"] == 1:
+        if index == 0:
+            under_way.set()
+        elif row["epoch"] == 1:
+            assert under_way.wait(60)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    endless = [fastmlp.TrainConfig(epochs=100_000, hidden=(24,), seed=seed) for seed in range(3)]
-    found = fastmlp.train_many(endless, digits.train, jobs=2, on_epoch=interrupt)
+    found = fastmlp.train_many(ENDLESS, digits.train, jobs=2, on_epoch=interrupt)
     assert [(run.config.seed, run.status) for run in found] == [
         (0, "interrupted"),
         (1, "interrupted"),
     ]
+
+
+def test_ctrl_c_while_models_are_handed_out_waits_for_those_that_have_begun(digits, monkeypatch):
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *call):
+            future = super().submit(*call)
+            if not begun.is_set():
+                assert begun.wait(60)
+                signal.raise_signal(signal.SIGINT)
+            return future
+
+    begun = threading.Event()
+    monkeypatch.setattr(many, "ThreadPoolExecutor", Pool)
+    found = fastmlp.train_many(
+        ENDLESS, digits.train, jobs=1, on_epoch=lambda index, row: begun.set()
+    )
+    assert [(run.config.seed, run.status) for run in found] == [(0, "interrupted")]
