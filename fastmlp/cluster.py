@@ -47,7 +47,7 @@ def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[Numbered]:
     Parameters
     ----------
     tasks, parts
-        As for `in_threads`. The images go to each worker once.
+        As for `in_threads`. The images go to each worker once, not with every trial.
     address : str
         Of the scheduler, such as ``"tcp://scheduler:8786"``.
 

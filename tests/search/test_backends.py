@@ -59,15 +59,19 @@ def test_large_images_are_shared_with_processes_and_train_to_the_same_bits(parts
     assert table(one) == table(two)
 
 
-def test_images_reach_each_worker_of_a_cluster_once(parts, tmp_path, cluster):
+def test_images_reach_each_worker_of_a_cluster_once_and_not_with_every_trial(
+    parts, tmp_path, cluster
+):
     training, valid, _ = parts
     arrivals = tmp_path / "arrivals"
     counted = Counted(
         training.images, training.labels, training.shape, training.classes, str(arrivals)
     )
-    grid_search(CONFIG, GRID, counted, valid, store=tmp_path, dask=cluster)
+    grid_search(CONFIG, GRID, counted, valid, store=tmp_path, seeds=4, dask=cluster)
     processes = arrivals.read_text().splitlines()
-    assert len(processes) == len(set(processes)) <= 3  # two workers and the scheduler
+    assert len(set(processes)) <= 3  # two workers and the scheduler
+    # A worker whose trials Dask all moves elsewhere before the images are there asks for them anew: rare.
+    assert len(processes) <= 5
 
 
 def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, reference):
