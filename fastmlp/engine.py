@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.errors import DataError
 from fastmlp.kernels.epoch import NO_DROPOUT, Dropout, Model, Team, run_epoch, write_right
 from fastmlp.kernels.epoch import Samples as Samples
 from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
@@ -36,6 +37,7 @@ from fastmlp.optimizers import Steps, sgd
 from fastmlp.threads import take_own_core, usable_cores
 
 if TYPE_CHECKING:
+    from fastmlp.datasets import Normalization
     from fastmlp.network import Network
 
 # Rows that a thread takes through the network at a time when it only evaluates: enough for full tiles, few
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 EVALUATION_ROWS = 128
 
 PAIR_OF_ONES = 0x3F803F80
+
+# Standard deviations from zero to a mean beyond which float32 keeps less than 14 of the 24 bits that tell values apart.
+FAR = 1024
 
 # Multiply-adds of one step below which a team loses more at its barriers than it gains.
 TEAM_FROM_WORK = 1_000_000
@@ -256,7 +261,16 @@ class Engine:
             For training with another loss.
         columns : int, optional
             Width of an image, for mirroring it; by default the whole row.
+
+        Raises
+        ------
+        DataError
+            If images are of another width than the network's input: kernels check no bounds.
         """
+        if images.shape[1:] != self.sizes[:1]:
+            raise DataError(
+                f"images: found shape {images.shape}, expected [N, {self.sizes[0]}], the network's inputs"
+            )
         if labels is None:
             labels = np.zeros(len(images), np.int64)
         if targets is None:
@@ -438,6 +452,27 @@ class Engine:
             future.result()
 
 
+def normalized(
+    engine: Engine,
+    images: np.ndarray,
+    normalization: Normalization,
+    *,
+    labels: np.ndarray | None = None,
+    columns: int | None = None,
+) -> Samples:
+    """`Engine.samples` of raw images: they stay as they are, scaled when a batch is gathered.
+
+    But float64 values far from zero, such as times in seconds, would lose in float32 what tells them apart. They are
+    normalised here, into an array of their own.
+    """
+    scale = 1 / normalization.std
+    shift = -normalization.mean * scale
+    if images.dtype == np.float64 != engine.dtype and np.abs(shift).max() > FAR:
+        images = normalization.apply(images).astype(engine.dtype)
+        scale, shift = np.ones_like(scale), np.zeros_like(shift)
+    return engine.samples(images, scale, shift, labels=labels, columns=columns)
+
+
 def forward(network: Network, X: np.ndarray) -> np.ndarray:
     """Logits [N, C] of raw images [N, D] under a network, with its normalisation."""
     engine = Engine(
@@ -448,10 +483,8 @@ def forward(network: Network, X: np.ndarray) -> np.ndarray:
         activation=network.activation,
         residual=network.residual,
     )
-    scale = 1 / network.normalization.std
-    samples = engine.samples(X, scale, -network.normalization.mean * scale)
     try:
-        return engine.logits(samples)
+        return engine.logits(normalized(engine, X, network.normalization))
     finally:
         engine.close()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import reprlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import numpy as np
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine, Samples, forward
+from fastmlp.engine import Engine, Samples, forward, normalized
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.files import Layout, read_tensors, write_tensors
 from fastmlp.interrupts import held_interrupt
@@ -128,7 +130,21 @@ def train(
 
 
 def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
-    """Mean cross-entropy and share of right answers: ``{"loss": ..., "accuracy": ...}``."""
+    """Mean cross-entropy and share of right answers: ``{"loss": ..., "accuracy": ...}``.
+
+    Raises
+    ------
+    DataError
+        If the data set's images or classes are not those of the network.
+    """
+    found, own = dataset.classes, tuple(network.classes)
+    # Names may differ (those of a `state_dict` are numbers), but not the order of the same names.
+    fits = len(found) == len(own) and (found == own or set(found) != set(own))
+    if dataset.images.shape[1] != network.sizes[0] or not fits:
+        raise DataError(
+            f"dataset: found {dataset.shape} images of {reprlib.repr(found)}, expected "
+            f"{network.shape} of {reprlib.repr(own)} as in the network's training"
+        )
     return score(forward(network, dataset.images), dataset.labels)
 
 
@@ -142,12 +158,9 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
-    """Hand a data set to an engine: images stay as they are, scaled when a batch is gathered."""
-    scale = 1 / normalization.std
-    shift = -normalization.mean * scale
-    return engine.samples(
-        dataset.images, scale, shift, labels=dataset.labels, columns=dataset.shape[2]
-    )
+    """Hand a data set to an engine, as `engine.normalized` does its images."""
+    images, labels, columns = dataset.images, dataset.labels, dataset.shape[2]
+    return normalized(engine, images, normalization, labels=labels, columns=columns)
 
 
 def parameter_type(config: TrainConfig) -> str:
@@ -176,6 +189,14 @@ def dropout_key(config: TrainConfig, epoch: int) -> int:
     )
 
 
+def _digest(network: Network) -> str:
+    """Hex sha256 of a network's parameters."""
+    digest = hashlib.sha256()
+    for array in (*network.weights, *network.biases):
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
 class _Run:
     """The state of one training run between epochs."""
 
@@ -189,6 +210,7 @@ class _Run:
     ) -> None:
         self.config, self.data, self.valid = config, train, valid
         self.normalization = train.normalization(config.normalize)
+        self.start = None if start is None else _digest(start)
         sizes = (train.images.shape[1], *config.hidden, len(train.classes))
         if start is None:
             rng = np.random.default_rng([INITIALISATION, config.seed])
@@ -235,7 +257,9 @@ class _Run:
                         return self._result("stopped", told)
             return self._result(*ended)
         except KeyboardInterrupt:
-            return self._result("interrupted", f"interrupted after epoch {len(self.history)}")
+            told = f"interrupted after epoch {len(self.history)}"
+            problem = self._divergence(self.history[-1]) if self.history else None
+            return self._result("interrupted", f"{told}; {problem}" if problem else told)
 
     def _ended(self) -> tuple[Status, str] | None:
         epoch = len(self.history)
@@ -334,6 +358,7 @@ class _Run:
         return {
             "config": config,
             "sizes": list(self.engine.sizes),
+            "start": self.start,
             "train": self.data.checksum,
             "valid": None if self.valid is None else self.valid.checksum,
         }
@@ -394,10 +419,12 @@ class _Run:
                 )
         shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
         dtype = self.engine.dtype.name
-        groups = found["state"]["groups"]
-        if not groups or not set(groups) <= {"", "velocity.", "squares.", "best."}:
+        state = found.get("state")
+        groups = state.get("groups") if isinstance(state, Mapping) else None
+        known = ("", "velocity.", "squares.", "best.")
+        if not isinstance(groups, list) or not groups or not all(one in known for one in groups):
             raise FormatError(
-                f"found groups of tensors {groups!r}, expected a checkpoint as written"
+                f"found groups of tensors {reprlib.repr(groups)}, expected a checkpoint as written"
             )
         for prefix in groups:
             for layer, (inputs, outputs) in enumerate(pairwise(self.engine.sizes)):

@@ -16,6 +16,7 @@ import pytest
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Dataset, FormatError, TrainConfig
+from fastmlp.engine import forward
 from fastmlp.network import Network, initialize
 from fastmlp.schedule import learning_rate
 from fastmlp.stopping import Patience
@@ -275,6 +276,27 @@ def test_resumed_from_any_epoch_it_is_the_same_run(tmp_path: Path, changes: dict
         assert fingerprint(resumed) == fingerprint(whole)
 
 
+def test_a_checkpoint_knows_what_its_run_began_with(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    starts = [train(SMALL.replace(seed=seed, epochs=1), TRAIN).network for seed in (1, 2)]
+    train(SMALL, TRAIN, start=starts[0], checkpoint=path)
+    assert train(SMALL, TRAIN, start=starts[0], checkpoint=path).status == "done"
+    for other in (starts[1], None):
+        with pytest.raises(FormatError, match=r"other settings or data \(start\)"):
+            train(SMALL, TRAIN, start=other, checkpoint=path)
+
+
+def test_a_damaged_checkpoint_is_refused_wherever_the_damage_is(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    train(SMALL, TRAIN, checkpoint=path)
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(header):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(FormatError, match="checkpoint"):
+            train(SMALL, TRAIN, checkpoint=path)
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.checkpoint"
     train(SMALL, TRAIN, VALID, checkpoint=path)
@@ -421,6 +443,23 @@ def test_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_ctrl_c_in_an_epoch_that_diverges_says_both() -> None:
+    config = SMALL.replace(learning_rate=1e30, epochs=9)
+    ended = train(config, TRAIN)
+    epoch = len(ended.history)
+
+    def draw(*given: Any) -> tuple[np.ndarray, np.ndarray]:
+        if given[-1] == epoch - 1:
+            signal.raise_signal(signal.SIGINT)
+        return draw_epoch(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastmlp.trainer.draw_epoch", draw)
+        result = train(config, TRAIN)
+    assert result.status == "interrupted"
+    assert result.reason == f"interrupted after epoch {epoch}; {ended.reason}"
+
+
 def test_a_handler_of_the_program_stays_in_place() -> None:
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
@@ -430,6 +469,18 @@ def test_a_handler_of_the_program_stays_in_place() -> None:
         signal.signal(signal.SIGINT, before)
     assert result.status == "done"
     assert seen == [signal.SIGINT] * SMALL.epochs
+
+
+def test_values_far_from_zero_keep_what_tells_them_apart() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    near = rng.standard_normal((400, 4)) + 3 * labels[:, None]
+    near, far = (Dataset(X, labels, (1, 1, 4), ("a", "b"), "times") for X in (near, near + 1.7e9))
+    config = SMALL.replace(normalize="feature", learning_rate=0.05)
+    one, other = (train(config, data).network for data in (near, far))
+    np.testing.assert_allclose(one.weights[0], other.weights[0], rtol=0.01, atol=1e-3)
+    assert evaluate(other, far)["accuracy"] == evaluate(one, near)["accuracy"] > 0.95
+    np.testing.assert_array_equal(other.predict(far), one.predict(near))
 
 
 # -- what is refused ---------------------------------------------------------------------------
@@ -452,3 +503,20 @@ def test_a_start_must_fit() -> None:
     network = train(SMALL.replace(hidden=(9,), epochs=1), TRAIN).network
     with pytest.raises(DataError, match=r"start: found a network of widths \(24, 9, 3\)"):
         train(SMALL, TRAIN, start=network)
+
+
+def test_evaluate_refuses_what_the_network_was_not_trained_for() -> None:
+    network = train(SMALL, TRAIN).network
+    images, labels = TRAIN.images, TRAIN.labels
+    wide = Dataset(np.zeros((2, 600), np.uint8), np.zeros(2, np.int64), (1, 20, 30), "abc", "wide")
+    more = Dataset(images, labels, TRAIN.shape, "abcd", "more")
+    turned = Dataset(images, labels, TRAIN.shape, "cab", "turned")
+    for other in (wide, more, turned):
+        with pytest.raises(
+            DataError, match=r"dataset: found .* expected .* the network's training"
+        ):
+            evaluate(network, other)
+    with pytest.raises(DataError, match=r"images: found shape \(2, 600\)"):
+        forward(network, wide.images)
+    numbered = Dataset(images, labels, TRAIN.shape, "012", "numbered")
+    assert evaluate(network, numbered) == evaluate(network, TRAIN)
