@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.neural_network import _multilayer_perceptron
 from sklearn.utils import check_array
 
+from fastmlp.errors import DataError
 from fastmlp.estimator.callbacks import CallbackSupportMixin
 from fastmlp.estimator.convert import Conversions
 from fastmlp.estimator.run import Examples
@@ -168,6 +169,11 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
     def _encoded(self, y: Any) -> np.ndarray:
         """Return validation targets as an array of numbers."""
         values: np.ndarray = check_array(y, ensure_2d=False, dtype="numeric")
+        if len(values) < 2 and self.early_stopping and self.monitor == "score":
+            raise DataError(
+                "y_val: found one row, expected at least two, as the score (R2) of one is not "
+                "defined; pass more, or monitor='loss'"
+            )
         return values
 
     def _score_of(self, outputs: np.ndarray, held_out: Examples) -> float:

@@ -281,10 +281,14 @@ class EngineTraining(BaseMultilayerPerceptron):
         return float(self.step_factor ** (len(self.loss_curve_) // self.step_epochs))
 
     def _dropout_key(self) -> int:
-        """Draw what the next epoch's dropout follows from; without it nothing, as in scikit-learn."""
+        """Draw what the next epoch's dropout follows from; without it nothing, as in scikit-learn.
+
+        Rows seen before count, too: each `partial_fit` begins with `random_state` anew.
+        """
         if not self.dropout:
             return 0
-        return int(self._random_state.randint(2**64, dtype=np.uint64))
+        drawn = int(self._random_state.randint(2**64, dtype=np.uint64))
+        return int(np.random.default_rng([drawn, self.t_]).integers(2**64, dtype=np.uint64))
 
     def _judge(self, run: Run, held_out: Examples | None) -> tuple[bool, bool]:
         """Return whether the epoch improved by less than `tol`, and whether to keep its weights."""

@@ -200,7 +200,7 @@ def make_plan(
         row[INPUT_COLUMNS], row[INPUT_ROWS] = columns_and_rows(
             input_panels, handed_on, 1 if layer else copies
         )
-        row[UNITS], units = units, units + width
+        row[UNITS], units = units, units + outputs
         row[OUTPUT] = handed_on = reserve(width * batch)
         if dropout and hidden:
             row[MASK] = reserve(width * batch)

@@ -643,7 +643,7 @@ def update_tile(typingctx, rows, vectors, X, x, D, d, W, V, S, w, rule, hyper):
         Weights, velocity and mean squares, changed from element `w` on. A rule that needs no V or S does not
         touch it.
     rule : int
-        PLAIN, VELOCITY, ADAM or RMSPROP.
+        PLAIN, HEAVY_BALL, VELOCITY, ADAM or RMSPROP.
     hyper : array [COLUMNS]
         The columns named above.
     """

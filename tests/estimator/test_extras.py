@@ -94,6 +94,15 @@ def test_stopping_on_the_validation_loss() -> None:
     assert (np.array(losses) > best - model.tol)[-4:].all()
 
 
+def test_a_score_of_one_row_is_refused_where_training_stops_by_it() -> None:
+    one = {"X_val": X[:1], "y_val": y[:1]}
+    with pytest.raises(DataError, match="y_val: found one row, expected at least two"):
+        MLPRegressor(early_stopping=True).fit(X, y, **one)
+    by_loss = MLPRegressor(early_stopping=True, monitor="loss", max_iter=3)
+    with pytest.warns(UserWarning, match="not well-defined"):
+        assert len(by_loss.fit(X, y, **one).validation_loss_curve_) == 3
+
+
 def test_a_warm_start_keeps_the_best_of_all_fits() -> None:
     model = classifier(early_stopping=True, warm_start=True, max_iter=20, learning_rate_init=0.01)
     model.fit(X, y, X_val=X_val, y_val=y_val)
@@ -243,6 +252,21 @@ def test_dropout() -> None:
     assert plain.loss_curve_[-1] < log_loss(y, half.predict_proba(X)) < half.loss_curve_[-1] / 2
     with pytest.raises(ConfigError, match=r"dropout=0\.5: found with"):
         classifier(solver="lbfgs", dropout=0.5).fit(X, y)
+
+
+def test_dropout_never_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every call begins with the same random state, and the rows come in the same order.
+    keys = []
+    epoch = run.Run.epoch
+    monkeypatch.setattr(
+        run.Run, "epoch", lambda self, *given: keys.append(given[-1]) or epoch(self, *given)
+    )
+    model = classifier(dropout=0.5, warm_start=True, max_iter=2, random_state=0)
+    for _ in range(3):
+        model.partial_fit(X, y, classes=range(10))
+    for _ in range(3):
+        model.fit(X, y)
+    assert len(set(keys)) == len(keys) == 9
 
 
 @pytest.mark.parametrize("solver", ["adam", "rmsprop", "sgd"])

@@ -92,11 +92,11 @@ def dropout_masks(net: Net) -> list[np.ndarray]:
     for count, units in zip(counts, net.sizes[1:-1], strict=True):
         mask = np.ones((count, net.batch, lanes))
         if net.dropout:
-            stride = sum(counts) * lanes
+            stride = sum(net.sizes[1:-1])
             place = (0, count, 0, net.batch)
             reference.draw_mask(net.dropout, DROPOUT_KEY, first, stride, mask, *place)
         masks.append(reference.to_matrix(mask)[:, :units])
-        first += count * lanes
+        first += units
     return masks
 
 
