@@ -116,4 +116,18 @@ def kernel(function: Callable[..., Any]) -> Any:
         # float64 then replaces the other's for float32, and is called with it. Names of our own never meet.
         files = dispatcher._cache._cache_file
         files._data_name_pattern = files._data_name_pattern.replace("{", f"{uuid.uuid4().hex}.{{")
+        files.save = functools.partial(_save_if_possible, files.save)
     return dispatcher
+
+
+def _save_if_possible(save: Callable[[Any, Any], None], signature: Any, code: Any) -> None:
+    """Keep machine code on disk; a disk that is full costs a warning, not the training."""
+    try:
+        save(signature, code)
+    except OSError as error:
+        warnings.warn(
+            f"fastmlp cannot write to its cache folder {cache_folder()} ({error.strerror}): kernels that are not "
+            "there are compiled anew in each process. Free space, or set NUMBA_CACHE_DIR to another folder.",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -1,6 +1,9 @@
 """The machine code on disk: whose it is, and what happens where none can be kept."""
 
+import errno
+
 import numpy as np
+import pytest
 
 from fastmlp.kernels.jit import kernel
 
@@ -26,3 +29,13 @@ def test_two_processes_that_compile_at_once_never_mix_their_code_up(monkeypatch)
     assert third.stats.cache_hits
     (signature,) = third.signatures
     assert third.overloads[signature].signature.return_type.bitwidth == 64
+
+
+def test_a_full_disk_costs_a_warning_and_not_the_call(monkeypatch):
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    compiled = kernel(doubled)
+    monkeypatch.setattr(type(compiled._cache._cache_file), "_save_index", full)
+    with pytest.warns(RuntimeWarning, match="No space left on device"):
+        assert compiled(np.int32(2)) == 4
