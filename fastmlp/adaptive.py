@@ -67,7 +67,7 @@ def adaptive_search(
     Raises
     ------
     ConfigError
-        If Optuna is missing, or a suggestion cannot be trained.
+        If Optuna is missing, `trials` is no number of them, or a suggestion cannot be trained.
     DataError, StoreError, KeyboardInterrupt
         As `grid_search`.
 
@@ -95,6 +95,8 @@ def adaptive_search(
         import optuna
     except ImportError:
         raise ConfigError('optuna: not installed; install "fastmlp[optuna]"') from None
+    if type(trials) is not int or trials < 1:
+        raise ConfigError(f"trials: found {trials!r}, expected a whole number from 1")
     check_parts(train, valid, test)
     if study is None:
         study = optuna.create_study(
@@ -140,8 +142,6 @@ class _Objective:
         outcome = run_trial(config, self.search.parts, epochs.report)
         if outcome.status != "interrupted":
             return outcome
-        if not epochs.pruned:
-            raise KeyboardInterrupt
         reason = f"given up by the study at epoch {len(outcome.history)}"
         return outcome._replace(status="pruned", reason=reason)
 

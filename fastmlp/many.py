@@ -8,12 +8,13 @@ each other at every step.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.engine import count_weights, team_size
+from fastmlp.errors import ConfigError
 from fastmlp.interrupts import held_interrupt
 from fastmlp.machine import last_level_cache
 from fastmlp.threads import usable_cores
@@ -50,7 +51,14 @@ def train_many(
     list of TrainResult
         In the order of `configs`. After Ctrl-C, models not begun are missing, and the others have the status
         "interrupted".
+
+    Raises
+    ------
+    ConfigError
+        If `jobs` is no number of models.
     """
+    if jobs is not None and (type(jobs) is not int or jobs < 1):
+        raise ConfigError(f"jobs: found {jobs!r}, expected a whole number from 1")
     interrupted = threading.Event()
 
     def run(index: int, config: TrainConfig) -> TrainResult | None:
@@ -79,12 +87,23 @@ def train_many(
                     future.result()
             except KeyboardInterrupt:
                 interrupted.set()
+                _outlast(futures.values())
             except BaseException:
                 interrupted.set()
                 raise
         results |= {index: future.result() for index, future in futures.items()}
     ordered = [results.get(index) for index in range(len(configs))]
     return [result for result in ordered if result is not None]
+
+
+def _outlast(futures: Iterable[Future[TrainResult | None]]) -> None:
+    """Wait for models that are told to end, whatever further Ctrl-C comes: no epoch in a thread can be cut short."""
+    while True:
+        try:
+            wait(futures)
+            return
+        except KeyboardInterrupt:
+            continue
 
 
 def arrange(

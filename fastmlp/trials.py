@@ -74,6 +74,11 @@ def run_trial(
         To train and to validate.
     on_epoch : callable, optional
         Called with each row of the history; when it returns True, the trial ends as "interrupted".
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C.
     """
     start = time.perf_counter()
     interrupted = False
@@ -88,6 +93,8 @@ def run_trial(
     except Exception as error:  # any kind: it is this trial's alone
         seconds = time.perf_counter() - start
         return Outcome("failed", line_of(error), [], 0, None, seconds)
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
     seconds = time.perf_counter() - start
     status = "interrupted" if interrupted else result.status
     if status not in ("done", "stopped"):
@@ -259,9 +266,15 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
     waiting = dict(tasks)
     suspects: list[int] = []
     deaths: Counter[int] = Counter()
-    # joblib would do a single job in this process, which must not die of it. A read-only image
-    # would be another type to the kernels, so memory is mapped to be copied on write.
-    options = {"n_jobs": max(2, jobs), "mmap_mode": "c", "initializer": _ignore_interrupts}
+    # joblib would do a single job in this process, which must not die of it: of two processes one
+    # then waits. A read-only image would be another type to the kernels, so memory is mapped to be
+    # copied on write.
+    options = {
+        "n_jobs": max(2, jobs),
+        "pre_dispatch": jobs,
+        "mmap_mode": "c",
+        "initializer": _ignore_interrupts,
+    }
     while waiting:
         running: set[int] = set()
 

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -95,3 +95,26 @@ def test_ctrl_c_while_models_are_handed_out_waits_for_those_that_have_begun(digi
         ENDLESS, digits.train, jobs=1, on_epoch=lambda index, row: begun.set()
     )
     assert [(run.config.seed, run.status) for run in found] == [(0, "interrupted")]
+
+
+def test_an_impatient_ctrl_c_loses_no_result(digits, monkeypatch):
+    def interrupted(futures, **options):
+        monkeypatch.setattr(many, "wait", impatient)
+        raise KeyboardInterrupt
+
+    def impatient(futures):
+        monkeypatch.setattr(many, "wait", wait)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(many, "wait", interrupted)
+    (found,) = fastmlp.train_many(ENDLESS[:1], digits.train)
+    assert found.status == "interrupted"
+    assert found.history
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 1.5])
+def test_jobs_is_a_number_of_models(digits, jobs):
+    with pytest.raises(
+        fastmlp.ConfigError, match=r"jobs: found .*, expected a whole number from 1"
+    ):
+        fastmlp.train_many(ENDLESS, digits.train, jobs=jobs)

@@ -1,6 +1,7 @@
 """Optuna's suggestions through the same store."""
 
 import doctest
+import signal
 import sys
 
 import pytest
@@ -118,6 +119,23 @@ def test_divergence_and_errors_are_bad_results_and_ctrl_c_is_none(parts, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         adaptive.adaptive_search(SETTINGS, suggest, *parts, store=tmp_path / "c", trials=2)
     assert rows(tmp_path / "c") == {}
+
+
+def test_ctrl_c_in_the_epoch_that_the_study_gives_up_ends_the_search(parts, tmp_path):
+    class Interrupted(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            signal.raise_signal(signal.SIGINT)
+            return True
+
+    study = optuna.create_study(direction="maximize", pruner=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        adaptive.adaptive_search(SETTINGS, suggest, *parts, store=tmp_path, trials=2, study=study)
+    assert rows(tmp_path) == {}
+
+
+def test_no_trials_are_refused(parts, tmp_path):
+    with pytest.raises(ConfigError, match="trials: found 0, expected a whole number from 1"):
+        adaptive.adaptive_search(SETTINGS, suggest, *parts, store=tmp_path, trials=0)
 
 
 def test_a_suggestion_that_is_no_setting_is_named(parts, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joblib import delayed
 from search_helpers import CONFIG, GRID, Counted, rows, table
 
 from fastmlp import cluster as dask_cluster
@@ -72,6 +73,18 @@ def test_images_reach_each_worker_of_a_cluster_once_and_not_with_every_trial(
     assert len(set(processes)) <= 3  # two workers and the scheduler
     # A worker whose trials Dask all moves elsewhere before the images are there asks for them anew: rare.
     assert len(processes) <= 5
+
+
+def test_one_job_is_one_trial_at_a_time_in_processes_too(parts, monkeypatch):
+    def handed_out(function):
+        times.append(time.monotonic())
+        return delayed(function)
+
+    times = []
+    monkeypatch.setattr(trials, "delayed", handed_out)
+    tasks = dict.fromkeys(range(3), CONFIG.replace(epochs=50))
+    first, *_ = [outcome for _, outcome in trials.in_processes(tasks, parts[:2], 1)]
+    assert times[1] - times[0] >= first.seconds
 
 
 def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, reference):
