@@ -24,7 +24,14 @@ from fastmlp.errors import ConfigError
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, sgd
 from fastmlp.schedule import learning_rate
-from fastmlp.trainer import INITIALISATION, Row, draw_epoch, samples_of, score
+from fastmlp.trainer import (
+    INITIALISATION,
+    Row,
+    draw_epoch,
+    parameter_type,
+    samples_of,
+    score,
+)
 from fastmlp.trials import Outcome, Parts, run_trial
 
 Before = Sequence[TrainConfig]
@@ -64,6 +71,10 @@ def train_as(kind: str, config: TrainConfig, parts: Parts, before: Before = ()) 
         "restore_best": config.restore_best,
         "reduction": config.reduction != "mean",
         "dropout": config.dropout > 0,
+        "flip": config.flip and kind in ("reversed", *TWINS),
+        "decay_biases": not config.decay_biases and kind in TWINS,
+        "dtype": config.dtype == "bfloat16" and kind in TWINS,
+        "residual": config.residual and kind == "torch",
     }
     for name, found in unusual.items():
         if found:
@@ -167,7 +178,7 @@ def _penalised(
             "valid_cost": scores["loss"] + config.weight_decay / 2 * after,
         }
         history.append(row)
-        if not math.isfinite(row["train_cost"] + row["valid_cost"]):
+        if not _is_finite(row):
             break
     engine.close()
     network = _network(config, data, normalization, weights, biases)
@@ -328,6 +339,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 CHAINS = ("chain", "weights kept")  # kinds that go on from the settings before
+TWINS = ("torch", "autograd")
 
 
 def _start(config: TrainConfig, data: Dataset) -> Start:
@@ -336,7 +348,7 @@ def _start(config: TrainConfig, data: Dataset) -> Start:
         (data.images.shape[1], *config.hidden, len(data.classes)),
         config.initialization,
         np.random.default_rng([INITIALISATION, config.seed]),
-        config.dtype,
+        parameter_type(config),
         std=config.initialization_std,
     )
 
@@ -359,9 +371,13 @@ def _network(
     )
 
 
+def _is_finite(row: Row) -> bool:
+    return all(math.isfinite(row[name]) for name in row if name.endswith(("_loss", "_cost")))
+
+
 def _outcome(history: list[Row], network: Network, began: float) -> Outcome:
     seconds, epochs = time.perf_counter() - began, len(history)
-    if not all(math.isfinite(history[-1][name]) for name in ("train_loss", "valid_loss")):
+    if not _is_finite(history[-1]):
         reason = f"loss not finite at epoch {epochs}"
-        return Outcome("diverged", reason, history, epochs, None, seconds)
+        return Outcome("diverged", reason, history, 0, None, seconds)
     return Outcome("done", f"all {epochs} epochs done", history, epochs, network, seconds)

@@ -120,3 +120,24 @@ def test_what_a_kind_cannot_do_is_said(parts: tuple[Dataset, Dataset]) -> None:
         train_as("chain", LINEAR.replace(optimizer="adam"), parts)
     with pytest.raises(ConfigError, match="found 'chian', expected one of"):
         train_as("chian", LINEAR, parts)
+    equal = DEEP.replace(hidden=(8, 8))
+    for kind, name, value in (
+        ("torch", "residual", True),
+        ("autograd", "decay_biases", False),
+        ("reversed", "flip", True),
+    ):
+        with pytest.raises(ConfigError, match=f"{name}: found {value}, which '{kind}' cannot do"):
+            train_as(kind, equal.replace(**{name: value}), parts)
+
+
+def test_a_cost_that_is_not_finite_is_a_divergence(parts: tuple[Dataset, Dataset]) -> None:
+    huge = LINEAR.replace(
+        initialization="normal", initialization_std=1e22, weight_decay=0.1, learning_rate=1e-30
+    )
+    outcome = train_as("penalised", huge, parts)
+    assert (outcome.status, outcome.epoch, outcome.network) == ("diverged", 0, None)
+
+
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16:RuntimeWarning")
+def test_the_penalised_training_takes_bfloat16(parts: tuple[Dataset, Dataset]) -> None:
+    assert train_as("penalised", DEEP.replace(dtype="bfloat16"), parts).status == "done"
