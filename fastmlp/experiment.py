@@ -114,7 +114,11 @@ class DataTable:
             ("name", self.name in datasets.NAMES, f"one of {', '.join(datasets.NAMES)}"),
             ("classes", _is(self.classes, str, count=None), "a list of names"),
             ("size", type(self.size) is int or _is(self.size, int, 2), "pixels, such as 16"),
-            ("split", _is(self.split, float, 3), "three shares, such as [0.8, 0.1, 0.1]"),
+            (
+                "split",
+                _is(self.split, float, 3) and _are_shares(self.split),
+                "three shares above 0 of at most 1 together, such as [0.8, 0.1, 0.1]",
+            ),
             ("train", _is(self.train, int, 2), "rows, such as [0, 55000]"),
             ("valid", _is(self.valid, int, 2), "rows, such as [55000, 60000]"),
             ("seed", type(self.seed) is int and self.seed >= 0, "a whole number from 0"),
@@ -300,6 +304,10 @@ def checked_table(name: str, table: object, known: Sequence[str] | None = None) 
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise ConfigError(f"{name}{name and '.'}{key}: no such name; {hint}")
     return dict(table)
+
+
+def _are_shares(values: tuple[float, ...] | None) -> bool:
+    return values is None or (min(values) > 0 and sum(values) <= 1 + 1e-9)
 
 
 def _is(value: object, kind: type, count: int | None) -> bool:

@@ -45,6 +45,9 @@ def write_atomic(path: str | Path, data: bytes) -> None:
     holds all of the old bytes or all of the new. A killed process may leave a ``.fastmlp-*.tmp``
     file behind, which nothing reads.
 
+    A device or a named pipe keeps no bytes, and replacing it would destroy it: it is written to as
+    it is.
+
     Parameters
     ----------
     path : str or Path
@@ -58,22 +61,21 @@ def write_atomic(path: str | Path, data: bytes) -> None:
         If the disk is full, the folder missing or not writable, and so on; it names `path`, which
         then too holds all of the old bytes or all of the new.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".fastmlp-{secrets.token_hex(8)}.tmp")
     try:
-        try:
-            # Not tempfile: its files are for their owner alone, and would stay so.
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _flush_folder(target.parent)
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as special:
+                special.write(data)
+        else:
+            _replace(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def found_at(path: Path) -> str:
+    """Return, for an error message, what is found where a regular file was expected and is not."""
+    if path.is_dir():
+        return "a folder"
+    return "no regular file" if path.exists() else "no such file"
 
 
 def write_tensors(
@@ -155,7 +157,7 @@ def read_tensors(
     path = Path(path)
     try:
         if not path.is_file():
-            raise FormatError(f"found no such file, expected a fastmlp {kind}")
+            raise FormatError(f"found {found_at(path)}, expected a fastmlp {kind}")
         with path.open("rb") as file:
             length = _header_length(file.read(8))
         if length > _LARGEST_HEADER:
@@ -179,6 +181,21 @@ def read_tensors(
     except FastMLPError as error:
         raise FormatError(f"{path}: {error}") from error
     return description, tensors
+
+
+def _replace(target: Path, data: bytes) -> None:
+    temporary = target.with_name(f".fastmlp-{secrets.token_hex(8)}.tmp")
+    try:
+        # Not tempfile: its files are for their owner alone, and would stay so.
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(target.parent)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -128,16 +128,15 @@ def draw_confusion(
     from sklearn.metrics import ConfusionMatrixDisplay
 
     labels, predicted = np.asarray(labels), np.asarray(predicted)
+    # Not scikit-learn's confusion_matrix, which warns of a single class even when it is told so.
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
     side = 3 + 0.45 * len(classes)
     with new_figure(path, side + 0.3, side) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         axes.spines[["right", "top"]].set_visible(True)
-        ConfusionMatrixDisplay.from_predictions(
-            labels,
-            predicted,
-            labels=np.arange(len(classes)),
-            display_labels=classes,
+        ConfusionMatrixDisplay(counts, display_labels=classes).plot(
             cmap="Greys",
             colorbar=False,  # each cell has its number
             xticks_rotation=45 if len(classes) * max(map(len, classes)) > ROW_LETTERS else 0,

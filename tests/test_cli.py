@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from fastmlp.cli.run import new_folder
 from fastmlp.cli.train import _settings
 from fastmlp.cli.train import train as train_command
 from fastmlp.config import TrainConfig
-from fastmlp.datasets import Dataset, Normalization
+from fastmlp.datasets import Dataset, Normalization, cifar10
 from fastmlp.experiment import DataTable
 from fastmlp.network import Network
 
@@ -176,6 +177,11 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     assert data == DataTable(name="cifar10", classes=("dog", "ship"), size=8)
 
 
+@pytest.mark.parametrize("none", ["none", "()"])
+def test_no_hidden_layers(none: str) -> None:
+    assert settings("--hidden", none)[0].hidden == ()
+
+
 def test_help_describes_every_setting(capsys: Capture) -> None:
     assert run("train", "--help") == 0
     words = " ".join(capsys.readouterr().out.split())
@@ -273,6 +279,50 @@ def test_an_interrupt_saves_what_was_reached() -> None:
     assert fastmlp.evaluate(network, digits.test)["accuracy"] == found["test"]["accuracy"]
 
 
+@pytest.mark.parametrize(("while_training", "status"), [(0, "done"), (1, "interrupted")])
+def test_an_interrupt_while_scoring_lets_results_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, while_training: int, status: str
+) -> None:
+    interrupt(monkeypatch, "fastmlp.cli.progress.Progress.show", while_training)
+    interrupt(monkeypatch, "fastmlp.trainer.evaluate", 1)
+    assert run("train", "--epochs", 2, "--out", "a") == 130
+    assert {path.name for path in Path("a").iterdir()} == RESULTS
+    assert metrics(Path("a"))["status"] == status
+    shown = capsys.readouterr()
+    assert "interrupted while results were written" in shown.err
+    assert all(name in shown.out.splitlines()[-1] for name in RESULTS)
+
+
+def test_the_model_is_kept_from_the_impatient(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    interrupt(monkeypatch, "fastmlp.trainer.evaluate", 2)
+    assert run("train", "--epochs", 2, "--out", "a") == 130
+    assert fastmlp.load("a/model.safetensors").classes == fastmlp.load_digits().classes
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "a: config.toml, history.csv, model.safetensors"
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, function: str, times: int) -> None:
+    """Let a function's first call begin with so many Ctrl-C."""
+    module, _, name = function.rpartition(".")
+    usual = pkgutil.resolve_name(function)
+    left = [signal.SIGINT] * times
+
+    def call(*arguments: Any) -> Any:
+        while left:
+            signal.raise_signal(left.pop())
+        return usual(*arguments)
+
+    monkeypatch.setattr(pkgutil.resolve_name(module), name, call)
+
+
+def test_one_class_is_drawn_without_a_warning(capsys: Capture) -> None:
+    assert run("train", "--classes", 3, "--epochs", 1, "--out", "a") == 0
+    assert Path("a/confusion.png").exists()
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_a_terminal_gets_a_bar_with_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -340,9 +390,19 @@ def write(path: str, text: str) -> Callable[[], object]:
         (write("c.toml", "seed ="), "train --config c.toml", "c.toml: found no valid TOML"),
         (write("c.toml", "sede = 1"), "train --config c.toml", "did you mean seed"),
         (write("c.toml", "[data]\nsise = 4"), "train --config c.toml", "c.toml: data.sise"),
+        (
+            write("c.toml", "[data]\nname = 'digits'\nsplit = [0.5, 0.5, 0.5]"),
+            "train --config c.toml",
+            "c.toml: data.split: found (0.5, 0.5, 0.5), expected three shares above 0",
+        ),
+        (
+            write("c.toml", "[data]\nname = 'digits'\nsplit = [1e-9, 0.5, 0.1]"),
+            "train --config c.toml",
+            "split: found fraction 1e-09 of 1,797 images",
+        ),
         (write("c.toml", "[data]\nname = 4"), "train --config c.toml", "data.name: found 4"),
         (write("c.toml", "[config]\n[[data]]"), "train --config c.toml", "expected a table"),
-        (write("file", ""), "train --out file", "file: File exists"),
+        (write("file", ""), "train --out file", "file: found a file, expected a folder"),
         (write("file", ""), "train --out file/below", "file/below: Not a directory"),
         (write("file", ""), "train --data mnist --data-home file", "file"),
         (None, "predict", "MODEL"),
@@ -366,9 +426,9 @@ def test_wrong_input_is_one_line_and_code_2(
     assert line.startswith("fastmlp: error: ")
     assert words in line
     assert shown.out == ""
+    assert set(Path.cwd().rglob("*")) == before
     if "out of memory" not in words:
         assert announced == []
-        assert set(Path.cwd().rglob("*")) == before
 
 
 def test_a_warning_is_one_line_without_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,6 +493,47 @@ def test_predict_scales_as_training_does_and_turns_by_exif(capsys: Capture) -> N
     assert lines == [["plain.png", *expected], ["turned.png", *expected]]
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_predict_scales_16_bits_of_grey_to_8(capsys: Capture, name: str) -> None:
+    network = network_of(1)
+    network.save("model.safetensors")
+    pixels = np.arange(100, 116, dtype=np.uint16).reshape(4, 4)
+    big_endian = ">u2" if name == "a.tif" else "<u2"
+    Image.fromarray((pixels * 257).astype(big_endian)).save(name)
+    assert run("predict", "model.safetensors", name) == 0
+    share = network.predict_proba(pixels.astype(np.uint8).reshape(1, -1))[0]
+    assert share[0] > share[1]
+    assert capsys.readouterr().out == f"{name}\tdark\t{share[0]:.4f}\n"
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "LA"), (3, "RGBA"), (3, "PA"), (3, "P")])
+def test_predict_refuses_what_shows_through(capsys: Capture, channels: int, mode: str) -> None:
+    network_of(channels).save("model.safetensors")
+    name = "a.tif" if mode == "PA" else "a.png"
+    for alpha, code in ((255, 0), (254, 2)):
+        Image.new("RGBA", (4, 4), (9, 9, 9, alpha)).convert(mode).save(name)
+        assert run("predict", "model.safetensors", name) == code
+    line = capsys.readouterr().err
+    assert line.startswith(f"fastmlp: error: {name}: found transparent pixels")
+    assert "flatten" in line
+
+
+def test_predict_refuses_16_bits_with_a_transparent_grey(capsys: Capture) -> None:
+    network_of(1).save("model.safetensors")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save("a.png", transparency=0)
+    assert run("predict", "model.safetensors", "a.png") == 2
+    assert "a.png: found transparent pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_predict_refuses_numbers_of_unknown_range(capsys: Capture, mode: str) -> None:
+    network_of(1).save("model.safetensors")
+    Image.new(mode, (4, 4), 300).save("a.tif")
+    assert run("predict", "model.safetensors", "a.tif") == 2
+    words = f"a.tif: found pixels of Pillow's mode {mode}, expected 8 bits"
+    assert words in capsys.readouterr().err
+
+
 def damaged_png() -> bytes:
     Image.fromarray(np.arange(10_000, dtype=np.uint8).reshape(100, 100)).save("whole.png")
     return Path("whole.png").read_bytes()[:200]
@@ -441,7 +542,7 @@ def damaged_png() -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "found no such file"),
+        (None, "a.png: found no such file, expected"),
         (lambda: b"no picture", "cannot identify"),
         (damaged_png, "truncated"),
     ],
@@ -457,15 +558,23 @@ def test_predict_refuses_what_is_no_picture(
     assert shown.err.startswith("fastmlp: error: a.png: ")
     assert words in shown.err
     assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert run("predict", "model.safetensors", ".") == 2
+    assert ".: found a folder, expected an image" in capsys.readouterr().err
 
 
 # -- data, doctor, no command ----------------------------------------------------------------------
 
 
+def write_batches(home: Path) -> Path:
+    folder = home / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for batch in cifar10.BATCHES:
+        (folder / f"{batch}.bin").touch()
+    return folder
+
+
 def test_data_lists_what_is_there(capsys: Capture, tmp_path: Path) -> None:
-    batches = tmp_path / "data" / "cifar-10-batches-bin"
-    batches.mkdir(parents=True)
-    (batches / "data_batch_1.bin").touch()
+    batches = write_batches(tmp_path / "data")
     assert run("data", "--data-home", tmp_path / "data") == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert lines == {
@@ -479,9 +588,7 @@ def test_data_lists_what_is_there(capsys: Capture, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("before", [True, False])
 def test_data_fetch_tells_where_it_lies(capsys: Capture, tmp_path: Path, before: bool) -> None:
-    batches = tmp_path / "cifar-10-batches-bin"
-    batches.mkdir()
-    (batches / "data_batch_1.bin").touch()
+    batches = write_batches(tmp_path)
     home = ["--data-home", tmp_path]
     arguments = (
         ["data", *home, "fetch", "cifar10"] if before else ["data", "fetch", "cifar10", *home]

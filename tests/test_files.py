@@ -185,9 +185,9 @@ def test_foreign_files_are_told_apart(tmp_path: Path, whole: bytes) -> None:
         read_tensors(path, "test", layout)
     with pytest.raises(FormatError, match="absent: found no such file, expected a fastmlp test"):
         read_tensors(tmp_path / "absent", "test", layout)
-    with pytest.raises(FormatError, match="found no such file"):
+    with pytest.raises(FormatError, match="found a folder, expected a fastmlp test"):
         read_tensors(tmp_path, "test", layout)
-    with pytest.raises(FormatError, match="found no such file"):
+    with pytest.raises(FormatError, match="found no regular file, expected a fastmlp test"):
         read_tensors(Path(os.devnull), "test", layout)
 
 
@@ -213,6 +213,24 @@ def test_writing_replaces_follows_links_and_keeps_the_usual_mode(tmp_path: Path)
     assert target.read_bytes() == b"new"
     assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
     assert sorted(tmp_path.iterdir()) == [link, target, usual]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_regular_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for path in (pipe, link):
+            write_atomic(path, b"new")
+            assert os.read(reader, 9) == b"new"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        write_atomic(tmp_path, b"new")
 
 
 class Failing:

@@ -73,8 +73,8 @@ def given(context: click.Context, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def items(text: str) -> tuple[str, ...]:
-    """Turn ``bird,cat`` into a tuple; ``none`` is the empty one."""
-    return () if text == "none" else tuple(part.strip() for part in text.split(","))
+    """Turn ``bird,cat`` into a tuple; ``none`` and ``()`` are the empty one."""
+    return () if text in ("none", "()") else tuple(part.strip() for part in text.split(","))
 
 
 def widths(text: str) -> tuple[int, ...]:

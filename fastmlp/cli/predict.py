@@ -1,6 +1,9 @@
 """``fastmlp predict``: a stored network's answer for pictures in files."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -8,9 +11,14 @@ from numpy.typing import NDArray
 
 from fastmlp.datasets.transforms import resize
 from fastmlp.errors import DataError
+from fastmlp.files import found_at
 from fastmlp.network import load
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 MODES = {1: "L", 3: "RGB"}  # channels to Pillow's name for them
+OPAQUE = 255
 
 
 @click.command()
@@ -40,13 +48,46 @@ def _pixels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if channels not in MODES:
         raise DataError(f"model: takes {channels} channels, expected 1 (grey) or 3 (colour)")
     if not path.is_file():  # a pipe would keep us waiting
-        raise DataError(f"{path}: found no such file, expected an image")
+        raise DataError(f"{path}: found {found_at(path)}, expected an image")
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert(MODES[channels])
+            picture = _shown(ImageOps.exif_transpose(opened)).convert(MODES[channels])
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {error}; expected an image that Pillow reads") from error
     planes = np.asarray(picture).reshape(picture.height, picture.width, channels)
     flat = np.ascontiguousarray(planes.transpose(2, 0, 1)).reshape(1, -1)
     rows, _ = resize(flat, (channels, picture.height, picture.width), (size[0], size[1]))
     return rows.reshape(-1)
+
+
+def _shown(picture: Picture) -> Picture:
+    """Return a picture with 8 bits a channel and nothing that shows through.
+
+    Pillow's own conversion cuts larger numbers off at 255 and uncovers what transparency hides.
+
+    Raises
+    ------
+    DataError
+        For pixels that are not opaque, and for numbers of which nothing says what white is.
+    """
+    from PIL import Image
+
+    sixteen_bits = picture.mode.startswith("I;16")
+    if picture.mode in ("I", "F"):
+        raise DataError(
+            f"found pixels of Pillow's mode {picture.mode}, expected 8 bits a channel or 16 bits "
+            "of grey; convert it first"
+        )
+    if picture.has_transparency_data:
+        # Of 16 bits, Pillow does not tell which pixels are opaque.
+        full = None if sixteen_bits else picture.convert("RGBA")
+        if full is None or full.getchannel("A").getextrema()[0] != OPAQUE:
+            raise DataError(
+                "found transparent pixels, expected opaque ones; flatten it onto a background first"
+            )
+        return full
+    if sixteen_bits:
+        return Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))  # 65535 becomes 255
+    return picture

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,13 @@ def new_folder(parent: Path, name: str) -> Path:
     return folder
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove what `new_folder` made, if nothing was written there."""
+    with suppress(OSError):  # not empty
+        folder.rmdir()
+        folder.parent.rmdir()
+
+
 class RunFolder:
     """A folder that takes one run's files; nothing is written before its first epoch is done.
 
@@ -57,13 +65,15 @@ class RunFolder:
     Raises
     ------
     StoreError
-        If files of a run lie there and there is no checkpoint to go on from.
+        If it is no folder, or files of a run lie there and there is no checkpoint to go on from.
     """
 
     def __init__(self, path: Path, config: str, *, checkpoint: bool) -> None:
         self.path, self.config = path, config
         self.checkpoint = path / CHECKPOINT if checkpoint else None
         self.started = False
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"{path}: found a file, expected a folder; choose another --out")
         path.mkdir(parents=True, exist_ok=True)
         if self.checkpoint is None or not self.checkpoint.exists():
             for name in FILES:
@@ -99,6 +109,10 @@ class RunFolder:
         }
         for name, text in texts.items():
             write_atomic(self.path / name, text.encode())
+
+    def written(self) -> list[str]:
+        """Return the names of the run's files that are there."""
+        return [name for name in FILES if (self.path / name).exists()]
 
 
 def _earlier_lines(path: Path, epoch: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,12 @@ from fastmlp.cli.options import (
     to_toml,
 )
 from fastmlp.cli.progress import Progress, compile_kernels
-from fastmlp.cli.run import RunFolder, new_folder
+from fastmlp.cli.run import RunFolder, new_folder, remove_empty
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.experiment import DataTable, load_parts
+from fastmlp.interrupts import held_interrupt
 
 if TYPE_CHECKING:
     from fastmlp.trainer import TrainResult
@@ -85,18 +87,26 @@ def train(
         raise ConfigError("--checkpoint: found without --out, expected the folder it is kept in")
     settings, table = _settings(context, config)
     parts = dict(zip(PARTS, load_parts(table, data_home), strict=True))
-    folder = RunFolder(
-        out or new_folder(Path("runs"), table.name), to_toml(settings, table), checkpoint=checkpoint
-    )
+    if out is None:
+        out = new_folder(Path("runs"), table.name)
+        context.call_on_close(partial(remove_empty, out))
+    folder = RunFolder(out, to_toml(settings, table), checkpoint=checkpoint)
     _announce(settings, parts)
     result = _train(settings, parts, folder)
     if result.status != "done":
         click.echo(result.reason, err=True)
+    code = {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
     if result.history:
-        _save(result, parts, folder)
+        try:
+            with held_interrupt():  # what took long to train is not lost to an impatient Ctrl-C
+                _save(result, parts, folder)
+        except KeyboardInterrupt:
+            click.echo("interrupted while results were written", err=True)
+            code = INTERRUPTED
+        click.echo(f"{folder.path}: {', '.join(folder.written())}")
     if result.status == "interrupted" and checkpoint:
         click.echo("the same command again goes on from here", err=True)
-    return {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
+    return code
 
 
 def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
@@ -138,17 +148,13 @@ def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) ->
 
 
 def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> None:
-    """Score the network once, and write and print what the run came to."""
+    """Write the network first, score it once, and write and print what the run came to."""
     from fastmlp.trainer import evaluate
 
-    network = result.network
-    scores = {name: evaluate(network, part) for name, part in parts.items()}
-    # Of a run that diverged in its first epoch there is no network to use.
-    usable = math.isfinite(scores["test"]["loss"]) and all(
-        np.isfinite(array).all() for array in network.state_dict().values()
-    )
+    network, usable = result.network, _is_usable(result)
     if usable:
         network.save(folder.path / run.MODEL)
+    scores = {name: evaluate(network, part) for name, part in parts.items()}
     metrics = {
         **scores,
         "seconds": result.seconds,
@@ -172,9 +178,15 @@ def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
     test = parts["test"]
     restored = result.best_epoch if result.config.restore_best else 0
     report.draw_curves(result.history, folder.path / run.CURVES, best_epoch=restored)
-    if usable:
+    if usable and math.isfinite(scores["test"]["loss"]):
         report.draw_confusion(
             test.labels, network.predict(test), test.classes, folder.path / run.CONFUSION
         )
-    written = ", ".join(name for name in run.FILES if (folder.path / name).exists())
-    click.echo(f"{folder.path}: {written}")
+
+
+def _is_usable(result: TrainResult) -> bool:
+    """Tell whether there is a network to use: a run that diverged has one of a best epoch or none."""
+    restored = result.config.restore_best and result.best_epoch > 0
+    return (result.status != "diverged" or restored) and all(
+        np.isfinite(array).all() for array in result.network.state_dict().values()
+    )

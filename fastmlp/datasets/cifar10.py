@@ -70,19 +70,25 @@ LAYOUTS = (
 
 
 def find(data_home: DataHome = None) -> tuple[Path, str] | None:
-    """Return the first layout in the data folder, which may be such a folder itself."""
-    top = downloads.home(data_home)
-    for layout in LAYOUTS:
-        for path in (top / layout.path, top):
-            mark = path if layout.archive else path / f"{BATCHES[0]}{layout.suffix}"
-            if path.name == Path(layout.path).name and os.path.isfile(mark):
-                return path, layout.description
-    return None
+    """Return the first whole layout in the data folder, which may be such a folder itself."""
+    places = _places(downloads.home(data_home))
+    whole = ((path, layout.description) for path, layout in places if not _lacking(path, layout))
+    return next(whole, None)
 
 
 def download(data_home: DataHome = None) -> Path:
     """Fetch the archive of pickles, the one that has a mirror."""
-    return downloads.download(PYTHON, downloads.home(data_home))
+    top = downloads.home(data_home)
+    try:
+        return downloads.download(PYTHON, top)
+    except DataError as error:
+        # Without a network, the folder someone has is the easier one to mend.
+        incomplete = "".join(
+            f"; {path} lacks {', '.join(_lacking(path, layout))}"
+            for path, layout in _places(top)
+            if path.is_dir()
+        )
+        raise DataError(f"{error}{incomplete}") from error
 
 
 def read(path: Path) -> Dataset:
@@ -110,6 +116,21 @@ def read(path: Path) -> Dataset:
     if layout.archive:
         downloads.warn_unless_published(path, layout.archive)
     return Dataset(images, labels, SHAPE, CLASSES, "cifar10", BATCH_SIZE * (len(BATCHES) - 1))
+
+
+def _places(top: Path) -> Iterator[tuple[Path, Layout]]:
+    """List where each layout may lie, in the order of preference."""
+    for layout in LAYOUTS:
+        for path in (top / layout.path, top):
+            if path.name == Path(layout.path).name:
+                yield path, layout
+
+
+def _lacking(path: Path, layout: Layout) -> list[str]:
+    """Return the names of the files that are not there, which leave the rest of no use."""
+    names = [f"{batch}{layout.suffix}" for batch in BATCHES]
+    files = [path] if layout.archive else [path / name for name in names]
+    return [file.name for file in files if not os.path.isfile(file)]
 
 
 def _from_folder(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, BinaryIO]]:

@@ -241,11 +241,17 @@ class Dataset:
         ends = np.cumsum([0.0, *fractions])
         if len(ends) < 2 or not (np.diff(ends) > 0).all() or not ends[-1] <= 1 + 1e-9:
             raise DataError(
-                f"fractions: found {list(fractions)}, "
+                f"split: found fractions {list(fractions)}, "
                 "expected numbers above 0 with a sum of at most 1"
             )
         order = permutation(len(self), seed)
         bounds = np.rint(ends * len(self)).astype(int)
+        for fraction, size in zip(fractions, np.diff(bounds), strict=True):
+            if not size:
+                raise DataError(
+                    f"split: found fraction {fraction} of {len(self):,} images, expected one that "
+                    "leaves no part empty; use a larger one"
+                )
         return tuple(self._rows(order[a:b]) for a, b in pairwise(bounds))
 
     def take(self, indices: npt.ArrayLike) -> Dataset:

@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastmlp.datasets import DataWarning, batches, cifar10, found, load_cifar10
+from fastmlp.datasets import (
+    DataWarning,
+    batches,
+    cifar10,
+    download,
+    fetch,
+    found,
+    load_cifar10,
+)
 from fastmlp.datasets.download import reading
 from fastmlp.errors import DataError
 
@@ -225,11 +233,31 @@ def test_missing_files_labels_and_pipes(tmp_path: Path) -> None:
         load_cifar10(tmp_path)
     path.unlink()
     with pytest.raises(DataError, match=r"data_batch_2\.bin not found"):
-        load_cifar10(tmp_path)
+        cifar10.read(folder)
     if hasattr(os, "mkfifo"):
         os.mkfifo(path)
         with pytest.raises(DataError, match=r"data_batch_2\.bin not found"):
-            load_cifar10(tmp_path)
+            cifar10.read(folder)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("missing", cifar10.BATCHES)
+def test_an_incomplete_folder_counts_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    folder = write_folder(tmp_path, "bin")
+    (folder / f"{missing}.bin").unlink()
+    assert found(tmp_path)[-1].path is None
+    monkeypatch.setattr(download, "download", no_network)
+    with pytest.raises(DataError, match=rf"no network; {folder} lacks {missing}\.bin"):
+        load_cifar10(tmp_path)
+    archive = write_archive(tmp_path, "py")
+    assert fetch("cifar10", tmp_path) == archive
+    assert len(load_cifar10(tmp_path)) == 18
+
+
+def no_network(*_: object) -> Path:
+    raise DataError("no network")
 
 
 # Pickles.
