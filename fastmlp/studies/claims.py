@@ -33,6 +33,13 @@ def check(results: Results, claim: Mapping[str, Any]) -> list[Block]:
     return [Paragraph(f"**Published:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
 
 
+def points(results: Results, claim: Mapping[str, Any]) -> list[Point]:
+    """Return the points that a claim is about, as far as they were run."""
+    if "sides" in claim:
+        return [point for _, point in _sides(results, claim) if point is not None]
+    return results.points(claim.get("part", "main"), claim.get("where"))
+
+
 def _order(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
     sides = _sides(results, claim)
     if any(point is None for _, point in sides):
@@ -156,3 +163,9 @@ def _table(
 
 
 KINDS = {"order": _order, "same": _same, "pairs": _pairs, "within": _within}
+NEEDS = {
+    "order": ("metric", "sides"),
+    "same": ("metric", "sides"),
+    "pairs": ("metric", "axis", "worse", "better", "most"),
+    "within": ("metric", "axis", "low", "high"),
+}

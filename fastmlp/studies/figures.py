@@ -117,7 +117,7 @@ def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[
         found = [(side["label"], results.select(side)) for side in entry["sides"]]
         lines = [(label, point) for label, point in found if point is not None]
     else:
-        points = results.points(where=entry.get("where"))
+        points = results.points(entry.get("part", "main"), entry.get("where"))
         lines = [(setting(getattr(point.config, entry["by"])), point) for point in points]
     basic = results.study.parts["main"].config
     first = next((n for n, (_, point) in enumerate(lines) if point.config == basic), 0)
@@ -280,3 +280,10 @@ def _picture(axes: Axes, values: Any, shape: Iterable[int]) -> None:
 
 
 FROM_TRIALS = {"series": _series, "parts": _parts, "bars": _bars}
+NEEDS = {
+    "series": (),  # `by` or `sides`
+    "parts": ("sides",),
+    "bars": ("sides", "quantities"),
+    "samples": (),
+    "weights": ("sides",),
+}

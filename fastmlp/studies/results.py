@@ -147,7 +147,9 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """Write the four files."""
-        varied = _varied([run.config for run in self.runs])
+        # `read` begins with a part's own settings, from which a grid of one value differs, too.
+        parts = [self.study.parts[name].config for name in {run.part: None for run in self.runs}]
+        varied = _varied([*parts, *(run.config for run in self.runs)])
         table = [
             {
                 "part": run.part,

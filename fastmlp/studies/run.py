@@ -24,7 +24,7 @@ from fastmlp.store import Key, Trial, TrialStore, finite
 from fastmlp.studies import claims, figures, measures, tables
 from fastmlp.studies.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from fastmlp.studies.results import Point, Results, Run
-from fastmlp.studies.special import CHAINS, available, train_as
+from fastmlp.studies.special import CHAINS, available, refuse, train_as
 from fastmlp.studies.study import Part, Study
 from fastmlp.trainer import evaluate
 
@@ -89,25 +89,63 @@ def reproduce(
     return render(study, folder, html=html)
 
 
+# What an entry of a section cannot do without, whatever its kind.
+NEEDS = {
+    "row": ("label",),
+    "clock": ("says", "per", "published"),
+    "claim": ("says",),
+    "figure": ("file", "caption"),
+}
+
+
 def check(study: Study) -> None:
     """Raise a ConfigError where a section asks for what there is not: before hours of training, not after."""
-    kinds: dict[str, Collection[str]] = {
-        "claim": claims.KINDS,
-        "figure": (*figures.FROM_TRIALS, *figures.FROM_IMAGES),
+    for part in study.parts.values():
+        for point in part.points:
+            refuse(part.kind, point.config)
+    kinds: dict[str, Mapping[str, Collection[str]]] = {
+        "claim": claims.NEEDS,
+        "figure": figures.NEEDS,
     }
     settings = TrainConfig().as_dict()
-    for section in study.sections:
-        title = f"{study.name}: section {section.get('title')!r}"
+    for number, section in enumerate(study.sections, 1):
+        _all_of(f"{study.name}: section {number}", section, ["title"])
+        title = f"{study.name}: section {section['title']!r}"
+        _one_of(f"{title}, columns", section.get("columns", []), tables.WORDS)
         _one_of(f"{title}, measure", section.get("measure", []), measures.MEASURES)
+        rows = [row for one in study.sections for row in one.get("row", [])]
+        if "confusion" in section.get("measure", []) and not any(
+            "confusion" in row for row in rows
+        ):
+            raise ConfigError(
+                f"{title}, measure: found 'confusion', expected a row with `confusion`"
+            )
         _one_of(f"{title}, all", section.get("all", []), study.parts)
         for table in ("row", "clock", "claim", "figure"):
             for entry in section.get(table, []):
                 name = f"{title}, {table}"
                 if table in kinds:
                     _one_of(f"{name}.kind", [entry.get("kind")], kinds[table])
+                    _all_of(name, entry, kinds[table][entry["kind"]])
+                _all_of(name, entry, NEEDS[table])
+                if entry.get("kind") == "series" and "sides" not in entry:
+                    _all_of(name, entry, ["by"])
+                    _one_of(f"{name}.by", [entry["by"]], settings)
+                if table == "claim" and "axis" in entry:
+                    _one_of(f"{name}.axis", [entry["axis"]], settings)
+                _one_of(f"{name}.metric", [entry.get("metric", "train_loss")], tables.WORDS)
+                _one_of(f"{name}.quantities", entry.get("quantities", []), tables.WORDS)
+                for side in entry.get("sides", []):
+                    _all_of(f"{name}.sides", side, ["label"])
                 for one in (entry, *entry.get("sides", [])):
                     _one_of(f"{name}.part", [one.get("part", "main")], study.parts)
                     _one_of(f"{name}.where", one.get("where", {}), settings)
+
+
+def _all_of(name: str, entry: Mapping[str, Any], keys: Iterable[str]) -> None:
+    for key in keys:
+        if key not in entry:
+            raise ConfigError(f"{name}.{key}: not found, expected it")
 
 
 def _one_of(name: str, values: Iterable[object], known: Collection[str]) -> None:
@@ -212,11 +250,15 @@ class Laboratory:
         self.results = replace(self.results, runs=runs)
 
     def test(self) -> None:
-        """Test the points that the report asks for, and no other."""
+        """Test the points that the report asks for in rows and claims, and no other."""
         for section in self.results.study.sections:
             if "test_accuracy" in section.get("columns", ["test_accuracy"]):
                 for row in section.get("row", []):
                     self.networks(row)
+            for claim in section.get("claim", []):
+                if claim["metric"].startswith("test"):
+                    for point in claims.points(self.results, claim):
+                        list(self._networks(point))
 
     def measure(self, name: str) -> None:
         """Take one of `fastmlp.studies.measures.MEASURES`."""

@@ -60,8 +60,16 @@ def train_as(kind: str, config: TrainConfig, parts: Parts, before: Before = ()) 
     ConfigError
         If there is no such kind, or it cannot do what the configuration asks for.
     """
+    refuse(kind, config)
     if not kind:
         return run_trial(config, parts)
+    return KINDS[kind](config, parts, before)
+
+
+def refuse(kind: str, config: TrainConfig) -> None:
+    """Raise the ConfigError of `train_as`, if it has one for this configuration."""
+    if not kind:
+        return
     if kind not in KINDS:
         raise ConfigError(f"study.parts.kind: found {kind!r}, expected one of {', '.join(KINDS)}")
     unusual = {
@@ -79,7 +87,6 @@ def train_as(kind: str, config: TrainConfig, parts: Parts, before: Before = ()) 
     for name, found in unusual.items():
         if found:
             raise ConfigError(f"{name}: found {getattr(config, name)!r}, which {kind!r} cannot do")
-    return KINDS[kind](config, parts, before)
 
 
 def available(kind: str) -> bool:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from fastmlp.cli.reproduce import reproduce as command
 from fastmlp.errors import ConfigError
-from fastmlp.studies import run
+from fastmlp.studies import figures, run
 from fastmlp.studies.document import to_markdown
 from fastmlp.studies.results import MEASURED, TRIALS, Results
 from fastmlp.studies.study import Study, find, names
@@ -80,8 +80,19 @@ def test_an_unknown_study_and_a_wrong_file_are_named(tmp_path: Path) -> None:
         ('figure = [{ file = "a" }]', "figure.kind: found None, expected .*series"),
         ('row = [{ label = "a", part = "b" }]', "row.part: found 'b', expected one of main"),
         (
-            'claim = [{ kind = "order", sides = [{ where = { rate = 1 } }] }]',
+            'claim = [{ kind = "order", says = "", metric = "train_loss", '
+            'sides = [{ label = "", where = { rate = 1 } }] }]',
             "claim.where: found 'rate', expected .*learning_rate",
+        ),
+        ('claim = [{ kind = "within" }]', "claim.metric: not found"),
+        ("row = [{ where = {} }]", "row.label: not found"),
+        ('clock = [{ says = "", published = 1 }]', "clock.per: not found"),
+        ('columns = ["tst"]', "columns: found 'tst', expected one of .*test_accuracy"),
+        ('measure = ["confusion"]', "measure: found 'confusion', expected a row"),
+        ('figure = [{ kind = "bars", file = "a", caption = "" }]', "figure.sides: not found"),
+        (
+            'figure = [{ kind = "series", file = "a", caption = "", by = "lr" }]',
+            "figure.by: found 'lr', expected one of .*learning_rate",
         ),
     ],
 )
@@ -93,6 +104,72 @@ def test_a_section_that_cannot_be_written_is_refused_before_training(
     with pytest.raises(ConfigError, match=f"section 'A', {message}"):
         run.reproduce(Study.from_toml(file), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ('[study.parts.more]\nkind = "tourch"', "kind: found 'tourch', expected one of .*torch"),
+        (
+            "[config]\nrestore_best = true\n[study.parts.more]\nkind = 'torch'",
+            "restore_best: found True, which",
+        ),
+        ("[[study.section]]", "section 1.title: not found"),
+    ],
+)
+def test_a_study_that_cannot_be_trained_or_told_is_refused_before_training(
+    tmp_path: Path, study: str, message: str
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[data]\nname = "digits"\n{study}\n')
+    with pytest.raises(ConfigError, match=message):
+        run.reproduce(Study.from_toml(file), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+MINE = """
+[data]
+name = "digits"
+[config]
+hidden = [8]
+epochs = 5
+[grid]
+learning_rate = [0.1]
+[study]
+title = "Mine"
+[study.parts.rates]
+grid = { learning_rate = [0.001, 0.1] }
+seeds = 1
+[[study.section]]
+title = "A"
+row = [{ label = "one", where = { learning_rate = 0.1 } }]
+[[study.section.claim]]
+kind = "within"
+says = "A large rate is best."
+part = "rates"
+metric = "test_accuracy"
+axis = "learning_rate"
+low = 0.05
+high = 0.2
+[[study.section.figure]]
+kind = "series"
+file = "rates"
+caption = "Both rates"
+part = "rates"
+by = "learning_rate"
+"""
+
+
+def test_a_study_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    lines = figures._lines
+    monkeypatch.setattr(figures, "_lines", lambda *given: drawn.append(lines(*given)) or drawn[-1])
+    file = tmp_path / "mine.toml"
+    file.write_text(MINE)
+    text = run.reproduce(Study.from_toml(file), tmp_path / "out").read_text()
+    assert "Not run on this machine" not in text  # a grid of one value is a setting, too
+    assert "**Published:** A large rate is best. **Here: holds: the best is 0.1.**" in text
+    assert [label for _, (label, _) in drawn[0]] == ["0.001", "0.1"]
 
 
 def test_without_a_name_studies_are_listed() -> None:
