@@ -219,6 +219,7 @@ class _Interrupt:
         again = self.asked.is_set()
         self.asked.set()
         if self.waiting and (again or not self.gently):
+            self.waiting = False  # raised once: what it ends must not be interrupted while it ends
             raise KeyboardInterrupt
 
 

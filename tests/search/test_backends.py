@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from joblib import delayed
+from joblib._parallel_backends import LokyBackend
 from search_helpers import CONFIG, GRID, Counted, rows, table
 
 from fastmlp import cluster as dask_cluster
@@ -85,6 +87,30 @@ def test_one_job_is_one_trial_at_a_time_in_processes_too(parts, monkeypatch):
     tasks = dict.fromkeys(range(3), CONFIG.replace(epochs=50))
     first, *_ = [outcome for _, outcome in trials.in_processes(tasks, parts[:2], 1)]
     assert times[1] - times[0] >= first.seconds
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the system has no signals")
+def test_a_second_ctrl_c_lets_the_first_end_the_processes(parts, tmp_path, monkeypatch):
+    def impatient(self, *rest, **named):
+        signal.raise_signal(signal.SIGINT)
+        ended.append(self)
+        return abort(self, *rest, **named)
+
+    def wait_for(self, outcomes):
+        if first.ident is None:
+            first.start()
+        return usual(self, outcomes)
+
+    ended, usual = [], trials._Interrupt.wait_for
+    abort = LokyBackend.abort_everything
+    monkeypatch.setattr(LokyBackend, "abort_everything", impatient)
+    main = threading.main_thread().ident
+    first = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
+    monkeypatch.setattr(trials._Interrupt, "wait_for", wait_for)
+    config = CONFIG.replace(epochs=100_000)
+    with pytest.raises(KeyboardInterrupt):
+        grid_search(config, GRID, *parts[:2], store=tmp_path, jobs=2, backend="loky")
+    assert ended
 
 
 def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, reference):
