@@ -46,9 +46,6 @@ EVALUATION_ROWS = 128
 
 PAIR_OF_ONES = 0x3F803F80
 
-# Standard deviations from zero to a mean beyond which float32 keeps less than 14 of the 24 bits that tell values apart.
-FAR = 1024
-
 # Multiply-adds of one step below which a team loses more at its barriers than it gains.
 TEAM_FROM_WORK = 1_000_000
 
@@ -462,12 +459,12 @@ def normalized(
 ) -> Samples:
     """`Engine.samples` of raw images: they stay as they are, scaled when a batch is gathered.
 
-    But float64 values far from zero, such as times in seconds, would lose in float32 what tells them apart. They are
-    normalised here, into an array of their own.
+    But float64 values that lie too far from zero, such as times in seconds, would lose in float32 what tells them
+    apart. They are normalised here, into an array of their own.
     """
     scale = 1 / normalization.std
     shift = -normalization.mean * scale
-    if images.dtype == np.float64 != engine.dtype and np.abs(shift).max() > FAR:
+    if images.dtype == np.float64 and not normalization.fits(engine.dtype):
         images = normalization.apply(images).astype(engine.dtype)
         scale, shift = np.ones_like(scale), np.zeros_like(shift)
     return engine.samples(images, scale, shift, labels=labels, columns=columns)

@@ -109,7 +109,7 @@ def train(
     Raises
     ------
     ConfigError
-        If patience is asked for without validation data.
+        If patience is asked for without validation data, or flips of images that float32 cannot tell apart.
     DataError
         If the validation images, or the widths of `start`, do not fit.
     FormatError
@@ -229,6 +229,12 @@ class _Run:
             residual=config.residual,
             dropout=config.dropout,
         )
+        fits = self.normalization.fits(self.engine.dtype) or train.images.dtype != np.float64
+        if config.flip and config.normalize == "feature" and not fits:
+            raise ConfigError(
+                "flip: found with normalize='feature' and float64 images far from zero, which are "
+                "normalised before they are mirrored, expected dtype='float64' or images nearer to 0"
+            )
         self.train_samples = samples_of(self.engine, train, self.normalization)
         self.valid_samples = (
             None if valid is None else samples_of(self.engine, valid, self.normalization)

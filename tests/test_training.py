@@ -483,6 +483,24 @@ def test_values_far_from_zero_keep_what_tells_them_apart() -> None:
     np.testing.assert_array_equal(other.predict(far), one.predict(near))
 
 
+def test_values_far_from_zero_are_not_mirrored_after_each_got_its_own_scale() -> None:
+    X = 1.7e9 + np.random.default_rng(0).standard_normal((40, 8)) * range(1, 9)
+    far = Dataset(X, np.arange(40) % 2, (1, 1, 8), "ab", "times")
+    config = SMALL.replace(normalize="feature", flip=True)
+    with pytest.raises(ConfigError, match="flip: found with normalize='feature'"):
+        train(config, far)
+    assert train(config.replace(dtype="float64"), far).status == "done"
+    assert train(config.replace(normalize="channel"), far).status == "done"
+
+
+@pytest.mark.parametrize("factor", [1e46, 1e-39])
+def test_values_that_float32_cannot_hold_are_normalised_first(factor: float) -> None:
+    X = np.random.default_rng(0).standard_normal((200, 3)) + np.arange(200)[:, None] % 2 * 4
+    data = Dataset(X * factor, np.arange(200) % 2, (1, 1, 3), "ab", "scaled")
+    network = train(SMALL.replace(normalize="feature"), data).network
+    assert evaluate(network, data)["accuracy"] > 0.95
+
+
 # -- what is refused ---------------------------------------------------------------------------
 
 

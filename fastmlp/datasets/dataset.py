@@ -72,6 +72,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Refuse what a compiled kernel, which checks no bounds, must never see."""
+        object.__setattr__(self, "classes", tuple(map(str, self.classes)))  # a list equals no tuple
         images, labels = self.images, self.labels
         if images.ndim != 2 or images.dtype not in DTYPES or not images.flags.c_contiguous:
             raise DataError(

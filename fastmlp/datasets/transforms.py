@@ -119,6 +119,13 @@ class Normalization:
         rounding = np.finfo(np.float64).eps * count * np.abs(mean)
         return cls(mean, np.where(std <= rounding, 1.0, std))
 
+    def fits(self, dtype: npt.DTypeLike) -> bool:
+        """Tell whether scaling and shifting values in a floating-point type keeps 14 bits of what tells them apart."""
+        limits = np.finfo(dtype)
+        deviations = 2.0**-13 / limits.eps  # from zero to a mean
+        far = np.abs(self.mean) > deviations * self.std
+        return not (far | (self.std < 1 / limits.max) | (self.std > 1 / limits.tiny)).any()
+
     def apply(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return (X - mean) / std.
 

@@ -155,7 +155,7 @@ class ClassifierConversions(Conversions):
         Raises
         ------
         DataError
-            If scikit-learn has no such model: residual connections.
+            If scikit-learn has no such model: residual connections, or data too far from zero.
         """
         labels = np.asarray(network.classes if classes is None else classes)
         count = len(network.classes)
@@ -165,6 +165,11 @@ class ClassifierConversions(Conversions):
             raise DataError(
                 "network: found residual connections, which scikit-learn's networks do not have, "
                 "expected none"
+            )
+        if not network.normalization.fits(network.dtype):
+            raise DataError(
+                "network: found a normalisation of values too far from zero for weights of "
+                f"{network.dtype} to take in, expected a network trained on values nearer to zero"
             )
         weights = [weight.astype(np.float64) for weight in network.weights]
         biases = [bias.astype(np.float64) for bias in network.biases]

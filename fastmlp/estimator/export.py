@@ -35,7 +35,7 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     ------
     DataError
         If skl2onnx or scikit-learn has no such model: residual connections, the loss "poisson", a
-        regressor of several values.
+        regressor of several values, a classifier of several labels a row.
     FastMLPError
         If skl2onnx is not installed.
     OSError
@@ -56,6 +56,11 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
         raise DataError(
             f"model: found {plain.n_outputs_} values to predict, which skl2onnx mixes up, expected "
             "one; export a regressor for each"
+        )
+    if plain.out_activation_ == "logistic" and plain.n_outputs_ > 1:
+        raise DataError(
+            "model: found several labels a row, which skl2onnx mixes up, expected one; export a "
+            "classifier for each"
         )
     double = plain.coefs_[0].dtype == np.float64
     kind = DoubleTensorType if double else FloatTensorType

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import pickletools
@@ -22,6 +23,7 @@ import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, Network
 from fastmlp.cli import main
 from fastmlp.config import TrainConfig
+from fastmlp.datasets import Normalization
 from fastmlp.errors import DataError, FormatError
 from fastmlp.estimator.export import load_model, to_onnx
 from fastmlp.files import read_tensors, write_tensors
@@ -209,6 +211,10 @@ def test_networks_scikit_learn_cannot_be() -> None:
     )
     with pytest.raises(DataError, match="residual"):
         MLPClassifier.from_network(residual)
+    mean, std = network.normalization.mean + 1e6, network.normalization.std
+    far = dataclasses.replace(network, normalization=Normalization(mean, std))
+    with pytest.raises(DataError, match="too far from zero for weights of float32"):
+        MLPClassifier.from_network(far)
     for classes in (["a"] * 10, range(9)):
         with pytest.raises(DataError, match=r"classes: found .* expected 10 different labels"):
             MLPClassifier.from_network(network, classes=classes)
@@ -358,7 +364,7 @@ def test_what_skl2onnx_is_given(
     assert not isinstance(given["model"], MLPClassifier)
     assert given["initial_types"] == [("X", (kind, [None, 64]))]
     assert given["options"] == {id(given["model"]): {"zipmap": False}}
-    for other in ("poisson", "values"):
+    for other in ("poisson", "values", "multilabel"):
         with pytest.raises(DataError, match="model: found"):
             to_onnx(fitted(other), out)
 
