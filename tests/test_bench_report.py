@@ -236,6 +236,7 @@ def test_a_contest_goes_on_without_those_that_fail(monkeypatch: pytest.MonkeyPat
     [
         ({"networks": ("A", "Z")}, "networks: found A,Z, expected some of A,B,C,D"),
         ({"networks": ()}, "networks: found none"),
+        ({"batches": ()}, "batch: found none"),
         ({"batches": (0,)}, "batch: found 0"),
         ({"batches": (10, 20_001)}, "batch: found 20001, expected 1 to 20000"),
         ({"threads": 0}, "threads: found 0"),

@@ -62,6 +62,8 @@ class Settings:
         if not self.networks or not set(self.networks) <= set(NETWORKS):
             found = ",".join(self.networks) or "none"
             raise ConfigError(f"networks: found {found}, expected some of {known}")
+        if self.batches == ():
+            raise ConfigError("batch: found none, expected sizes such as 10,100")
         for batch in self.batches or ():
             if not 1 <= batch <= self.samples:
                 raise ConfigError(

@@ -77,8 +77,8 @@ def _shown(picture: Picture) -> Picture:
     sixteen_bits = picture.mode.startswith("I;16")
     if picture.mode in ("I", "F"):
         raise DataError(
-            f"found pixels of Pillow's mode {picture.mode}, expected 8 bits a channel or 16 bits "
-            "of grey; convert it first"
+            f"found pixels of Pillow's mode {picture.mode}, expected 8 bits a channel, or 16 "
+            "bits of grey in a PNG or TIFF file; convert it first"
         )
     if picture.has_transparency_data:
         # Of 16 bits, Pillow does not tell which pixels are opaque.

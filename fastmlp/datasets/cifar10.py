@@ -83,12 +83,12 @@ def download(data_home: DataHome = None) -> Path:
         return downloads.download(PYTHON, top)
     except DataError as error:
         # Without a network, the folder someone has is the easier one to mend.
-        incomplete = "".join(
+        incomplete = [
             f"; {path} lacks {', '.join(_lacking(path, layout))}"
             for path, layout in _places(top)
             if path.is_dir()
-        )
-        raise DataError(f"{error}{incomplete}") from error
+        ]
+        raise DataError(f"{error}{''.join(dict.fromkeys(incomplete))}") from error
 
 
 def read(path: Path) -> Dataset:

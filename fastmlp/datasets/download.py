@@ -70,7 +70,7 @@ def home(data_home: DataHome = None) -> Path:
     """
     chosen = data_home or os.environ.get("FASTMLP_DATA")
     if chosen:
-        folder = Path(chosen).expanduser()
+        folder = Path(os.path.abspath(Path(chosen).expanduser()))  # "." has no name to go by
     else:
         from pooch import os_cache  # type: ignore[import-untyped]
 

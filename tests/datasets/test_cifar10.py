@@ -241,6 +241,24 @@ def test_missing_files_labels_and_pipes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_the_folder_one_is_in_has_a_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_folder(tmp_path, "bin"))
+    assert len(load_cifar10(".")) == 18
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_lacking_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path, "py")
+    (folder / "test_batch").unlink()
+    monkeypatch.setattr(download, "download", no_network)
+    with pytest.raises(DataError) as raised:
+        load_cifar10(folder)
+    assert str(raised.value).count("lacks test_batch") == 1
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("missing", cifar10.BATCHES)
 def test_an_incomplete_folder_counts_as_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
