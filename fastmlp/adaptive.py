@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, check_count
 from fastmlp.experiment import Point
 from fastmlp.results import SearchResult
 from fastmlp.search import BEST, Search, check_parts, checksum_of
@@ -95,8 +95,7 @@ def adaptive_search(
         import optuna
     except ImportError:
         raise ConfigError('optuna: not installed; install "fastmlp[optuna]"') from None
-    if type(trials) is not int or trials < 1:
-        raise ConfigError(f"trials: found {trials!r}, expected a whole number from 1")
+    check_count("trials", trials)
     check_parts(train, valid, test)
     if study is None:
         study = optuna.create_study(

@@ -449,6 +449,11 @@ class Engine:
             future.result()
 
 
+def read_as_they_are(images: np.ndarray, normalization: Normalization, dtype: np.dtype) -> bool:
+    """Tell whether kernels scale these images themselves, rather than being handed normalised ones."""
+    return images.dtype != np.float64 or normalization.fits(dtype)
+
+
 def normalized(
     engine: Engine,
     images: np.ndarray,
@@ -464,7 +469,7 @@ def normalized(
     """
     scale = 1 / normalization.std
     shift = -normalization.mean * scale
-    if images.dtype == np.float64 and not normalization.fits(engine.dtype):
+    if not read_as_they_are(images, normalization, engine.dtype):
         images = normalization.apply(images).astype(engine.dtype)
         scale, shift = np.ones_like(scale), np.zeros_like(shift)
     return engine.samples(images, scale, shift, labels=labels, columns=columns)

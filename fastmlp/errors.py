@@ -19,3 +19,9 @@ class FormatError(FastMLPError):
 
 class StoreError(FastMLPError):
     """A trial store cannot be read, written, or belongs to other data."""
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise a ConfigError unless a parameter's value is a whole number from 1."""
+    if type(value) is not int or value < 1:
+        raise ConfigError(f"{name}: found {value!r}, expected a whole number from 1")

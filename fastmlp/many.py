@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.engine import count_weights, team_size
-from fastmlp.errors import ConfigError
+from fastmlp.errors import check_count
 from fastmlp.interrupts import held_interrupt
 from fastmlp.machine import last_level_cache
 from fastmlp.threads import usable_cores
@@ -57,8 +57,8 @@ def train_many(
     ConfigError
         If `jobs` is no number of models.
     """
-    if jobs is not None and (type(jobs) is not int or jobs < 1):
-        raise ConfigError(f"jobs: found {jobs!r}, expected a whole number from 1")
+    if jobs is not None:
+        check_count("jobs", jobs)
     interrupted = threading.Event()
 
     def run(index: int, config: TrainConfig) -> TrainResult | None:

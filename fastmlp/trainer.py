@@ -16,7 +16,7 @@ import numpy as np
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine, Samples, forward, normalized
+from fastmlp.engine import Engine, Samples, forward, normalized, read_as_they_are
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.files import Layout, read_tensors, write_tensors
 from fastmlp.interrupts import held_interrupt
@@ -229,8 +229,8 @@ class _Run:
             residual=config.residual,
             dropout=config.dropout,
         )
-        fits = self.normalization.fits(self.engine.dtype) or train.images.dtype != np.float64
-        if config.flip and config.normalize == "feature" and not fits:
+        plain = read_as_they_are(train.images, self.normalization, self.engine.dtype)
+        if config.flip and config.normalize == "feature" and not plain:
             raise ConfigError(
                 "flip: found with normalize='feature' and float64 images far from zero, which are "
                 "normalised before they are mirrored, expected dtype='float64' or images nearer to 0"

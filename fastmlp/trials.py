@@ -23,7 +23,7 @@ from joblib.externals.loky import BrokenProcessPool
 
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, check_count
 from fastmlp.many import arrange
 from fastmlp.network import Network
 from fastmlp.trainer import Row, train
@@ -131,8 +131,8 @@ class Workers:
         if backend not in get_args(Backend):
             names = " or ".join(get_args(Backend))
             raise ConfigError(f"backend: found {backend!r}, expected {names}")
-        if jobs is not None and (type(jobs) is not int or jobs < 1):
-            raise ConfigError(f"jobs: found {jobs!r}, expected a whole number from 1")
+        if jobs is not None:
+            check_count("jobs", jobs)
         if dask is not None and (jobs is not None or backend != "threading"):
             raise ConfigError(
                 "dask: found with jobs or backend, which its workers decide; drop one"

@@ -28,7 +28,8 @@ HOLDS, WITHIN_SPREAD, FAILS = "holds", "holds, within the spread of seeds", "doe
 
 def check(results: Results, claim: Mapping[str, Any]) -> list[Block]:
     """Return the verdict on a claim, with its numbers."""
-    verdict, blocks = KINDS[claim["kind"]](results, claim)
+    test, _ = KINDS[claim["kind"]]
+    verdict, blocks = test(results, claim)
     note = f" {claim['note']}" if "note" in claim else ""
     return [Paragraph(f"**Published:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
 
@@ -162,10 +163,10 @@ def _table(
     return Table(["setting", name, "seeds"], rows)
 
 
-KINDS = {"order": _order, "same": _same, "pairs": _pairs, "within": _within}
-NEEDS = {
-    "order": ("metric", "sides"),
-    "same": ("metric", "sides"),
-    "pairs": ("metric", "axis", "worse", "better", "most"),
-    "within": ("metric", "axis", "low", "high"),
+# How each kind is tested, and what an entry of it cannot do without.
+KINDS = {
+    "order": (_order, ("metric", "sides")),
+    "same": (_same, ("metric", "sides")),
+    "pairs": (_pairs, ("metric", "axis", "worse", "better", "most")),
+    "within": (_within, ("metric", "axis", "low", "high")),
 }

@@ -43,7 +43,6 @@ HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 MARKERS = "osD^vPX*"
 BAND = 0.18  # opacity
 SAMPLES = 5  # of each class
-FROM_IMAGES = ("samples", "weights")  # kinds that need more than the stored trials
 
 
 def draw(results: Results, section: Mapping[str, Any], folder: Path) -> None:
@@ -280,6 +279,7 @@ def _picture(axes: Axes, values: Any, shape: Iterable[int]) -> None:
 
 
 FROM_TRIALS = {"series": _series, "parts": _parts, "bars": _bars}
+# What an entry of each kind cannot do without.
 NEEDS = {
     "series": (),  # `by` or `sides`
     "parts": ("sides",),

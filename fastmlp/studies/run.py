@@ -89,57 +89,61 @@ def reproduce(
     return render(study, folder, html=html)
 
 
-# What an entry of a section cannot do without, whatever its kind.
+# What an entry of a section cannot do without, whatever its kind; and what its kind adds.
 NEEDS = {
     "row": ("label",),
     "clock": ("says", "per", "published"),
     "claim": ("says",),
     "figure": ("file", "caption"),
 }
+KINDS_NEED: Mapping[str, Mapping[str, Collection[str]]] = {
+    "claim": {kind: needs for kind, (_, needs) in claims.KINDS.items()},
+    "figure": figures.NEEDS,
+}
 
 
 def check(study: Study) -> None:
-    """Raise a ConfigError where a section asks for what there is not: before hours of training, not after."""
+    """Raise a ConfigError where a study asks for what there is not: before hours of training, not after."""
     for part in study.parts.values():
-        for point in part.points:
-            refuse(part.kind, point.config)
-    kinds: dict[str, Mapping[str, Collection[str]]] = {
-        "claim": claims.NEEDS,
-        "figure": figures.NEEDS,
-    }
-    settings = TrainConfig().as_dict()
+        if part.kind:
+            for point in part.points:
+                refuse(part.kind, point.config)
+    rows = [row for section in study.sections for row in section.get("row", [])]
     for number, section in enumerate(study.sections, 1):
         _all_of(f"{study.name}: section {number}", section, ["title"])
         title = f"{study.name}: section {section['title']!r}"
         _one_of(f"{title}, columns", section.get("columns", []), tables.WORDS)
         _one_of(f"{title}, measure", section.get("measure", []), measures.MEASURES)
-        rows = [row for one in study.sections for row in one.get("row", [])]
-        if "confusion" in section.get("measure", []) and not any(
-            "confusion" in row for row in rows
-        ):
+        _one_of(f"{title}, all", section.get("all", []), study.parts)
+        marked = any("confusion" in row for row in rows)
+        if "confusion" in section.get("measure", []) and not marked:
             raise ConfigError(
                 f"{title}, measure: found 'confusion', expected a row with `confusion`"
             )
-        _one_of(f"{title}, all", section.get("all", []), study.parts)
-        for table in ("row", "clock", "claim", "figure"):
+        for table in NEEDS:
             for entry in section.get(table, []):
-                name = f"{title}, {table}"
-                if table in kinds:
-                    _one_of(f"{name}.kind", [entry.get("kind")], kinds[table])
-                    _all_of(name, entry, kinds[table][entry["kind"]])
-                _all_of(name, entry, NEEDS[table])
-                if entry.get("kind") == "series" and "sides" not in entry:
-                    _all_of(name, entry, ["by"])
-                    _one_of(f"{name}.by", [entry["by"]], settings)
-                if table == "claim" and "axis" in entry:
-                    _one_of(f"{name}.axis", [entry["axis"]], settings)
-                _one_of(f"{name}.metric", [entry.get("metric", "train_loss")], tables.WORDS)
-                _one_of(f"{name}.quantities", entry.get("quantities", []), tables.WORDS)
-                for side in entry.get("sides", []):
-                    _all_of(f"{name}.sides", side, ["label"])
-                for one in (entry, *entry.get("sides", [])):
-                    _one_of(f"{name}.part", [one.get("part", "main")], study.parts)
-                    _one_of(f"{name}.where", one.get("where", {}), settings)
+                _check_entry(study, f"{title}, {table}", table, entry)
+
+
+def _check_entry(study: Study, name: str, table: str, entry: Mapping[str, Any]) -> None:
+    settings, sides = TrainConfig().as_dict(), entry.get("sides", [])
+    if table in KINDS_NEED:
+        _one_of(f"{name}.kind", [entry.get("kind")], KINDS_NEED[table])
+        _all_of(name, entry, KINDS_NEED[table][entry["kind"]])
+    _all_of(name, entry, NEEDS[table])
+    if entry.get("kind") == "series" and "sides" not in entry:
+        _all_of(name, entry, ["by"])
+        _one_of(f"{name}.by", [entry["by"]], settings)
+    if table == "claim" and "axis" in entry:  # of a figure, words
+        _one_of(f"{name}.axis", [entry["axis"]], settings)
+    if "metric" in entry:
+        _one_of(f"{name}.metric", [entry["metric"]], tables.WORDS)
+    _one_of(f"{name}.quantities", entry.get("quantities", []), tables.WORDS)
+    for side in sides:
+        _all_of(f"{name}.sides", side, ["label"])
+    for one in (entry, *sides):
+        _one_of(f"{name}.part", [one.get("part", "main")], study.parts)
+        _one_of(f"{name}.where", one.get("where", {}), settings)
 
 
 def _all_of(name: str, entry: Mapping[str, Any], keys: Iterable[str]) -> None:

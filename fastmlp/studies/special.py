@@ -60,16 +60,14 @@ def train_as(kind: str, config: TrainConfig, parts: Parts, before: Before = ()) 
     ConfigError
         If there is no such kind, or it cannot do what the configuration asks for.
     """
-    refuse(kind, config)
     if not kind:
         return run_trial(config, parts)
+    refuse(kind, config)
     return KINDS[kind](config, parts, before)
 
 
 def refuse(kind: str, config: TrainConfig) -> None:
-    """Raise the ConfigError of `train_as`, if it has one for this configuration."""
-    if not kind:
-        return
+    """Raise the ConfigError of `train_as`, if it has one for this kind of `KINDS` and configuration."""
     if kind not in KINDS:
         raise ConfigError(f"study.parts.kind: found {kind!r}, expected one of {', '.join(KINDS)}")
     unusual = {

@@ -68,6 +68,15 @@ def test_an_unknown_study_and_a_wrong_file_are_named(tmp_path: Path) -> None:
         find(str(path))
 
 
+def refused(tmp_path: Path, study: str, message: str) -> None:
+    """Refuse a study file before there is anything on disk."""
+    file = tmp_path / "mine.toml"
+    file.write_text(f'[data]\nname = "digits"\n{study}\n')
+    with pytest.raises(ConfigError, match=message):
+        run.reproduce(Study.from_toml(file), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
@@ -99,11 +108,7 @@ def test_an_unknown_study_and_a_wrong_file_are_named(tmp_path: Path) -> None:
 def test_a_section_that_cannot_be_written_is_refused_before_training(
     tmp_path: Path, section: str, message: str
 ) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(f'[data]\nname = "digits"\n[[study.section]]\ntitle = "A"\n{section}\n')
-    with pytest.raises(ConfigError, match=f"section 'A', {message}"):
-        run.reproduce(Study.from_toml(file), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    refused(tmp_path, f'[[study.section]]\ntitle = "A"\n{section}', f"section 'A', {message}")
 
 
 @pytest.mark.parametrize(
@@ -120,11 +125,7 @@ def test_a_section_that_cannot_be_written_is_refused_before_training(
 def test_a_study_that_cannot_be_trained_or_told_is_refused_before_training(
     tmp_path: Path, study: str, message: str
 ) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(f'[data]\nname = "digits"\n{study}\n')
-    with pytest.raises(ConfigError, match=message):
-        run.reproduce(Study.from_toml(file), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    refused(tmp_path, study, message)
 
 
 MINE = """
