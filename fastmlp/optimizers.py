@@ -81,9 +81,9 @@ def adam(
     hyper = _table(steps, weight_decay, decay_biases)
     t = before + 1 + np.arange(steps)[:, None]
     hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
-    hyper[..., STEP] = learning_rate / (1 - betas[0] ** t)
+    hyper[..., STEP] = learning_rate / (1 - _power(betas[0], t))
     hyper[..., SQUARE_DECAY], hyper[..., SQUARE_GAIN] = betas[1], 1 - betas[1]
-    hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1 / np.sqrt(1 - betas[1] ** t), epsilon
+    hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1 / np.sqrt(1 - _power(betas[1], t)), epsilon
     return Steps(int(ADAM), hyper)
 
 
@@ -133,7 +133,8 @@ def sklearn_adam(
     hyper = _table(len(weight_decays), weight_decays, False)
     t = before + 1 + np.arange(len(weight_decays))[:, None]
     hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
-    hyper[..., STEP] = learning_rate * np.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
+    unbiased = 1 - _power(betas[0], t), 1 - _power(betas[1], t)
+    hyper[..., STEP] = learning_rate * np.sqrt(unbiased[1]) / unbiased[0]
     hyper[..., SQUARE_DECAY], hyper[..., SQUARE_GAIN] = betas[1], 1 - betas[1]
     hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1, epsilon
     return Steps(int(ADAM), hyper)
@@ -144,3 +145,15 @@ def _table(steps: int, weight_decay: float | np.ndarray, decay_biases: bool) -> 
     hyper[:, 0, DECAY] = weight_decay
     hyper[:, 1, DECAY] = weight_decay if decay_biases else 0
     return hyper
+
+
+def _power(base: float, exponents: np.ndarray) -> np.ndarray:
+    """Return ``base ** exponents`` by multiplications alone.
+
+    NumPy's own power takes the CPU's widest vectors, and its last bit depends on them.
+    """
+    result = np.ones(exponents.shape)
+    while exponents.any():
+        result = np.where(exponents % 2 == 1, result * base, result)
+        base, exponents = base * base, exponents // 2
+    return result

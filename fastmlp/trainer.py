@@ -157,6 +157,14 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"loss": float(losses.mean()), "accuracy": float((logits.argmax(1) == labels).mean())}
 
 
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether all elements are finite: one float64 sum, which keeps every NaN and infinity of float32."""
+    with np.errstate(
+        invalid="ignore", over="ignore"
+    ):  # of infinities of both signs; of float64 near its limit
+        return math.isfinite(array.sum(dtype=np.float64)) or bool(np.isfinite(array).all())
+
+
 def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
     """Hand a data set to an engine, as `engine.normalized` does its images."""
     images, labels, columns = dataset.images, dataset.labels, dataset.shape[2]
@@ -326,12 +334,12 @@ class _Run:
         return sgd(count, rate, momentum=config.momentum, nesterov=config.nesterov, **decay)
 
     def _divergence(self, row: Row) -> str | None:
-        """Say what is not finite; parameters are summed in float64, which keeps every NaN and infinity."""
+        """Say what is not finite."""
         for name in ("train_loss", "valid_loss"):
             if row[name] is not None and not math.isfinite(row[name]):
                 break
         else:
-            if math.isfinite(self.engine.parameters.sum(dtype=np.float64)):
+            if is_finite(self.engine.parameters):
                 return None
             name = "parameters"
         return (

@@ -20,7 +20,7 @@ from fastmlp.engine import forward
 from fastmlp.network import Network, initialize
 from fastmlp.schedule import learning_rate
 from fastmlp.stopping import Patience
-from fastmlp.trainer import TrainResult, draw_epoch, evaluate, train
+from fastmlp.trainer import TrainResult, draw_epoch, evaluate, is_finite, train
 
 TIMES = ("seconds", "samples_per_second")
 
@@ -358,6 +358,17 @@ def test_parameters_that_overflow_in_the_last_step_are_reported() -> None:
     assert np.isfinite(result.history[0]["train_loss"])
     assert result.status == "diverged"
     assert "parameters not finite at epoch 1" in result.reason
+
+
+@pytest.mark.parametrize("count", range(1, 70))
+def test_infinities_of_both_signs_are_not_finite_and_no_warning(count: int) -> None:
+    for kind in (np.float32, np.float64):
+        assert is_finite(np.full(count, np.finfo(kind).max, kind))
+        mixed = np.full(count, np.inf, kind)
+        mixed[::2] = -np.inf
+        assert not is_finite(mixed)
+        mixed[:-1] = 0
+        assert not is_finite(mixed)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

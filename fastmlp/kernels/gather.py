@@ -6,7 +6,14 @@ float64 in one pass.
 
 from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.operands import write_operands
-from fastmlp.kernels.simd import REVERSED, convert_pairs, convert_vectors, packing, reverse
+from fastmlp.kernels.simd import (
+    REVERSED,
+    convert_pairs,
+    convert_vectors,
+    multiply_add,
+    packing,
+    reverse,
+)
 
 # Panels of a row that are gathered before the next row is begun. A whole row at a time puts its stores a batch
 # apart: with 256 rows these fall into the same few sets of the cache, and a batch took 360 us instead of 90.
@@ -107,7 +114,7 @@ def gather(source, indices, flips, columns, scale, shift, X, C, R, scratch, row_
         for m in range(row_from, row_to):
             for j in range(whole * lanes, width):
                 value = scratch[m, j] if flips[m] else source[indices[m], j]
-                X[last, m, j - whole * lanes] = value * scale[j] + shift[j]
+                X[last, m, j - whole * lanes] = multiply_add(value, scale[j], shift[j])
             for j in range(width - whole * lanes, lanes):
                 X[last, m, j] = 0
         write_operands(X, last, C, R, whole, whole + 1, row_from, row_to)

@@ -31,11 +31,11 @@ from fastmlp.kernels.tiles import NATIVE_BF16, TILE
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
-def _digest() -> str:
-    """Names one compiled world: sources, compiler versions, CPU, tile."""
+def _digest(folder: Path = Path(__file__).parent) -> str:
+    """Return a name for one compiled world: sources at any depth, compiler versions, CPU, tile."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(str(source.relative_to(folder)).encode() + source.read_bytes())
     cpu = f"{llvm.get_host_cpu_name()} {sorted(dict(llvm.get_host_cpu_features()).items())}"
     parts = (
         numba.__version__,

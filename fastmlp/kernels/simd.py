@@ -878,6 +878,29 @@ def convert_vectors(typingctx, source, s, count, scale, shift, f, out, o, out_st
     return signature, codegen
 
 
+@intrinsic
+def multiply_add(typingctx, x, y, total):
+    """``x * y + total`` of three numbers, rounded as often as in a vector.
+
+    Numba alone would round twice, and what is left over beyond whole vectors would differ with their length.
+    """
+    signature = total(x, y, total)
+
+    def codegen(context, builder, signature, arguments):
+        x, y, total = (
+            context.cast(builder, value, kind, signature.return_type)
+            for value, kind in zip(arguments, signature.args, strict=True)
+        )
+        if not TILE.fma:
+            return builder.fadd(builder.fmul(x, y), total)
+        kind = ir.FunctionType(total.type, [total.type] * 3)
+        name = f"llvm.fma.f{signature.return_type.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(function, [x, y, total])
+
+    return signature, codegen
+
+
 # Elements that are reversed at a time: 16 bytes of an image.
 REVERSED = 16
 

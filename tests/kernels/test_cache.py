@@ -5,7 +5,7 @@ import errno
 import numpy as np
 import pytest
 
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.jit import _digest, kernel
 
 
 def doubled(x):
@@ -39,3 +39,18 @@ def test_a_full_disk_costs_a_warning_and_not_the_call(monkeypatch):
     monkeypatch.setattr(type(compiled._cache._cache_file), "_save_index", full)
     with pytest.warns(RuntimeWarning, match="No space left on device"):
         assert compiled(np.int32(2)) == 4
+
+
+def test_the_name_of_the_cache_follows_from_sources_at_any_depth(tmp_path):
+    names = [_digest(tmp_path)]
+    for path in ("a.py", "deep/b.py", "deep/deeper/c.py", "deep/d.py"):
+        file = tmp_path / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x = 1")
+        names.append(_digest(tmp_path))
+    file.write_text("x = 2")
+    names.append(_digest(tmp_path))
+    file.rename(tmp_path / "deep" / "deeper" / "d.py")
+    names.append(_digest(tmp_path))
+    assert len(set(names)) == len(names)
+    assert _digest(tmp_path) == names[-1]

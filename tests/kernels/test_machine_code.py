@@ -138,7 +138,9 @@ def multiply_adds_in_registers(assembly: list[str], instruction: str) -> int:
         multiply_adds = [line for line in loop if re.search(rf"\t{instruction}\t", line)]
         if len(multiply_adds) < max(4, len(loop) / 8):  # not the loop of a tile
             continue
-        if any("sqrt" in line for line in loop):  # a step: reads its gradient from the stack
+        # No tile's: a step with roots, which reads its gradient from the stack, or exp's loop, whose constants are more
+        # than AVX2 has registers.
+        if any(re.search(r"vsqrt|vround|vrndscale", line) for line in loop):
             continue
         most = max(most, len(multiply_adds))
         assert all(f"%{register}" in line for line in multiply_adds)
