@@ -17,7 +17,7 @@ import numpy as np
 
 from fastmlp import TrainConfig, evaluate, load_mnist, train_many
 from fastmlp.experiment import Experiment, expand, load_parts
-from fastmlp.machine import describe
+from fastmlp.machine.description import describe
 from fastmlp.studies.study import FOLDER
 
 SEEDS, SEEDS_MNIST = 30, 5

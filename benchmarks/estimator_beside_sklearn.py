@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastmlp
 from fastmlp.bench.measure import PAUSE
 from fastmlp.datasets import load
-from fastmlp.machine import describe
+from fastmlp.machine.description import describe
 
 ROUNDS, FEW_ROWS = 3, 4_000
 EPOCHS = {"digits": 20, "mnist": 2, "cifar10": 2}

@@ -20,10 +20,10 @@ from fastmlp.bench.footprint import peak_bytes
 from fastmlp.bench.peers import TorchPeer
 from fastmlp.bench.problem import Problem
 from fastmlp.experiment import Experiment, expand, load_parts
-from fastmlp.machine import describe
+from fastmlp.machine.cores import usable_cores
+from fastmlp.machine.description import describe
 from fastmlp.search import grid_search
 from fastmlp.studies.study import FOLDER
-from fastmlp.threads import usable_cores
 
 STUDY = FOLDER / "cifar2-bird-plane-128.toml"
 NETWORKS, EPOCHS, ROUNDS = 8, 4, 5

@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.peers import PEERS, Peer
 from fastmlp.bench.problem import NETWORKS, Problem, flops_per_sample
-from fastmlp.threads import usable_cores
+from fastmlp.machine.cores import usable_cores
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fastmlp.bench import folder, readme
-from fastmlp.files import write_atomic
+from fastmlp.machine.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastmlp.trainer import evaluate as evaluate
     from fastmlp.trainer import train as train
 
-__version__ = "0.1.0"
+from fastmlp._version import __version__
 
 # Public names and where they live; a module is imported when one of its names is first used, so that
 # `import fastmlp` compiles nothing and takes no time.

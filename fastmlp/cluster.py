@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from joblib import delayed
 
-from fastmlp import __version__
+from fastmlp._version import __version__
 from fastmlp.config import TrainConfig
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.trials import (

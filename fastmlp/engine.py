@@ -33,8 +33,8 @@ from fastmlp.kernels.simd import (
     VELOCITY,
 )
 from fastmlp.kernels.tiles import NATIVE_BF16
+from fastmlp.machine.cores import take_own_core, usable_cores
 from fastmlp.optimizers import Steps, sgd
-from fastmlp.threads import take_own_core, usable_cores
 
 if TYPE_CHECKING:
     from fastmlp.datasets import Normalization

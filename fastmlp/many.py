@@ -15,9 +15,9 @@ from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.engine import count_weights, team_size
 from fastmlp.errors import check_count
-from fastmlp.interrupts import held_interrupt
-from fastmlp.machine import last_level_cache
-from fastmlp.threads import usable_cores
+from fastmlp.machine.cores import usable_cores
+from fastmlp.machine.description import last_level_cache
+from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.trainer import Row, TrainResult, train
 
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastmlp.config import Activation, Initialization
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError, FormatError
-from fastmlp.files import Layout, read_tensors, write_tensors
+from fastmlp.machine.files import Layout, read_tensors, write_tensors
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -201,7 +201,7 @@ class Network:
         """Write the network to one safetensors file that `load` reads back, to the bit.
 
         It holds the tensors of `state_dict` and ``"normalization.mean"`` and
-        ``"normalization.std"``; its metadata are described in `fastmlp.files`. Equal networks give
+        ``"normalization.std"``; its metadata are described in `fastmlp.machine.files`. Equal networks give
         equal files. A file that was there stays whole until the new one is.
 
         Parameters

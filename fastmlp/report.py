@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from fastmlp.files import write_atomic
+from fastmlp.machine.files import write_atomic
 
 __all__ = [
     "COLOURS",

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import machine
 from fastmlp.datasets import Dataset
-from fastmlp.files import write_atomic
+from fastmlp.machine import description as machine
+from fastmlp.machine.files import write_atomic
 from fastmlp.results import RankedPoint, SearchResult, merit_of
 
 REPORT, TABLE = "report.md", "trials.csv"

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
-from fastmlp import __version__
+from fastmlp._version import __version__
 from fastmlp.config import TrainConfig
 from fastmlp.errors import StoreError
 

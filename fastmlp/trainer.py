@@ -18,8 +18,8 @@ from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.engine import Engine, Samples, forward, normalized, read_as_they_are
 from fastmlp.errors import ConfigError, DataError, FormatError
-from fastmlp.files import Layout, read_tensors, write_tensors
-from fastmlp.interrupts import held_interrupt
+from fastmlp.machine.files import Layout, read_tensors, write_tensors
+from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.network import Network, initialize
 from fastmlp.optimizers import Steps, adam, rmsprop, sgd
 from fastmlp.schedule import learning_rate

@@ -392,7 +392,7 @@ DESCRIPTION = {
     ],
 )
 def test_a_description_of_no_network_is_refused(tmp_path: Path, description: Any) -> None:
-    from fastmlp.files import write_tensors
+    from fastmlp.machine.files import write_tensors
 
     path, network = tmp_path / "model.safetensors", make((3, 2), dtype="float64")
     tensors = network.state_dict() | {

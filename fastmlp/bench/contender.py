@@ -17,8 +17,8 @@ from fastmlp.bench.results import FASTMLP, FASTMLP_BF16
 from fastmlp.engine import Engine
 from fastmlp.kernels.epoch import Samples
 from fastmlp.kernels.tiles import NATIVE_BF16
+from fastmlp.machine.cores import usable_cores
 from fastmlp.optimizers import Steps, sgd
-from fastmlp.threads import usable_cores
 
 
 @dataclass(frozen=True)

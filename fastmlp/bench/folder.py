@@ -10,7 +10,7 @@ from fastmlp.bench import report
 from fastmlp.bench.results import Results
 from fastmlp.bench.roofline import draw_roofline
 from fastmlp.errors import FormatError
-from fastmlp.files import write_atomic
+from fastmlp.machine.files import write_atomic
 
 RESULTS, MACHINE, REPORT, ROOFLINE = "results.json", "machine.json", "report.md", "roofline.png"
 

@@ -11,7 +11,7 @@ from fastmlp.bench.ceiling import flops_per_second, spend_flops
 from fastmlp.bench.peers import Peer, Training
 from fastmlp.bench.problem import Problem
 from fastmlp.bench.results import Contest, Entry
-from fastmlp.threads import usable_cores
+from fastmlp.machine.cores import usable_cores
 
 # OpenBLAS and OpenMP threads keep their cores busy for some 100 ms after their last work.
 PAUSE = 0.2

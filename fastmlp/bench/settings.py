@@ -9,7 +9,7 @@ from typing import Any
 
 from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.errors import ConfigError
-from fastmlp.threads import usable_cores
+from fastmlp.machine.cores import usable_cores
 
 # Changes for a first look.
 QUICK: dict[str, Any] = {

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from fastmlp import machine
 from fastmlp.bench import footprint
 from fastmlp.bench.ceiling import bytes_per_second, flops_per_second, spend_flops
 from fastmlp.bench.contender import CONTENDERS
@@ -19,8 +18,9 @@ from fastmlp.bench.results import Bandwidth, Comparison, KernelRow, Results
 from fastmlp.bench.settings import Settings
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
+from fastmlp.machine import description as machine
+from fastmlp.machine.cores import usable_cores
 from fastmlp.many import train_many
-from fastmlp.threads import usable_cores
 from fastmlp.trainer import train
 
 # Of a timed run of a kernel: thousands of calls on the smallest layers, a few on the largest.

@@ -14,7 +14,7 @@ from typing import TextIO
 
 import click
 
-from fastmlp import __version__
+from fastmlp._version import __version__
 from fastmlp.cli.bench import bench
 from fastmlp.cli.data import data
 from fastmlp.cli.doctor import doctor

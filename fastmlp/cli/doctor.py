@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from fastmlp import machine
 from fastmlp.cli.data import listing
 from fastmlp.cli.options import data_home_option
 from fastmlp.cli.progress import compile_kernels
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import load_digits
+from fastmlp.machine import description as machine
 
 # What decides the tile, and what a later one could use.
 FEATURES = ("avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "amx-bf16", "neon", "sve")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmlp.datasets.transforms import resize
 from fastmlp.errors import DataError
-from fastmlp.files import found_at
+from fastmlp.machine.files import found_at
 from fastmlp.network import load
 
 if TYPE_CHECKING:

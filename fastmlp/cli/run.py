@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.errors import StoreError
-from fastmlp.files import write_atomic
+from fastmlp.machine.files import write_atomic
 
 CONFIG = "config.toml"
 HISTORY = "history.csv"

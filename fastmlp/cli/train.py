@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from fastmlp import datasets, machine
+from fastmlp import datasets
 from fastmlp.cli import run
 from fastmlp.cli.options import (
     DIGITS,
@@ -28,7 +28,8 @@ from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.experiment import DataTable, load_parts
-from fastmlp.interrupts import held_interrupt
+from fastmlp.machine import description as machine
+from fastmlp.machine.interrupts import held_interrupt
 
 if TYPE_CHECKING:
     from fastmlp.trainer import TrainResult

@@ -12,7 +12,7 @@ from fastmlp.errors import DataError, FastMLPError
 from fastmlp.estimator import files
 from fastmlp.estimator.classifier import MLPClassifier
 from fastmlp.estimator.regressor import MLPRegressor
-from fastmlp.files import write_atomic
+from fastmlp.machine.files import write_atomic
 from fastmlp.network import Network
 from fastmlp.network import load as load_network
 

@@ -1,4 +1,4 @@
-"""Model files of estimators: the container of `fastmlp.files` with all that predicting needs.
+"""Model files of estimators: the container of `fastmlp.machine.files` with all that predicting needs.
 
 The description (metadata "estimator", JSON) holds ``estimator`` (the class), ``activation``,
 ``output`` (scikit-learn's ``out_activation_``), ``sizes``, ``dtype``, ``feature_names`` (or null)
@@ -19,7 +19,7 @@ from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 
 from fastmlp.errors import DataError, FormatError
-from fastmlp.files import Layout, read_tensors, write_tensors
+from fastmlp.machine.files import Layout, read_tensors, write_tensors
 
 KIND = "estimator"
 _OUTPUTS = {"MLPClassifier": ("softmax", "logistic"), "MLPRegressor": ("identity", "exp")}

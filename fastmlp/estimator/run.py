@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.neural_network._base import ACTIVATIONS
 
 from fastmlp.estimator import solvers
-from fastmlp.threads import usable_cores
+from fastmlp.machine.cores import usable_cores
 
 _ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 _LOSSES = {"softmax": "softmax", "logistic": "logistic", "identity": "squared"}

@@ -32,7 +32,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.estimator import solvers
 from fastmlp.estimator.callbacks import Tasks
 from fastmlp.estimator.run import Examples, Parameters, Run
-from fastmlp.interrupts import held_interrupt
+from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.network import initialize
 
 STOCHASTIC = ("sgd", "adam", "rmsprop")

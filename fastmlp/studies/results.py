@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from fastmlp.config import TrainConfig
 from fastmlp.errors import ConfigError
-from fastmlp.files import write_atomic
+from fastmlp.machine.files import write_atomic
 from fastmlp.store import NOT_IN_A_KEY, Trial
 from fastmlp.studies.study import Study
 

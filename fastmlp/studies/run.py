@@ -12,12 +12,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from fastmlp import machine
 from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.experiment import load_parts
-from fastmlp.files import write_atomic
+from fastmlp.machine import description as machine
+from fastmlp.machine.files import write_atomic
 from fastmlp.network import Network
 from fastmlp.search import Progress, checksum_of, from_bytes, grid_search, to_bytes, trial_of
 from fastmlp.store import Key, Trial, TrialStore, finite

@@ -26,7 +26,7 @@ from fastmlp.config import TrainConfig
 from fastmlp.datasets import Normalization
 from fastmlp.errors import DataError, FormatError
 from fastmlp.estimator.export import load_model, to_onnx
-from fastmlp.files import read_tensors, write_tensors
+from fastmlp.machine.files import read_tensors, write_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import fastmlp
-from fastmlp import machine
-from fastmlp.threads import usable_cores
+from fastmlp.machine import description as machine
+from fastmlp.machine.cores import usable_cores
 
 
 def test_describe_is_json_and_names_what_is_here() -> None:
@@ -22,7 +22,7 @@ def test_describe_is_json_and_names_what_is_here() -> None:
 
 def test_describe_imports_none_of_the_packages() -> None:
     script = (
-        "import sys; from fastmlp.machine import describe; describe();"
+        "import sys; from fastmlp.machine.description import describe; describe();"
         "print({'numba', 'llvmlite', 'torch', 'jax', 'sklearn'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

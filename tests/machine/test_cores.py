@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp import threads
+from fastmlp.machine import cores as threads
 
 
 def quota(folder: Path, membership: str, files: dict[str, str]) -> float:

@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fastmlp import __version__
-from fastmlp.threads import usable_cores
+from fastmlp._version import __version__
+from fastmlp.machine.cores import usable_cores
 
 PACKAGES = ("numpy", "numba", "llvmlite", "torch", "jax", "jaxlib", "scikit-learn")
 
@@ -21,7 +21,7 @@ def describe() -> dict[str, Any]:
     -------
     dict
         ``cpu`` (its model's name), ``cores`` (logical cores of the machine), ``usable_cores``
-        (see `fastmlp.threads.usable_cores`), ``caches`` (bytes by name, as the first usable core
+        (see `fastmlp.machine.cores.usable_cores`), ``caches`` (bytes by name, as the first usable core
         sees them, such as ``{"L1 data": 49152}``; empty where the system does not tell),
         ``system``, and ``versions`` (of fastmlp, Python, and those of `PACKAGES` that are
         installed; none is imported).

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastmlp import files
 from fastmlp.errors import DataError, FormatError
-from fastmlp.files import read_tensors, write_atomic, write_tensors
+from fastmlp.machine import files
+from fastmlp.machine.files import read_tensors, write_atomic, write_tensors
 
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([-0.0, 1e-300])}
 
