@@ -4,7 +4,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastmlp.config import TrainConfig as TrainConfig
     from fastmlp.datasets import Dataset as Dataset
     from fastmlp.datasets import Normalization as Normalization
     from fastmlp.datasets import load_cifar10 as load_cifar10
@@ -20,21 +19,22 @@ if TYPE_CHECKING:
     from fastmlp.estimator import MLPRegressor as MLPRegressor
     from fastmlp.estimator import patch_sklearn as patch_sklearn
     from fastmlp.estimator import unpatch_sklearn as unpatch_sklearn
-    from fastmlp.many import train_many as train_many
-    from fastmlp.network import Network as Network
-    from fastmlp.network import load as load
     from fastmlp.results import SearchResult as SearchResult
     from fastmlp.search import grid_search as grid_search
-    from fastmlp.trainer import TrainResult as TrainResult
-    from fastmlp.trainer import evaluate as evaluate
-    from fastmlp.trainer import train as train
+    from fastmlp.training.config import TrainConfig as TrainConfig
+    from fastmlp.training.many import train_many as train_many
+    from fastmlp.training.network import Network as Network
+    from fastmlp.training.network import load as load
+    from fastmlp.training.trainer import TrainResult as TrainResult
+    from fastmlp.training.trainer import evaluate as evaluate
+    from fastmlp.training.trainer import train as train
 
 from fastmlp._version import __version__
 
 # Public names and where they live; a module is imported when one of its names is first used, so that
 # `import fastmlp` compiles nothing and takes no time.
 _HOMES = {
-    "TrainConfig": "config",
+    "TrainConfig": "training.config",
     "MLPClassifier": "estimator",
     "MLPRegressor": "estimator",
     "patch_sklearn": "estimator",
@@ -50,14 +50,14 @@ _HOMES = {
     "FastMLPError": "errors",
     "FormatError": "errors",
     "StoreError": "errors",
-    "train_many": "many",
-    "Network": "network",
-    "load": "network",
+    "train_many": "training.many",
+    "Network": "training.network",
+    "load": "training.network",
     "SearchResult": "results",
     "grid_search": "search",
-    "TrainResult": "trainer",
-    "evaluate": "trainer",
-    "train": "trainer",
+    "TrainResult": "training.trainer",
+    "evaluate": "training.trainer",
+    "train": "training.trainer",
 }
 __all__ = ["__version__", *_HOMES]
 

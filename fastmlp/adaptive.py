@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, check_count
 from fastmlp.experiment import Point
 from fastmlp.results import SearchResult
 from fastmlp.search import BEST, Search, check_parts, checksum_of
 from fastmlp.store import Key, Trial, TrialStore
+from fastmlp.training.config import TrainConfig
 from fastmlp.trials import Outcome, Workers, run_trial
 
 if TYPE_CHECKING:

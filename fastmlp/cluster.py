@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from joblib import delayed
 
 from fastmlp._version import __version__
-from fastmlp.config import TrainConfig
 from fastmlp.errors import ConfigError, FastMLPError
+from fastmlp.training.config import TrainConfig
 from fastmlp.trials import (
     MOST_DEATHS,
     Numbered,

@@ -35,9 +35,9 @@ from typing import Any, Literal, NamedTuple, Self, cast, get_args
 import numpy as np
 
 from fastmlp import datasets
-from fastmlp.config import TrainConfig, read_toml
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, DataError
+from fastmlp.training.config import TrainConfig, read_toml
 
 Metric = Literal["valid_accuracy", "valid_loss"]
 """What points are compared by: the highest accuracy or the lowest loss on the validation part."""

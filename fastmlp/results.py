@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.config import TrainConfig
 from fastmlp.experiment import Metric, Point
-from fastmlp.network import Network
 from fastmlp.store import Trial
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.network import Network
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ import numpy as np
 from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError, StoreError
 from fastmlp.experiment import Grid, Metric, Point, check_choice, expand
-from fastmlp.network import Network
 from fastmlp.results import SearchResult, best_of, merit_of, rank
 from fastmlp.store import Key, Trial, TrialStore, finite
-from fastmlp.trainer import evaluate
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.network import Network
+from fastmlp.training.trainer import evaluate
 from fastmlp.trials import Backend, Outcome, Parts, Workers
 
 BEST = Path("best", "model.safetensors")  # in the folder of a search

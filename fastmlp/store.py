@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 from fastmlp._version import __version__
-from fastmlp.config import TrainConfig
 from fastmlp.errors import StoreError
+from fastmlp.training.config import TrainConfig
 
 try:
     import fcntl

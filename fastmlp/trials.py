@@ -21,12 +21,12 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 from joblib import Parallel, delayed
 from joblib.externals.loky import BrokenProcessPool
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, check_count
-from fastmlp.many import arrange
-from fastmlp.network import Network
-from fastmlp.trainer import Row, train
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.many import arrange
+from fastmlp.training.network import Network
+from fastmlp.training.trainer import Row, train
 
 Backend = Literal["threading", "loky"]
 Parts = tuple[Dataset, Dataset]

@@ -24,10 +24,10 @@ from fastmlp.bench.problem import NETWORKS, Parameters, Problem, flops_per_sampl
 from fastmlp.bench.results import Contest, Results
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.cli.bench import bench
-from fastmlp.engine import aligned
 from fastmlp.errors import ConfigError, FormatError
 from fastmlp.kernels.pack import lanes_of
 from fastmlp.kernels.simd import CHAINS
+from fastmlp.training.engine import aligned
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "reports" / "benchmark" / folder.RESULTS

@@ -24,10 +24,10 @@ from fastmlp.cli.options import DIGITS, from_file, to_toml
 from fastmlp.cli.run import new_folder
 from fastmlp.cli.train import _settings
 from fastmlp.cli.train import train as train_command
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization, cifar10
 from fastmlp.experiment import DataTable
-from fastmlp.network import Network
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.network import Network
 
 Capture = pytest.CaptureFixture[str]
 RESULTS = {
@@ -284,7 +284,7 @@ def test_an_interrupt_while_scoring_lets_results_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, while_training: int, status: str
 ) -> None:
     interrupt(monkeypatch, "fastmlp.cli.progress.Progress.show", while_training)
-    interrupt(monkeypatch, "fastmlp.trainer.evaluate", 1)
+    interrupt(monkeypatch, "fastmlp.training.trainer.evaluate", 1)
     assert run("train", "--epochs", 2, "--out", "a") == 130
     assert {path.name for path in Path("a").iterdir()} == RESULTS
     assert metrics(Path("a"))["status"] == status
@@ -296,7 +296,7 @@ def test_an_interrupt_while_scoring_lets_results_be_written(
 def test_the_model_is_kept_from_the_impatient(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    interrupt(monkeypatch, "fastmlp.trainer.evaluate", 2)
+    interrupt(monkeypatch, "fastmlp.training.trainer.evaluate", 2)
     assert run("train", "--epochs", 2, "--out", "a") == 130
     assert fastmlp.load("a/model.safetensors").classes == fastmlp.load_digits().classes
     last = capsys.readouterr().out.splitlines()[-1]
@@ -340,14 +340,14 @@ def test_compiling_is_announced_only_when_it_takes_long(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, seconds: float, lines: int
 ) -> None:
     monkeypatch.setattr(progress, "NOTICE_AFTER", 0.05 if seconds else 60.0)
-    monkeypatch.setattr("fastmlp.trainer.train", fake_training(seconds, "done"))
+    monkeypatch.setattr("fastmlp.training.trainer.train", fake_training(seconds, "done"))
     taken = progress.compile_kernels(TrainConfig(), fastmlp.load_digits())
     assert taken >= seconds
     assert capsys.readouterr().err.count("compiling kernels") == lines
 
 
 def test_ctrl_c_while_compiling_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastmlp.trainer.train", fake_training(0.0, "interrupted"))
+    monkeypatch.setattr("fastmlp.training.trainer.train", fake_training(0.0, "interrupted"))
     with pytest.raises(KeyboardInterrupt):
         progress.compile_kernels(TrainConfig(), fastmlp.load_digits())
 

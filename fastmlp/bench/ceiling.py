@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.engine import aligned
 from fastmlp.kernels.jit import ZERO, kernel
 from fastmlp.kernels.pack import lanes_of
 from fastmlp.kernels.simd import ADD, CHAINS, fma_chain, map_vectors
+from fastmlp.training.engine import aligned
 
 # Work of one thread: tens of milliseconds, beside which starting it takes no time.
 FLOPS = 10_000_000_000

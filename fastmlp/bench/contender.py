@@ -14,11 +14,11 @@ import numpy as np
 from fastmlp.bench.peers import Training
 from fastmlp.bench.problem import GREY_DEVIATION, GREY_MEAN, Parameters, Problem
 from fastmlp.bench.results import FASTMLP, FASTMLP_BF16
-from fastmlp.engine import Engine
 from fastmlp.kernels.epoch import Samples
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
-from fastmlp.optimizers import Steps, sgd
+from fastmlp.training.engine import Engine
+from fastmlp.training.optimizers import Steps, sgd
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ import numpy as np
 from fastmlp.bench.contender import load, steps_of
 from fastmlp.bench.measure import repeats
 from fastmlp.bench.problem import Problem
-from fastmlp.engine import aligned
 from fastmlp.kernels.epoch import (
     NO_DROPOUT,
     Model,
@@ -28,6 +27,7 @@ from fastmlp.kernels.epoch import (
     update_layer,
 )
 from fastmlp.kernels.jit import ZERO, kernel
+from fastmlp.training.engine import aligned
 
 GATHER, FORWARD, BACKWARD = "gather", "forward", "dX"
 UPDATE, TRANSPOSE = "dW and update", "transpose"

@@ -16,12 +16,12 @@ from fastmlp.bench.peers import PEERS
 from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.bench.results import Bandwidth, Comparison, KernelRow, Results
 from fastmlp.bench.settings import Settings
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.machine import description as machine
 from fastmlp.machine.cores import usable_cores
-from fastmlp.many import train_many
-from fastmlp.trainer import train
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.many import train_many
+from fastmlp.training.trainer import train
 
 # Of a timed run of a kernel: thousands of calls on the smallest layers, a few on the largest.
 KERNEL_SECONDS = 0.005

@@ -9,9 +9,9 @@ import click
 from fastmlp.cli.data import listing
 from fastmlp.cli.options import data_home_option
 from fastmlp.cli.progress import compile_kernels
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import load_digits
 from fastmlp.machine import description as machine
+from fastmlp.training.config import TrainConfig
 
 # What decides the tile, and what a later one could use.
 FEATURES = ("avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "amx-bf16", "neon", "sve")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastmlp.datasets.transforms import resize
 from fastmlp.errors import DataError
 from fastmlp.machine.files import found_at
-from fastmlp.network import load
+from fastmlp.training.network import load
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -6,8 +6,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
+from fastmlp.training.config import TrainConfig
 
 NOTICE_AFTER = 1.0  # seconds; machine code out of the cache is there before
 NARROW = 8  # units: widths change no compiled function, and drawing wide weights takes time
@@ -33,7 +33,7 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     KeyboardInterrupt
         On Ctrl-C.
     """
-    from fastmlp.trainer import train
+    from fastmlp.training.trainer import train
 
     few = part.take([0, 0])
     hidden = tuple(min(width, NARROW) for width in config.hidden)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from fastmlp.cli.options import data_home_option
-from fastmlp.config import TrainConfig
 from fastmlp.experiment import DataTable, Experiment, load_parts
+from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from fastmlp.results import SearchResult

@@ -24,15 +24,15 @@ from fastmlp.cli.options import (
 )
 from fastmlp.cli.progress import Progress, compile_kernels
 from fastmlp.cli.run import RunFolder, new_folder, remove_empty
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.experiment import DataTable, load_parts
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from fastmlp.trainer import TrainResult
+    from fastmlp.training.trainer import TrainResult
 
 PARTS = ("train", "valid", "test")
 DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
@@ -130,7 +130,7 @@ def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
 
 
 def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) -> TrainResult:
-    from fastmlp import trainer
+    from fastmlp.training import trainer
 
     compile_kernels(config, parts["train"])
     with Progress(config.epochs) as progress:
@@ -150,7 +150,7 @@ def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) ->
 
 def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> None:
     """Write the network first, score it once, and write and print what the run came to."""
-    from fastmlp.trainer import evaluate
+    from fastmlp.training.trainer import evaluate
 
     network, usable = result.network, _is_usable(result)
     if usable:
@@ -174,7 +174,8 @@ def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
         f"{result.samples_per_second:,.0f} images a second"
     )
 
-    from fastmlp import report  # after the results: Matplotlib and scikit-learn take a second each
+    # After the results: Matplotlib and scikit-learn take a second each.
+    from fastmlp import report
 
     test = parts["test"]
     restored = result.best_epoch if result.config.restore_best else 0

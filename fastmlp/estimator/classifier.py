@@ -49,7 +49,7 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     class_weight : dict, "balanced" or None
         Multiplies `sample_weight`, as in other classifiers of scikit-learn.
     initialization : {"sklearn", "torch", "he", "glorot", "normal", "zeros"}
-        How weights start; all but the first as `fastmlp.network.initialize` has them.
+        How weights start; all but the first as `fastmlp.training.network.initialize` has them.
     monitor : {"score", "loss"}
         What `early_stopping` watches on the validation data.
     step_epochs, step_factor : int, float

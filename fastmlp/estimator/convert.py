@@ -11,11 +11,11 @@ import numpy as np
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.config import Activation
 from fastmlp.datasets import Normalization
 from fastmlp.errors import DataError
 from fastmlp.estimator import files
-from fastmlp.network import Network
+from fastmlp.training.config import Activation
+from fastmlp.training.network import Network
 
 _TO_NETWORK: dict[str, Activation] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 _FROM_NETWORK = {theirs: ours for ours, theirs in _TO_NETWORK.items()}

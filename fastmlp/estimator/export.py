@@ -13,8 +13,8 @@ from fastmlp.estimator import files
 from fastmlp.estimator.classifier import MLPClassifier
 from fastmlp.estimator.regressor import MLPRegressor
 from fastmlp.machine.files import write_atomic
-from fastmlp.network import Network
-from fastmlp.network import load as load_network
+from fastmlp.training.network import Network
+from fastmlp.training.network import load as load_network
 
 Estimator = MLPClassifier | MLPRegressor
 

@@ -51,7 +51,9 @@ class Run:
     def __init__(
         self, estimator: Any, examples: Examples, batch_size: int, *, resumes: bool
     ) -> None:
-        from fastmlp.engine import Engine  # loads compiled code, which predicting does without
+        from fastmlp.training.engine import (
+            Engine,  # loads compiled code, which predicting does without
+        )
 
         self._estimator, self._batch_size = estimator, batch_size
         self._out_activation = estimator.out_activation_

@@ -17,8 +17,8 @@ from sklearn.neural_network._stochastic_optimizers import (
 )
 
 if TYPE_CHECKING:
-    from fastmlp.engine import Engine
-    from fastmlp.optimizers import Steps
+    from fastmlp.training.engine import Engine
+    from fastmlp.training.optimizers import Steps
 
 
 class RMSPropOptimizer(BaseOptimizer):
@@ -83,7 +83,7 @@ def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float
     scale : float
         What the step schedule multiplies the learning rate by.
     """
-    from fastmlp.optimizers import rmsprop, sklearn_adam, sklearn_sgd  # loads Numba
+    from fastmlp.training.optimizers import rmsprop, sklearn_adam, sklearn_sgd  # loads Numba
 
     match optimizer:
         case AdamOptimizer():

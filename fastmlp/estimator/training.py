@@ -27,13 +27,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from fastmlp.config import Initialization
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.estimator import solvers
 from fastmlp.estimator.callbacks import Tasks
 from fastmlp.estimator.run import Examples, Parameters, Run
 from fastmlp.machine.interrupts import held_interrupt
-from fastmlp.network import initialize
+from fastmlp.training.config import Initialization
+from fastmlp.training.network import initialize
 
 STOCHASTIC = ("sgd", "adam", "rmsprop")
 PROGRESS = "progress"

@@ -11,7 +11,7 @@ With g = X.T @ D + DECAY * w and the columns of `hyper` in capitals, the rules a
 
 ``torch.optim.SGD`` (dampening 0) is HEAVY_BALL with STEP the learning rate; with Nesterov's momentum VELOCITY with
 GAIN 1, STEP learning rate times momentum and GRADIENT_STEP the learning rate. scikit-learn puts the rate into the
-velocity: GAIN is the learning rate, STEP 1. ``fastmlp.optimizers`` fills the columns in.
+velocity: GAIN is the learning rate, STEP 1. ``fastmlp.training.optimizers`` fills the columns in.
 
 D already carries the 1 / batch of a mean loss. A bias is the single row of weights of an input that is always
 one, so it takes the same step. The formulas are emitted in ``simd.take_step``. Where D is mostly zero, ``sparse.py``

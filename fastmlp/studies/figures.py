@@ -26,7 +26,6 @@ import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
-from fastmlp.network import Network
 from fastmlp.report import (
     COLOURS,
     DASHES,
@@ -38,6 +37,7 @@ from fastmlp.report import (
 from fastmlp.studies.measures import Lab
 from fastmlp.studies.results import Point, Results
 from fastmlp.studies.tables import FIELDS, WORDS, setting
+from fastmlp.training.network import Network
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 MARKERS = "osD^vPX*"

@@ -13,15 +13,15 @@ import numpy as np
 
 from fastmlp import autograd
 from fastmlp.autograd import Tensor
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine
-from fastmlp.network import Network, initialize
-from fastmlp.optimizers import sgd
 from fastmlp.studies.document import Block, Paragraph, Picture, Table
 from fastmlp.studies.results import Results
 from fastmlp.studies.tables import PLUS_MINUS
-from fastmlp.trainer import samples_of, score
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.engine import Engine
+from fastmlp.training.network import Network, initialize
+from fastmlp.training.optimizers import sgd
+from fastmlp.training.trainer import samples_of, score
 
 ROWS, ENTRIES = 20, 40  # images, and parameters of each array, that gradients are checked on
 DIFFERENCE = 1e-5  # the e of (f(t + e) - f(t - e)) / 2e

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from fastmlp.config import TrainConfig
 from fastmlp.errors import ConfigError
 from fastmlp.machine.files import write_atomic
 from fastmlp.store import NOT_IN_A_KEY, Trial
 from fastmlp.studies.study import Study
+from fastmlp.training.config import TrainConfig
 
 TRIALS, HISTORIES, MEASURED, MACHINE = (
     "trials.csv",

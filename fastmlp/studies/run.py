@@ -12,13 +12,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.experiment import load_parts
 from fastmlp.machine import description as machine
 from fastmlp.machine.files import write_atomic
-from fastmlp.network import Network
 from fastmlp.search import Progress, checksum_of, from_bytes, grid_search, to_bytes, trial_of
 from fastmlp.store import Key, Trial, TrialStore, finite
 from fastmlp.studies import claims, figures, measures, tables
@@ -26,7 +24,9 @@ from fastmlp.studies.document import Block, Heading, Paragraph, Picture, to_html
 from fastmlp.studies.results import Point, Results, Run
 from fastmlp.studies.special import CHAINS, available, refuse, train_as
 from fastmlp.studies.study import Part, Study
-from fastmlp.trainer import evaluate
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.network import Network
+from fastmlp.training.trainer import evaluate
 
 REPORT, PAGE = "report.md", "report.html"
 STORE = "store"  # folder of trials.sqlite files, one for each data set; not for the repository

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from fastmlp import autograd
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine, Samples
 from fastmlp.errors import ConfigError
-from fastmlp.network import Network, initialize
-from fastmlp.optimizers import Steps, sgd
-from fastmlp.schedule import learning_rate
-from fastmlp.trainer import (
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.engine import Engine, Samples
+from fastmlp.training.network import Network, initialize
+from fastmlp.training.optimizers import Steps, sgd
+from fastmlp.training.schedule import learning_rate
+from fastmlp.training.trainer import (
     INITIALISATION,
     Row,
     draw_epoch,

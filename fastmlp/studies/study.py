@@ -33,7 +33,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from fastmlp.config import TrainConfig, read_toml
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.experiment import (
@@ -45,6 +44,7 @@ from fastmlp.experiment import (
     checked_table,
     expand,
 )
+from fastmlp.training.config import TrainConfig, read_toml
 
 FOLDER = Path(__file__).parent
 QUICK_IMAGES = (512, 256, 256)  # of the three parts

@@ -22,11 +22,11 @@ from sklearn.datasets import load_digits
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, Network
 from fastmlp.cli import main
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Normalization
 from fastmlp.errors import DataError, FormatError
 from fastmlp.estimator.export import load_model, to_onnx
 from fastmlp.machine.files import read_tensors, write_tensors
+from fastmlp.training.config import TrainConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from fastmlp.autograd import Tensor, mlp_loss
-from fastmlp.engine import Engine
 from fastmlp.kernels import reference
 from fastmlp.kernels.pack import lanes_of, round_up
-from fastmlp.optimizers import sgd
+from fastmlp.training.engine import Engine
+from fastmlp.training.optimizers import sgd
 
 DROPOUT_KEY = 2**63 + 1
 STEP = 1e-4  # of the differences; their error is of order STEP**4 and eps / STEP

@@ -11,12 +11,12 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
-from fastmlp.engine import Engine
 from fastmlp.kernels import gemm
 from fastmlp.kernels.epoch import run_epoch
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.simd import IDENTITY
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE
+from fastmlp.training.engine import Engine
 
 pytestmark = pytest.mark.timeout(300)  # compiling the epoch anew takes longest of all
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.engine import Engine
 from fastmlp.kernels import gather as module
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.pack import lanes_of
-from fastmlp.optimizers import adam, sgd
+from fastmlp.training.engine import Engine
+from fastmlp.training.optimizers import adam, sgd
 
 gather = kernel(module.gather.py_func)
 

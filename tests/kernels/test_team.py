@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.engine import Engine
 from fastmlp.kernels import plan
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.plan import BACK_SPLIT, COLUMNS, ROWS, SPLIT
 from fastmlp.kernels.team import meet
-from fastmlp.optimizers import adam, sgd
+from fastmlp.training.engine import Engine
+from fastmlp.training.optimizers import adam, sgd
 
 TEAMS = (1, 2, 3, 4, 8)  # most of them larger than the machine
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.engine import Engine
-from fastmlp.optimizers import Steps, adam, rmsprop, sgd
+from fastmlp.training.engine import Engine
+from fastmlp.training.optimizers import Steps, adam, rmsprop, sgd
 
 SCRIPT = Path(__file__).parents[1] / "golden" / "make_torch_steps.py"
 _spec = importlib.util.spec_from_file_location("make_torch_steps", SCRIPT)

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.results import SearchResult
+from fastmlp.training.config import TrainConfig
 
 CONFIG = TrainConfig(hidden=(16,), epochs=3, batch_size=32, learning_rate=0.1, momentum=0.9)
 GRID = {"learning_rate": [0.3, 0.1, 0.03], "momentum": [0.0, 0.9]}

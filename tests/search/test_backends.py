@@ -17,11 +17,12 @@ from joblib._parallel_backends import LokyBackend
 from search_helpers import CONFIG, GRID, Counted, rows, table
 
 from fastmlp import cluster as dask_cluster
-from fastmlp import many, trials
+from fastmlp import trials
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.results import SearchResult
 from fastmlp.search import BEST, grid_search
+from fastmlp.training import many
 
 Parts = tuple[Dataset, Dataset, Dataset]
 

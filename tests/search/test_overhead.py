@@ -6,7 +6,7 @@ import pytest
 from search_helpers import CONFIG
 
 from fastmlp.search import grid_search
-from fastmlp.trainer import train
+from fastmlp.training.trainer import train
 
 TINY = CONFIG.replace(hidden=(8,), epochs=1, threads=1)
 

@@ -21,7 +21,7 @@ from fastmlp.experiment import Point
 from fastmlp.results import rank
 from fastmlp.search import BEST, grid_search
 from fastmlp.store import FILE, Trial
-from fastmlp.trainer import evaluate, train
+from fastmlp.training.trainer import evaluate, train
 from fastmlp.trials import Outcome
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from search_helpers import CONFIG, GRID, rows
 
-from fastmlp.config import TrainConfig
 from fastmlp.errors import StoreError
 from fastmlp.search import grid_search
 from fastmlp.store import FILE, Key, Trial, TrialStore
+from fastmlp.training.config import TrainConfig
 
 DATA = "c0ffee" * 10
 KEYS = [Key.of(TrainConfig(seed=seed, learning_rate=0.25)) for seed in range(6)]

@@ -73,8 +73,8 @@ def test_a_chain_goes_on_where_the_link_before_ended(parts: tuple[Dataset, Datas
 
 def test_a_reversed_image_is_turned_and_has_red_for_blue(parts: tuple[Dataset, Dataset]) -> None:
     from fastmlp.datasets import Normalization
-    from fastmlp.engine import Engine
-    from fastmlp.optimizers import sgd
+    from fastmlp.training.engine import Engine
+    from fastmlp.training.optimizers import sgd
 
     data = parts[0]
     scaling = Normalization.of(data, "feature")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.store import Trial
@@ -15,6 +14,7 @@ from fastmlp.studies import claims, document, tables
 from fastmlp.studies.measures import check_kernels
 from fastmlp.studies.results import Results, Run
 from fastmlp.studies.study import Study
+from fastmlp.training.config import TrainConfig
 
 FILE = """
 [data]

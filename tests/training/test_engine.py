@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from fastmlp.engine import Engine
 from fastmlp.kernels import reference
 from fastmlp.kernels.pack import lanes_of
-from fastmlp.optimizers import sgd
-from fastmlp.trainer import score
+from fastmlp.training.engine import Engine
+from fastmlp.training.optimizers import sgd
+from fastmlp.training.trainer import score
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastmlp.config import Activation, Initialization
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError, FormatError
-from fastmlp.network import Network, initialize, load
+from fastmlp.training.config import Activation, Initialization
+from fastmlp.training.network import Network, initialize, load
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda Z: np.maximum(Z, 0),
@@ -40,8 +40,8 @@ def forward(network: Network, X: np.ndarray) -> np.ndarray:
 def plain_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predict without compiled code."""
     engine = SimpleNamespace(forward=forward)
-    monkeypatch.setitem(sys.modules, "fastmlp.engine", engine)
-    monkeypatch.setattr("fastmlp.engine", engine, raising=False)
+    monkeypatch.setitem(sys.modules, "fastmlp.training.engine", engine)
+    monkeypatch.setattr("fastmlp.training.engine", engine, raising=False)
 
 
 def make(

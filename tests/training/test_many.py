@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import many
+from fastmlp.training import many
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import math
 
-from fastmlp.config import TrainConfig
+from fastmlp.training.config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:

@@ -8,7 +8,7 @@ from test_digests import DATA, digest, of
 
 from fastmlp import MLPClassifier, TrainConfig, grid_search, load, train
 
-OLD = Path(__file__).parent / "golden" / "written_by_0.1"
+OLD = Path(__file__).parents[1] / "golden" / "written_by_0.1"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
 PART, VALID = DATA["odd"].split((0.8, 0.2), seed=1)
 

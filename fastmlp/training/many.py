@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset
-from fastmlp.engine import count_weights, team_size
 from fastmlp.errors import check_count
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import last_level_cache
 from fastmlp.machine.interrupts import held_interrupt
-from fastmlp.trainer import Row, TrainResult, train
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.engine import count_weights, team_size
+from fastmlp.training.trainer import Row, TrainResult, train
 
 
 def train_many(

@@ -17,7 +17,7 @@ import pytest
 import fastmlp
 from fastmlp import Dataset, MLPClassifier, MLPRegressor, TrainConfig, grid_search, train
 
-GOLDEN = Path(__file__).parent / "golden" / "digests.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "digests.json"
 DTYPES = ("float32", "float64", "bfloat16")
 CLASSES = tuple("abcde")
 

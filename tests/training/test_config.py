@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastmlp.config import TrainConfig
 from fastmlp.errors import ConfigError
+from fastmlp.training.config import TrainConfig
 
 HINTS = get_type_hints(TrainConfig)
 NAMES = tuple(field.name for field in dataclasses.fields(TrainConfig))

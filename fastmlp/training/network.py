@@ -11,10 +11,10 @@ from typing import Any, Self, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastmlp.config import Activation, Initialization
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError, FormatError
 from fastmlp.machine.files import Layout, read_tensors, write_tensors
+from fastmlp.training.config import Activation, Initialization
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -347,7 +347,7 @@ def _forward(network: Network, X: np.ndarray) -> FloatArray:
     """Return the logits [N, C] of raw images [N, D]."""
     if not len(X):
         return np.empty((0, network.sizes[-1]), network.dtype)
-    from fastmlp import engine  # loads compiled code, which saving and loading do without
+    from fastmlp.training import engine  # loads compiled code, which saving and loading do without
 
     return engine.forward(network, X)
 

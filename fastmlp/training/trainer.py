@@ -14,16 +14,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastmlp.config import TrainConfig
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.engine import Engine, Samples, forward, normalized, read_as_they_are
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.machine.files import Layout, read_tensors, write_tensors
 from fastmlp.machine.interrupts import held_interrupt
-from fastmlp.network import Network, initialize
-from fastmlp.optimizers import Steps, adam, rmsprop, sgd
-from fastmlp.schedule import learning_rate
-from fastmlp.stopping import Patience
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.engine import Engine, Samples, forward, normalized, read_as_they_are
+from fastmlp.training.network import Network, initialize
+from fastmlp.training.optimizers import Steps, adam, rmsprop, sgd
+from fastmlp.training.schedule import learning_rate
+from fastmlp.training.stopping import Patience
 
 Row = dict[str, Any]
 Status = Literal["done", "stopped", "diverged", "interrupted"]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmlp.config import Stopping
 from fastmlp.errors import FormatError
-from fastmlp.stopping import Patience
+from fastmlp.training.config import Stopping
+from fastmlp.training.stopping import Patience
 
 LOSSES = st.lists(
     st.sampled_from([0.25, 0.5, 0.75, 1.0]) | st.floats(0.125, 2, width=16)

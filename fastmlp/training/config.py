@@ -42,7 +42,7 @@ class TrainConfig:
     residual : bool
         Add a hidden layer's input to its output wherever the layer before it has the same width.
     initialization : {"torch", "he", "glorot", "normal", "zeros"}
-        How weights and biases start; see `fastmlp.network.initialize`.
+        How weights and biases start; see `fastmlp.training.network.initialize`.
     initialization_std : float
         Standard deviation of weights and biases; only ``initialization="normal"`` reads it.
     optimizer : {"sgd", "adam", "rmsprop"}
@@ -66,7 +66,7 @@ class TrainConfig:
     epochs : int
         Most passes over the training images; early stopping may end a run before.
     schedule : {"constant", "step", "cosine"}
-        See `fastmlp.schedule.learning_rate`.
+        See `fastmlp.training.schedule.learning_rate`.
     step_epochs, step_factor : int, float
         With ``schedule="step"``, the rate is multiplied by the factor after every so many epochs.
     patience : int or None

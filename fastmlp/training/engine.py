@@ -34,11 +34,11 @@ from fastmlp.kernels.simd import (
 )
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import take_own_core, usable_cores
-from fastmlp.optimizers import Steps, sgd
+from fastmlp.training.optimizers import Steps, sgd
 
 if TYPE_CHECKING:
     from fastmlp.datasets import Normalization
-    from fastmlp.network import Network
+    from fastmlp.training.network import Network
 
 # Rows that a thread takes through the network at a time when it only evaluates: enough for full tiles, few
 # enough for the activations to stay in L2.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from fastmlp.config import Stopping
 from fastmlp.errors import FormatError
+from fastmlp.training.config import Stopping
 
 
 @dataclass(frozen=True)

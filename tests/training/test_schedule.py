@@ -2,8 +2,8 @@
 
 import pytest
 
-from fastmlp.config import TrainConfig
-from fastmlp.schedule import learning_rate
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.schedule import learning_rate
 
 
 def rates(config: TrainConfig) -> list[float]:
