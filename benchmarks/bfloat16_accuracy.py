@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp import TrainConfig, evaluate, load_mnist, train_many
-from fastmlp.experiment import Experiment, expand, load_parts
 from fastmlp.machine.description import describe
+from fastmlp.search.experiment import Experiment, expand, load_parts
 from fastmlp.studies.study import FOLDER
 
 SEEDS, SEEDS_MNIST = 30, 5

@@ -19,10 +19,10 @@ from statistics import median
 from fastmlp.bench.footprint import peak_bytes
 from fastmlp.bench.peers import TorchPeer
 from fastmlp.bench.problem import Problem
-from fastmlp.experiment import Experiment, expand, load_parts
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import describe
-from fastmlp.search import grid_search
+from fastmlp.search.experiment import Experiment, expand, load_parts
+from fastmlp.search.grid import grid_search
 from fastmlp.studies.study import FOLDER
 
 STUDY = FOLDER / "cifar2-bird-plane-128.toml"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fastmlp.estimator import MLPRegressor as MLPRegressor
     from fastmlp.estimator import patch_sklearn as patch_sklearn
     from fastmlp.estimator import unpatch_sklearn as unpatch_sklearn
-    from fastmlp.results import SearchResult as SearchResult
-    from fastmlp.search import grid_search as grid_search
+    from fastmlp.search.grid import grid_search as grid_search
+    from fastmlp.search.ranking import SearchResult as SearchResult
     from fastmlp.training.config import TrainConfig as TrainConfig
     from fastmlp.training.many import train_many as train_many
     from fastmlp.training.network import Network as Network
@@ -53,8 +53,8 @@ _HOMES = {
     "train_many": "training.many",
     "Network": "training.network",
     "load": "training.network",
-    "SearchResult": "results",
-    "grid_search": "search",
+    "SearchResult": "search.ranking",
+    "grid_search": "search.grid",
     "TrainResult": "training.trainer",
     "evaluate": "training.trainer",
     "train": "training.trainer",

@@ -40,7 +40,7 @@ def draw_roofline(results: Results, path: Path) -> None:
     path : Path
         Of the PNG file.
     """
-    from fastmlp.report import COLOURS, new_figure
+    from fastmlp.reporting.figures import COLOURS, new_figure
 
     ceilings = [one for contest in results["one_core"] for one in contest["ceiling"]]
     if not ceilings:

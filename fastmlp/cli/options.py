@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 
-from fastmlp.experiment import DataTable, Experiment
+from fastmlp.search.experiment import DataTable, Experiment
 from fastmlp.training.config import TrainConfig, read_toml
 
 data_home_option = click.option(

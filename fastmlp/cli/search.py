@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from fastmlp.cli.options import data_home_option
-from fastmlp.experiment import DataTable, Experiment, load_parts
+from fastmlp.search.experiment import DataTable, Experiment, load_parts
 from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from fastmlp.results import SearchResult
-    from fastmlp.search import Progress
+    from fastmlp.search.grid import Progress
+    from fastmlp.search.ranking import SearchResult
 
 EXAMPLE = Experiment(
     data=DataTable(name="digits"),
@@ -70,7 +70,7 @@ def search(
     """Train every point of a grid and rank them.
 
     FILE is TOML: [data] says which images, [config] what all trials share, [grid] lists the values
-    to try, [search] seeds and metric; see fastmlp.experiment. Without it, a small grid is searched
+    to try, [search] seeds and metric; see fastmlp.search.experiment. Without it, a small grid is searched
     on digits.
 
     Each trial is stored when it ends, in FOLDER/trials.sqlite: the same command again goes on where
@@ -85,7 +85,7 @@ def search(
     )
 
     from fastmlp.cli.progress import compile_kernels
-    from fastmlp.search import grid_search
+    from fastmlp.search.grid import grid_search
 
     if dask is not None:  # what the client logs of a lost cluster, an error says in one line
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -115,7 +115,7 @@ def search(
             return INTERRUPTED
     _summarise(result)
 
-    from fastmlp.search_report import write_report  # after the results: figures take seconds
+    from fastmlp.search.report import write_report  # after the results: figures take seconds
 
     written = write_report(folder, name, result, parts)
     click.echo(f"{folder}: {', '.join(written)}")
@@ -215,7 +215,7 @@ def _summarise(result: SearchResult) -> None:
 
 
 def _settings(parameters: Any) -> str:
-    from fastmlp.search_report import shown
+    from fastmlp.search.report import shown
 
     return ", ".join(f"{name} {shown(value)}" for name, value in parameters.items()) or "one point"
 

@@ -26,9 +26,9 @@ from fastmlp.cli.progress import Progress, compile_kernels
 from fastmlp.cli.run import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiment import DataTable, load_parts
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -175,13 +175,13 @@ def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
     )
 
     # After the results: Matplotlib and scikit-learn take a second each.
-    from fastmlp import report
+    from fastmlp.reporting import figures
 
     test = parts["test"]
     restored = result.best_epoch if result.config.restore_best else 0
-    report.draw_curves(result.history, folder.path / run.CURVES, best_epoch=restored)
+    figures.draw_curves(result.history, folder.path / run.CURVES, best_epoch=restored)
     if usable and math.isfinite(scores["test"]["loss"]):
-        report.draw_confusion(
+        figures.draw_confusion(
             test.labels, network.predict(test), test.classes, folder.path / run.CONFUSION
         )
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from fastmlp.studies.document import Block, Paragraph, Table
+from fastmlp.reporting.document import Block, Paragraph, Table
 from fastmlp.studies.results import Point, Results
 from fastmlp.studies.tables import FIELDS, PLUS_MINUS, WORDS, number, ours, setting
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
-from fastmlp.report import (
+from fastmlp.reporting.figures import (
     COLOURS,
     DASHES,
     Axes,

@@ -14,7 +14,7 @@ import numpy as np
 from fastmlp import autograd
 from fastmlp.autograd import Tensor
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.studies.document import Block, Paragraph, Picture, Table
+from fastmlp.reporting.document import Block, Paragraph, Picture, Table
 from fastmlp.studies.results import Results
 from fastmlp.studies.tables import PLUS_MINUS
 from fastmlp.training.config import TrainConfig

@@ -14,13 +14,13 @@ from typing import Any
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
-from fastmlp.experiment import load_parts
 from fastmlp.machine import description as machine
 from fastmlp.machine.files import write_atomic
-from fastmlp.search import Progress, checksum_of, from_bytes, grid_search, to_bytes, trial_of
-from fastmlp.store import Key, Trial, TrialStore, finite
+from fastmlp.reporting.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
+from fastmlp.search.experiment import load_parts
+from fastmlp.search.grid import Progress, checksum_of, from_bytes, grid_search, to_bytes, trial_of
+from fastmlp.search.store import Key, Trial, TrialStore, finite
 from fastmlp.studies import claims, figures, measures, tables
-from fastmlp.studies.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from fastmlp.studies.results import Point, Results, Run
 from fastmlp.studies.special import CHAINS, available, refuse, train_as
 from fastmlp.studies.study import Part, Study

@@ -1,6 +1,6 @@
 """Study: what a study file says, checked: experiments to run and sections to report.
 
-Beside the tables of a search file (`fastmlp.experiment`), which are the part "main", there is::
+Beside the tables of a search file (`fastmlp.search.experiment`), which are the part "main", there is::
 
     [study]
     title = "..."
@@ -35,7 +35,7 @@ from typing import Any, Self
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiment import (
+from fastmlp.search.experiment import (
     DataTable,
     Experiment,
     Grid,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastmlp.errors import ConfigError
-from fastmlp.studies.document import Block, Details, Paragraph, Table
+from fastmlp.reporting.document import Block, Details, Paragraph, Table
 from fastmlp.studies.results import Point, Results, epoch_seconds, varied
 
 WORDS = {

@@ -7,12 +7,13 @@ import sys
 import pytest
 from search_helpers import CONFIG, rows, table
 
-from fastmlp import load, trials
+from fastmlp import load
 from fastmlp.errors import ConfigError
-from fastmlp.search import BEST, grid_search
+from fastmlp.search import trials
+from fastmlp.search.grid import BEST, grid_search
 
 optuna = pytest.importorskip("optuna")
-adaptive = pytest.importorskip("fastmlp.adaptive")
+adaptive = pytest.importorskip("fastmlp.search.adaptive")
 
 SETTINGS = CONFIG.replace(epochs=8)
 
@@ -151,7 +152,7 @@ def test_optuna_that_is_not_installed_is_named(parts, tmp_path, monkeypatch):
         adaptive.adaptive_search(SETTINGS, suggest, *parts, store=tmp_path, trials=1)
 
 
-@pytest.mark.parametrize("name", ["fastmlp.adaptive", "fastmlp.search"])
+@pytest.mark.parametrize("name", ["fastmlp.search.adaptive", "fastmlp.search.grid"])
 def test_the_examples_run(name):
     module = pytest.importorskip(name)
     outcome = doctest.testmod(module)

@@ -16,12 +16,12 @@ from joblib import delayed
 from joblib._parallel_backends import LokyBackend
 from search_helpers import CONFIG, GRID, Counted, rows, table
 
-from fastmlp import cluster as dask_cluster
-from fastmlp import trials
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
-from fastmlp.results import SearchResult
-from fastmlp.search import BEST, grid_search
+from fastmlp.search import cluster as dask_cluster
+from fastmlp.search import trials
+from fastmlp.search.grid import BEST, grid_search
+from fastmlp.search.ranking import SearchResult
 from fastmlp.training import many
 
 Parts = tuple[Dataset, Dataset, Dataset]
@@ -129,9 +129,11 @@ def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, ref
 
 DEADLY = """
 import contextlib, os, signal, sys, time
-from fastmlp import TrainConfig, cluster, trials
+from fastmlp import TrainConfig
+from fastmlp.search import trials
+from fastmlp.search import cluster
 from fastmlp.datasets import load_digits
-from fastmlp.search import grid_search
+from fastmlp.search.grid import grid_search
 
 folder, backend = sys.argv[1:]
 module, name = (cluster, "announced") if backend == "dask" else (trials, "run_numbered")

@@ -9,7 +9,7 @@ from sklearn.model_selection import ParameterGrid
 import fastmlp
 from fastmlp.datasets import load_digits
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.experiment import DataTable, Experiment, expand, load_parts
+from fastmlp.search.experiment import DataTable, Experiment, expand, load_parts
 from fastmlp.training.config import TrainConfig
 
 STUDIES = Path(fastmlp.__file__).parent / "studies"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from search_helpers import CONFIG, rows, table
 
-from fastmlp.search import BEST, grid_search
-from fastmlp.store import FILE
+from fastmlp.search.grid import BEST, grid_search
+from fastmlp.search.store import FILE
 
 GRID = {"learning_rate": [0.3, 0.1, 0.03, 0.01], "momentum": [0.0, 0.5, 0.9]}
 MANY = pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from fastmlp import TrainConfig, train
 from fastmlp.datasets import load_digits
-from fastmlp.search import grid_search
+from fastmlp.search.grid import grid_search
 
 folder, settings, grid, seeds, address = sys.argv[1:]
 config, digits = TrainConfig(**eval(settings)), load_digits()

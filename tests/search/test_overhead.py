@@ -5,7 +5,7 @@ import time
 import pytest
 from search_helpers import CONFIG
 
-from fastmlp.search import grid_search
+from fastmlp.search.grid import grid_search
 from fastmlp.training.trainer import train
 
 TINY = CONFIG.replace(hidden=(8,), epochs=1, threads=1)

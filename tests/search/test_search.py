@@ -14,15 +14,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 
 import fastmlp
-from fastmlp import trials
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, DataError, StoreError
-from fastmlp.experiment import Point
-from fastmlp.results import rank
-from fastmlp.search import BEST, grid_search
-from fastmlp.store import FILE, Trial
+from fastmlp.search import trials
+from fastmlp.search.experiment import Point
+from fastmlp.search.grid import BEST, grid_search
+from fastmlp.search.ranking import rank
+from fastmlp.search.store import FILE, Trial
+from fastmlp.search.trials import Outcome
 from fastmlp.training.trainer import evaluate, train
-from fastmlp.trials import Outcome
 
 
 def sha(path):
@@ -78,11 +78,13 @@ def test_what_is_there_is_not_trained_again(parts, tmp_path, monkeypatch):
     second = grid_search(CONFIG, {"momentum": [0.999, 0.9, 0.0]}, training, valid, store=tmp_path)
     assert (second.trained, second.skipped) == (1, 2)
     monkeypatch.setattr(trials, "run_trial", None)
-    monkeypatch.setattr("fastmlp.search.evaluate", lambda *_: {"loss": 0.5, "accuracy": 0.25})
+    monkeypatch.setattr("fastmlp.search.grid.evaluate", lambda *_: {"loss": 0.5, "accuracy": 0.25})
     third = grid_search(CONFIG, {"momentum": [0.0, 0.9]}, training, valid, test, store=tmp_path)
     assert (third.trained, third.skipped) == (0, 2)
     assert third.best.mean("test_accuracy") == 0.25
-    monkeypatch.setattr("fastmlp.search.evaluate", None)  # test was seen, and is not seen again
+    monkeypatch.setattr(
+        "fastmlp.search.grid.evaluate", None
+    )  # test was seen, and is not seen again
     fourth = grid_search(CONFIG, {"momentum": [0.0, 0.9]}, training, valid, test, store=tmp_path)
     assert table(fourth) == table(third)
     assert sha(tmp_path / BEST) == model
@@ -195,7 +197,7 @@ def test_the_network_kept_is_the_best_in_whatever_order_trials_end(
         if stop:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastmlp.search.Workers.run", shuffled)
+    monkeypatch.setattr("fastmlp.search.grid.Workers.run", shuffled)
     means = [s.mean() if n != 3 else -np.inf for n, s in enumerate(scores)]
     winner = int(np.argmax(means))
     best_seed = int(np.argmax(scores[winner]))
@@ -341,7 +343,7 @@ def test_cv_results_have_the_names_types_and_ranks_of_scikit_learn(parts, tmp_pa
 
 
 def test_the_checksum_of_a_search_depends_on_both_parts(parts):
-    from fastmlp.search import checksum_of
+    from fastmlp.search.grid import checksum_of
 
     training, valid, _ = parts
     other = Dataset.from_arrays(valid.images + 1, valid.labels, valid.shape)

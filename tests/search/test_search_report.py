@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from search_helpers import CONFIG
 
-from fastmlp.experiment import Point
-from fastmlp.results import SearchResult, rank
-from fastmlp.search import grid_search
-from fastmlp.search_report import axes_of, best_by_pair, draw_heat_map, shown, write_report
-from fastmlp.store import Trial
+from fastmlp.search.experiment import Point
+from fastmlp.search.grid import grid_search
+from fastmlp.search.ranking import SearchResult, rank
+from fastmlp.search.report import axes_of, best_by_pair, draw_heat_map, shown, write_report
+from fastmlp.search.store import Trial
 
 GRID = [
     {"learning_rate": [0.3, 0.1, 1e30], "hidden": [[8], [8, 4]], "patience": [2], "stopping": ["rises"]},
@@ -132,7 +132,7 @@ def test_settings_are_written_as_people_write_them(value, text):
 
 
 def test_importing_it_loads_no_figures():
-    program = "import sys, fastmlp.search_report; print('matplotlib' in sys.modules)"
+    program = "import sys, fastmlp.search.report; print('matplotlib' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

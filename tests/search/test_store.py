@@ -13,8 +13,8 @@ import pytest
 from search_helpers import CONFIG, GRID, rows
 
 from fastmlp.errors import StoreError
-from fastmlp.search import grid_search
-from fastmlp.store import FILE, Key, Trial, TrialStore
+from fastmlp.search.grid import grid_search
+from fastmlp.search.store import FILE, Key, Trial, TrialStore
 from fastmlp.training.config import TrainConfig
 
 DATA = "c0ffee" * 10
@@ -65,7 +65,7 @@ def test_rows_can_be_read_with_plain_sql_while_a_search_goes_on(folder):
 
 
 def test_trials_of_another_version_are_not_ours(folder, monkeypatch):
-    monkeypatch.setattr("fastmlp.store.__version__", "99")
+    monkeypatch.setattr("fastmlp.search.store.__version__", "99")
     with TrialStore(folder, DATA) as store:
         assert store.trials() == {}
         store.add(KEYS[0], trial(0))

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from fastmlp.cli.reproduce import reproduce as command
 from fastmlp.errors import ConfigError
+from fastmlp.reporting.document import to_markdown
 from fastmlp.studies import figures, run
-from fastmlp.studies.document import to_markdown
 from fastmlp.studies.results import MEASURED, TRIALS, Results
 from fastmlp.studies.study import Study, find, names
 

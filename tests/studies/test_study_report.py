@@ -9,8 +9,9 @@ import pytest
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.store import Trial
-from fastmlp.studies import claims, document, tables
+from fastmlp.reporting import document
+from fastmlp.search.store import Trial
+from fastmlp.studies import claims, tables
 from fastmlp.studies.measures import check_kernels
 from fastmlp.studies.results import Results, Run
 from fastmlp.studies.study import Study

@@ -17,13 +17,13 @@ from safetensors.numpy import save as to_safetensors
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError, StoreError
-from fastmlp.experiment import Grid, Metric, Point, check_choice, expand
-from fastmlp.results import SearchResult, best_of, merit_of, rank
-from fastmlp.store import Key, Trial, TrialStore, finite
+from fastmlp.search.experiment import Grid, Metric, Point, check_choice, expand
+from fastmlp.search.ranking import SearchResult, best_of, merit_of, rank
+from fastmlp.search.store import Key, Trial, TrialStore, finite
+from fastmlp.search.trials import Backend, Outcome, Parts, Workers
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network
 from fastmlp.training.trainer import evaluate
-from fastmlp.trials import Backend, Outcome, Parts, Workers
 
 BEST = Path("best", "model.safetensors")  # in the folder of a search
 
@@ -105,14 +105,14 @@ def grid_search(
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
-        Address of a Dask scheduler, whose workers train then; see `fastmlp.cluster`.
+        Address of a Dask scheduler, whose workers train then; see `fastmlp.search.cluster`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
 
     Returns
     -------
     SearchResult
-        `fastmlp.search_report.write_report` writes tables and figures of it.
+        `fastmlp.search.report.write_report` writes tables and figures of it.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fastmlp import report
+from fastmlp.reporting import figures
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def history(epochs: int, *, valid: bool = True) -> list[dict[str, Any]]:
 
 def test_curves_show_the_history(tmp_path: Path, drawn: list[Figure]) -> None:
     rows = history(12)
-    report.draw_curves(rows, tmp_path / "curves.png", best_epoch=7)
+    figures.draw_curves(rows, tmp_path / "curves.png", best_epoch=7)
     (figure,) = drawn
     for axes, quantity in zip(figure.axes, ("loss", "accuracy"), strict=True):
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", quantity)
@@ -72,15 +72,15 @@ def test_curves_show_the_history(tmp_path: Path, drawn: list[Figure]) -> None:
 
 
 def test_curves_without_validation_have_one_line(tmp_path: Path, drawn: list[Figure]) -> None:
-    report.draw_curves(history(3, valid=False), tmp_path / "curves.png")
+    figures.draw_curves(history(3, valid=False), tmp_path / "curves.png")
     assert [len(axes.get_lines()) for axes in drawn[0].axes] == [1, 1]
 
 
 def test_a_single_epoch_is_visible(tmp_path: Path) -> None:
     paths = [tmp_path / "one.png", tmp_path / "none.png"]
     row = history(1)[0]
-    report.draw_curves([row], paths[0])
-    report.draw_curves([row | dict.fromkeys(list(row)[1:], np.nan)], paths[1])
+    figures.draw_curves([row], paths[0])
+    figures.draw_curves([row | dict.fromkeys(list(row)[1:], np.nan)], paths[1])
     dark = [int((pixels(path) < 64).sum()) for path in paths]
     assert dark[0] > dark[1] + 20
 
@@ -88,7 +88,7 @@ def test_a_single_epoch_is_visible(tmp_path: Path) -> None:
 def test_a_diverged_run_leaves_a_gap(tmp_path: Path, drawn: list[Figure]) -> None:
     rows = history(4)
     rows[2]["train_loss"], rows[3]["train_loss"] = np.inf, np.nan
-    report.draw_curves(rows, tmp_path / "curves.png")
+    figures.draw_curves(rows, tmp_path / "curves.png")
     values = drawn[0].axes[0].get_lines()[0].get_ydata()
     np.testing.assert_array_equal(values, [1, 0.5, np.nan, np.nan])
 
@@ -99,7 +99,7 @@ def test_confusion_counts_every_pair(tmp_path: Path, drawn: list[Figure], count:
     labels, predicted = random.integers(0, count, (2, 500))
     labels[labels == 1] = 0  # a class that no image has keeps its row
     classes = [f"${letter} %_" for letter in "abcdefghij"[:count]]
-    report.draw_confusion(labels, predicted, classes, tmp_path / "confusion.png")
+    figures.draw_confusion(labels, predicted, classes, tmp_path / "confusion.png")
     (axes,) = drawn[0].axes
     expected = np.zeros((count, count), int)
     for pair in zip(labels, predicted, strict=True):
@@ -113,7 +113,7 @@ def test_confusion_counts_every_pair(tmp_path: Path, drawn: list[Figure], count:
 
 
 def test_lines_can_be_told_apart_in_grey() -> None:
-    cycle = list(report.STYLE["axes.prop_cycle"])
+    cycle = list(figures.STYLE["axes.prop_cycle"])
     for one, other in itertools.combinations(cycle, 2):
         assert one["linestyle"] != other["linestyle"]
     lightness = [np.dot(colors.to_rgb(one["color"]), (0.299, 0.587, 0.114)) for one in cycle[:3]]
@@ -123,17 +123,17 @@ def test_lines_can_be_told_apart_in_grey() -> None:
 def test_figures_leave_no_state_and_equal_ones_are_equal_files(tmp_path: Path) -> None:
     from matplotlib import pyplot
 
-    before = {name: mpl.rcParams[name] for name in report.STYLE}
+    before = {name: mpl.rcParams[name] for name in figures.STYLE}
     for name in ("a.png", "b.png"):
-        report.draw_confusion([0, 1, 1], [0, 1, 0], ["bird", "automobile"], tmp_path / name)
+        figures.draw_confusion([0, 1, 1], [0, 1, 0], ["bird", "automobile"], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert pyplot.get_fignums() == []
-    assert {name: mpl.rcParams[name] for name in report.STYLE} == before
+    assert {name: mpl.rcParams[name] for name in figures.STYLE} == before
 
 
 def test_an_old_figure_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "curves.png"
-    report.draw_curves(history(2), path)
+    figures.draw_curves(history(2), path)
     old = path.read_bytes()
 
     def savefig(self: Figure, file: io.BytesIO, **_: Any) -> None:
@@ -142,5 +142,5 @@ def test_an_old_figure_survives_a_failure(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Figure, "savefig", savefig)
     with pytest.raises(RuntimeError):
-        report.draw_curves(history(3), path)
+        figures.draw_curves(history(3), path)
     assert path.read_bytes() == old

@@ -29,7 +29,7 @@ from fastmlp.kernels.pack import lanes_of
 from fastmlp.kernels.simd import CHAINS
 from fastmlp.training.engine import aligned
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "reports" / "benchmark" / folder.RESULTS
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.datasets import Dataset
-from fastmlp.results import SearchResult
+from fastmlp.search.ranking import SearchResult
 from fastmlp.training.config import TrainConfig
 
 CONFIG = TrainConfig(hidden=(16,), epochs=3, batch_size=32, learning_rate=0.1, momentum=0.9)

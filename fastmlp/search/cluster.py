@@ -17,8 +17,7 @@ from joblib import delayed
 
 from fastmlp._version import __version__
 from fastmlp.errors import ConfigError, FastMLPError
-from fastmlp.training.config import TrainConfig
-from fastmlp.trials import (
+from fastmlp.search.trials import (
     MOST_DEATHS,
     Numbered,
     Outcome,
@@ -30,6 +29,7 @@ from fastmlp.trials import (
     parallel_calls,
     run_numbered,
 )
+from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from distributed import Client

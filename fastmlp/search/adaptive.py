@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, check_count
-from fastmlp.experiment import Point
-from fastmlp.results import SearchResult
-from fastmlp.search import BEST, Search, check_parts, checksum_of
-from fastmlp.store import Key, Trial, TrialStore
+from fastmlp.search.experiment import Point
+from fastmlp.search.grid import BEST, Search, check_parts, checksum_of
+from fastmlp.search.ranking import SearchResult
+from fastmlp.search.store import Key, Trial, TrialStore
+from fastmlp.search.trials import Outcome, Workers, run_trial
 from fastmlp.training.config import TrainConfig
-from fastmlp.trials import Outcome, Workers, run_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -76,7 +76,7 @@ def adaptive_search(
     >>> from tempfile import mkdtemp
     >>> import optuna
     >>> from fastmlp import TrainConfig, load_digits
-    >>> from fastmlp.adaptive import adaptive_search
+    >>> from fastmlp.search.adaptive import adaptive_search
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
     >>> def suggest(trial):
     ...     return {

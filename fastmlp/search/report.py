@@ -18,7 +18,7 @@ import numpy as np
 from fastmlp.datasets import Dataset
 from fastmlp.machine import description as machine
 from fastmlp.machine.files import write_atomic
-from fastmlp.results import RankedPoint, SearchResult, merit_of
+from fastmlp.search.ranking import RankedPoint, SearchResult, merit_of
 
 REPORT, TABLE = "report.md", "trials.csv"
 CURVES, CONFUSION = "curves.png", "confusion.png"
@@ -131,7 +131,7 @@ def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path
     path : str or Path
         Of the PNG file.
     """
-    from fastmlp.report import new_figure
+    from fastmlp.reporting.figures import new_figure
 
     axes = axes_of(result.points)
     rows, columns = axes[down], axes[across]
@@ -161,16 +161,16 @@ def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path
 
 
 def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> list[str]:
-    from fastmlp import report
+    from fastmlp.reporting import figures
 
     names = []
     trial = result.best_trial
     if trial is not None and result.network is not None:
         kept = trial.epoch if trial.epoch < trial.epochs else 0
-        report.draw_curves(trial.history, folder / CURVES, best_epoch=kept)
+        figures.draw_curves(trial.history, folder / CURVES, best_epoch=kept)
         part = parts[_judged(parts)]
         predicted = result.network.predict(part)
-        report.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION)
+        figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION)
         names += [CURVES, CONFUSION]
         for down, across in itertools.combinations(axes_of(result.points), 2):
             names.append(f"{down}-{across}.png")

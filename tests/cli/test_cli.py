@@ -25,7 +25,7 @@ from fastmlp.cli.run import new_folder
 from fastmlp.cli.train import _settings
 from fastmlp.cli.train import train as train_command
 from fastmlp.datasets import Dataset, Normalization, cifar10
-from fastmlp.experiment import DataTable
+from fastmlp.search.experiment import DataTable
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.experiment import Metric, Point
-from fastmlp.store import Trial
+from fastmlp.search.experiment import Metric, Point
+from fastmlp.search.store import Trial
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network
 

@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     status : {"done", "stopped", "diverged", "failed", "pruned", "interrupted"}
-        As in `fastmlp.store.Trial`; an interrupted one is not stored.
+        As in `fastmlp.search.store.Trial`; an interrupted one is not stored.
     reason : str
         The status in one line.
     history : list of dict
@@ -114,7 +114,7 @@ class Workers:
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
-        Address of a scheduler, instead of the two; see `fastmlp.cluster`.
+        Address of a scheduler, instead of the two; see `fastmlp.search.cluster`.
 
     Raises
     ------
@@ -160,7 +160,7 @@ class Workers:
 
     def _outcomes(self, tasks: Tasks, parts: Parts, stop: threading.Event) -> Generator[Numbered]:
         if self.dask is not None:
-            from fastmlp.cluster import on_cluster
+            from fastmlp.search.cluster import on_cluster
 
             alone = {n: one.replace(threads=one.threads or 1) for n, one in tasks.items()}
             yield from on_cluster(alone, parts, self.dask)

@@ -1,0 +1,1 @@
+"""What is shown: figures, tables and documents, one of each for every report."""

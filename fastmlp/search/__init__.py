@@ -1,0 +1,1 @@
+"""Many trainings: which, where and in which order, each on disk the moment it ends."""
