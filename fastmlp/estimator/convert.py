@@ -14,10 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.datasets import Normalization
 from fastmlp.errors import DataError
 from fastmlp.estimator import files
-from fastmlp.training.config import Activation
 from fastmlp.training.network import Network
 
-_TO_NETWORK: dict[str, Activation] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
+_TO_NETWORK: dict[str, str] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 _FROM_NETWORK = {theirs: ours for ours, theirs in _TO_NETWORK.items()}
 
 # Values scikit-learn does not know, and what its own estimator is given in their place: they

@@ -11,6 +11,7 @@ from sklearn.neural_network._base import ACTIVATIONS
 
 from fastmlp.estimator import solvers
 from fastmlp.machine.cores import usable_cores
+from fastmlp.training.layers import network_layers
 
 _ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 _LOSSES = {"softmax": "softmax", "logistic": "logistic", "identity": "squared"}
@@ -64,9 +65,13 @@ class Run:
             batch_size=batch_size,
             dtype=estimator.dtype or dtype.name,
             threads=_threads(estimator.n_jobs),
-            activation=_ACTIVATIONS[estimator.activation],
+            layers=network_layers(
+                [bias.size for bias in estimator.intercepts_[:-1]],
+                estimator.intercepts_[-1].size,
+                activation=_ACTIVATIONS[estimator.activation],
+                dropout=estimator.dropout,
+            ),
             loss=_LOSSES[self._out_activation],
-            dropout=estimator.dropout,
         )
         if resumes:
             solvers.load_states(estimator._optimizer, self._engine)

@@ -33,7 +33,7 @@ from fastmlp.estimator.callbacks import Tasks
 from fastmlp.estimator.run import Examples, Parameters, Run
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.training.config import Initialization
-from fastmlp.training.network import initialize
+from fastmlp.training.parameters import initialize
 
 STOCHASTIC = ("sgd", "adam", "rmsprop")
 PROGRESS = "progress"

@@ -1,227 +1,212 @@
-"""Where everything of one network lies in its flat buffers: parameters, velocity and workspace.
+"""Layers -> programs: where a network's parameters lie, and what is executed to load, train and evaluate it."""
 
-A plan is an int64 table, one row a layer, that the compiled epoch reads; its columns are the names below. One
-flat buffer each instead of a list of arrays: a single compiled epoch then serves every depth.
-"""
+from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from fastmlp.kernels import codes
+from fastmlp.kernels.layers.linear import FusedLinear, Place, Placed
+from fastmlp.kernels.loops import nonzeros
+from fastmlp.kernels.program import (
+    BATCH,
+    OPERANDS,
+    RIGHT,
+    WORKSPACE,
+    Builder,
+    Kind,
+    Program,
+    Signal,
+)
 
-from fastmlp.kernels import sparse
-from fastmlp.kernels.pack import round_up
-from fastmlp.kernels.simd import IDENTITY, RELU
 
-# Columns of the table. Offsets count elements.
-INPUTS = 0  # width of the layer's input, without padding
-OUTPUTS = 1
-INPUT_PANELS = 2
-OUTPUT_PANELS = 3
-WEIGHTS = 4  # offset of W panels in `parameters`
-BIAS = 5  # offset of b panels in `parameters`
-INPUT = 6  # offset of the layer's input in the workspace
-OUTPUT = 7  # offset of its output
-GRADIENT = 8  # offset of the gradient before the activation
-TRANSPOSED = 9  # offset of W.T panels in the operands
-SPLIT = 10  # how a team shares the layer: ROWS or COLUMNS
-BACK_SPLIT = 11  # the same for the gradient of its input
-ACTIVATION = 12  # code of simd.py: IDENTITY, RELU, SIGMOID, TANH
-RESIDUAL = 13  # 1 where the layer's input is added to its activation
-HANDED_ON = 14  # offset of the next layer's input: the output, but for dropout and residual layers
-SUM_GRADIENT = 15  # offset of the gradient of a residual layer's sum
-BLOCKS = 16  # first of the layer's lanes x lanes blocks of weights, when blocks are numbered
-# What products read. In float32 and float64 the operands are the workspace and the parameters themselves; in
-# bfloat16 they are arrays of pairs beside them.
-INPUT_COLUMNS = 17  # offset of the input as left operand of the forward product
-INPUT_ROWS = 18  # offset of the input as left operand of the weight gradient
-GRADIENT_COLUMNS = 19  # offset of the gradient as left operand of the input gradient
-GRADIENT_ROWS = 20  # offset of the gradient as right operand of the weight gradient
-RIGHT = 21  # offset of the weights as right operand
-INPUT_DEPTH = 22  # panels of the input as left operand
-OUTPUT_DEPTH = 23  # panels of the gradient as left operand
-GATHERED = 24  # panels of the first layer's input that the workspace holds at a time
-# Elements between two threads' copies of the first layer's input at the three offsets; 0 where they share one.
-INPUT_COPY = 25
-INPUT_COLUMNS_COPY = 26
-INPUT_ROWS_COPY = 27
-MASK = 28  # offset of dropout's factors; 0 where there is none
-UNITS = 29  # first of the layer's units, when those of hidden layers are numbered
-# Offsets of a thread's room for sparse.py, and elements between two threads' room; 0 where there is none.
-MARKS = 30
-SUMS = 31
-ROOM = 32
-FIELDS = 33
+@dataclass(frozen=True)
+class Layout:
+    """Where the parameters of a network lie.
 
-ROWS, COLUMNS = 0, 1
+    Attributes
+    ----------
+    layers : tuple of FusedLinear
+    kind : Kind
+    places : tuple of Place
+        One a layer.
+    states : int
+        Elements of weights and biases, and so of each array that the optimiser remembers.
+    parameters, right : int
+        Elements of the flat arrays; transposed weights lie behind the others. There is no array of right operands
+        (0) where products read the parameters.
+    """
 
-# Offset in the workspace of a vector of zeros; a batch of ones, the biases' input, stands after it.
-ZEROS = 0
-
-# Where the first layer is shared by columns, every thread reads the whole batch, and gathers it for itself. When each
-# gathered half, the rest came out of the other core's cache: with two cores that share no L3 (the host of a virtual
-# machine moves them about), network A took 1.25 times as long at batch 100 and 256; with a common L3 it is the same.
-# To gather all of it takes 2 to 4 % of a step of two threads, and a larger share of that of more: each then gathers
-# its rows for all. So do two where a copy is large and pushes the weights out of L3: network A is then 5 % faster at
-# batch 256 in bfloat16, where it would be 5 % slower at 100, and 7 % at 512; 0 and 9 % in float32.
-OWN_COPIES_TO, OWN_COPY_BYTES = 4, 2 * 1024**2
-
-# Sharing a layer by rows lets a thread carry its rows through several layers without a barrier, but each thread
-# then reads all of W. Above this size (half of a common L2) each thread should read only its own columns.
-COLUMNS_FROM_BYTES = 512 * 1024
+    layers: tuple[FusedLinear, ...]
+    kind: Kind
+    places: tuple[Place, ...]
+    states: int
+    parameters: int
+    right: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of the flat buffers and the table of offsets into them.
+    """A program and the memory that it works in.
 
     Attributes
     ----------
-    table : array [layers, FIELDS] of int64
-    parameters, workspace : int
-        Elements in the buffer of weights and biases (velocity has the same) and in that of activations.
-    operands, right : int
-        Elements in the arrays of pairs: activations and transposed weights, and weights. 0 where there are none.
-    blocks : int
-        lanes x lanes blocks of weights.
+    program : Program
     batch : int
         Most rows of a batch.
-    lanes : int
-        Elements in a vector.
+    workspace, operands : int
+        Elements of the flat arrays; without pairs, operands are the workspace (0).
+    squares : int
+        Elements of the record's `squares`.
     """
 
-    table: np.ndarray
-    parameters: int
+    program: Program
+    batch: int
     workspace: int
     operands: int
-    right: int
-    blocks: int
-    batch: int
-    lanes: int
+    squares: int
 
 
-def make_plan(
-    sizes: tuple[int, ...],
-    batch: int,
-    lanes: int,
-    item_bytes: int,
-    activation: int = int(RELU),
-    residual: bool = False,
-    pairs: bool = False,
-    threads: int = 1,
-    dropout: bool = False,
+@dataclass(frozen=True)
+class Loss:
+    """A loss of ``loops/loss.py``.
+
+    Attributes
+    ----------
+    code : int
+        SOFTMAX, LOGISTIC or SQUARED.
+    smoothing : float
+        Label smoothing, of SOFTMAX.
+    """
+
+    code: int
+    smoothing: float = 0.0
+
+
+def lay_out(layers: Sequence[FusedLinear], kind: Kind) -> Layout:
+    """Give each layer its place in the flat arrays of the parameters."""
+    offsets, rights = [], []
+    states = right = 0
+    for layer in layers:
+        panels, rows = kind.panels(layer.outputs), kind.panels(layer.inputs) * kind.lanes
+        offsets.append((states, states + panels * rows * kind.lanes))
+        states += panels * (rows + 1) * kind.lanes
+        rights.append(right)
+        right += panels * kind.depth(layer.inputs) * kind.lanes**2
+    behind = right if kind.pairs else states
+    places = []
+    for number, layer in enumerate(layers):
+        weights, bias = offsets[number]
+        transposed = behind if number else -1
+        if number:
+            behind += kind.panels(layer.inputs) * kind.depth(layer.outputs) * kind.lanes**2
+        places.append(Place(weights, bias, rights[number] if kind.pairs else weights, transposed))
+    parameters, right = (states, behind) if kind.pairs else (behind, 0)
+    return Layout(tuple(layers), kind, tuple(places), states, parameters, right)
+
+
+def training_plan(
+    layout: Layout, loss: Loss, batch: int, threads: int, *, penalties: bool = False
 ) -> Plan:
-    """Lay out a network.
+    """Plan the step of one batch: forward, loss, backward, update.
 
     Parameters
     ----------
-    sizes : tuple of int
-        Widths, input first.
+    layout : Layout
+    loss : Loss
     batch : int
         Most rows of a batch.
-    lanes, item_bytes : int
-        Elements in a vector, bytes in an element.
-    activation : int
-        Code of ``simd.py``, of all layers but the last.
-    residual : bool
-        Whether a hidden layer's input is added to its output where that is as wide, and itself hidden.
-    pairs : bool
-        Whether products read pairs of bfloat16.
     threads : int
-        Size of the team that shares the workspace.
-    dropout : bool
-        Whether hidden layers hand on only some of their outputs.
+        Size of the team.
+    penalties : bool
+        Whether to write down the squares of the weights before each step.
     """
-    layers = len(sizes) - 1
-    table = np.zeros((layers, FIELDS), np.int64)
-    ones = lanes  # where the biases' input begins, in the workspace and in the operands
-    parameters, right, blocks, units = 0, 0, 0, 0
-    workspace = ones + batch * lanes
-    operands = workspace if pairs else 0
+    b, layers, outputs = _forward(layout, batch, threads)
+    squares = 0
+    if penalties:
+        for layer in layers:
+            squares = layer.squares(squares)
+    gradient = b.signal(outputs.width)
+    b.add(
+        codes.LOSS,
+        codes.ROWS,
+        panels=outputs.values.panels,
+        reads=[(outputs.values, codes.ROWS)],
+        writes=[(gradient.values, codes.ROWS)],
+        left=outputs.values,
+        out=gradient.values,
+        inputs=outputs.width,
+        code=loss.code,
+        number=loss.smoothing,
+    )
+    b.write_operands(gradient, int(codes.ROWS))
+    layers[-1].take_gradient(gradient)
+    for below, layer in zip(layers[-2::-1], layers[:0:-1], strict=True):
+        gradient = layer.backward(gradient, below)
+        below.take_gradient(gradient)
+    if penalties:
+        b.add(codes.TOTAL, codes.FIRST, reads=[(b.squares, codes.FIRST)])
+    marks, sums = b.nothing, b.nothing
+    if not layout.kind.pairs:
+        most = max(layer.panels for layer in layers)
+        sizes = nonzeros.room(most, layout.kind.lanes, batch, layout.kind.item_bytes)
+        marks, sums = (b.reserve_elements(size, 1, BATCH, WORKSPACE, threads) for size in sizes)
+    for layer in layers:
+        layer.update(marks, sums)
+    return _finished(b, b.program(repeats=True), squares)
 
-    def reserve(count: int) -> int:
-        nonlocal workspace
-        offset = workspace
-        workspace += count
-        return offset
 
-    def reserve_operand(count: int) -> int:
-        nonlocal operands
-        offset = operands
-        operands += count
-        return offset
+def evaluation_plan(layout: Layout, batch: int) -> Plan:
+    """Plan what one thread does to write down the outputs of a batch."""
+    b, _, outputs = _forward(layout, batch, 1, trains=False)
+    b.add(
+        codes.LOGITS,
+        codes.ROWS,
+        panels=outputs.values.panels,
+        left=outputs.values,
+        inputs=outputs.width,
+    )
+    return _finished(b, b.program(repeats=True))
 
-    def columns_and_rows(panels: int, offset: int, copies: int = 1) -> tuple[int, int]:
-        """Room for both operands made of an array [panels, batch, lanes] at `offset`."""
-        if not pairs:
-            return offset, offset
-        columns, rows = sizes_of_pairs(panels)
-        return reserve_operand(copies * columns), reserve_operand(copies * rows)
 
-    def sizes_of_pairs(panels: int) -> tuple[int, int]:
-        return -(-panels // 2) * batch * lanes, panels * -(-batch // 2) * lanes
+def loading_program(layout: Layout) -> Program:
+    """Plan what follows from parameters that Python wrote, for `run.load`."""
+    b = _builder(layout, 1, 1)
+    for number, (layer, place) in enumerate(zip(layout.layers, layout.places, strict=True)):
+        Placed(layer, place, b, number == 0).load()
+    return b.program(repeats=False)
 
-    def split(inputs: int, outputs: int) -> int:
-        """How a team shares the product of a layer with so many inputs and outputs."""
-        height, width = round_up(inputs, lanes), round_up(outputs, lanes)
-        wide = height * width * item_bytes > COLUMNS_FROM_BYTES
-        return COLUMNS if wide and width >= 8 * lanes else ROWS
 
-    first_panels = round_up(sizes[0], lanes) // lanes
-    gathered = 1 if pairs else first_panels
-    room = gathered * batch * lanes
-    copies = 1
-    # In float32 and float64 the three offsets are those of one array.
-    columns, rows = sizes_of_pairs(first_panels) if pairs else (room, room)
-    copy_bytes = item_bytes * (columns + rows if pairs else room)
-    may_copy = threads <= OWN_COPIES_TO and copy_bytes <= OWN_COPY_BYTES
-    if split(*sizes[:2]) == COLUMNS and may_copy:
-        copies = threads
-        table[0, INPUT_COPY : INPUT_ROWS_COPY + 1] = room, columns, rows
-    handed_on = reserve(copies * room)
-    for layer in range(layers):
-        row = table[layer]
-        inputs, outputs = sizes[layer], sizes[layer + 1]
-        height, width = round_up(inputs, lanes), round_up(outputs, lanes)
-        input_panels, output_panels = height // lanes, width // lanes
-        hidden = layer < layers - 1
-        row[INPUTS], row[OUTPUTS] = inputs, outputs
-        row[INPUT_PANELS], row[OUTPUT_PANELS] = input_panels, output_panels
-        row[GATHERED] = gathered
-        row[INPUT_DEPTH] = -(-input_panels // 2) if pairs else input_panels
-        row[OUTPUT_DEPTH] = -(-output_panels // 2) if pairs else output_panels
-        row[WEIGHTS], parameters = parameters, parameters + height * width
-        row[BIAS], parameters = parameters, parameters + width
-        row[RIGHT] = row[WEIGHTS]
-        if pairs:
-            row[RIGHT], right = right, right + row[INPUT_DEPTH] * lanes * width
-        row[BLOCKS], blocks = blocks, blocks + input_panels * output_panels
-        row[ACTIVATION] = activation if hidden else IDENTITY
-        row[INPUT] = handed_on
-        row[INPUT_COLUMNS], row[INPUT_ROWS] = columns_and_rows(
-            input_panels, handed_on, 1 if layer else copies
-        )
-        row[UNITS], units = units, units + outputs
-        row[OUTPUT] = handed_on = reserve(width * batch)
-        if dropout and hidden:
-            row[MASK] = reserve(width * batch)
-        if residual and hidden and layer > 0 and inputs == outputs:
-            row[RESIDUAL] = 1
-            row[SUM_GRADIENT] = reserve(width * batch)
-        if row[MASK] or row[RESIDUAL]:
-            handed_on = reserve(width * batch)
-        row[HANDED_ON] = handed_on
-        row[GRADIENT] = reserve(width * batch)
-        row[GRADIENT_COLUMNS], row[GRADIENT_ROWS] = columns_and_rows(output_panels, row[GRADIENT])
-        if layer:
-            transposed = row[OUTPUT_DEPTH] * lanes * height
-            row[TRANSPOSED] = reserve_operand(transposed) if pairs else reserve(transposed)
-        row[SPLIT], row[BACK_SPLIT] = split(inputs, outputs), split(outputs, inputs)
-        if layer and table[layer - 1, SPLIT] == COLUMNS:
-            # A thread then writes the gradient of just those units whose weights it changes.
-            row[BACK_SPLIT] = COLUMNS
-    if not pairs:
-        marks, sums = sparse.room(int(table[:, OUTPUT_PANELS].max()), lanes, batch, item_bytes)
-        table[:, MARKS] = reserve(threads * (marks + sums))
-        table[:, SUMS] = table[:, MARKS] + marks
-        table[:, ROOM] = marks + sums
-    return Plan(table, parameters, workspace, operands, right, blocks, batch, lanes)
+def _builder(layout: Layout, batch: int, threads: int) -> Builder:
+    return Builder(layout.kind, batch, threads, {WORKSPACE: 0, OPERANDS: 0, RIGHT: 0})
+
+
+def _forward(
+    layout: Layout, batch: int, threads: int, trains: bool = True
+) -> tuple[Builder, list[Placed], Signal]:
+    """Begin a program with a batch and all layers; return it, the layers and the outputs."""
+    b = _builder(layout, batch, threads)
+    placed = []
+    for number, (layer, place) in enumerate(zip(layout.layers, layout.places, strict=True)):
+        layer = layer if trains else layer._replace(dropout=0.0)
+        placed.append(Placed(layer, place, b, number == 0))
+    signal = b.gathered(layout.layers[0].inputs, placed[0].share)
+    share = int(codes.COPIES if signal.values.copy else codes.ROWS)
+    b.add(
+        codes.GATHER,
+        share,
+        panels=layout.kind.panels(signal.width),
+        writes=[(one, share) for one in (signal.values, signal.columns, signal.rows)],
+        out=signal.values,
+        left=signal.columns,
+        right=signal.rows,
+    )
+    for layer in placed:
+        signal = layer.forward(signal)
+        b.units += layer.layer.outputs if layer is not placed[-1] else 0
+    return b, placed, signal
+
+
+def _finished(b: Builder, program: Program, squares: int = 0) -> Plan:
+    operands = b.sizes[OPERANDS] if b.kind.pairs else 0
+    return Plan(program, b.batch, b.sizes[WORKSPACE], operands, squares)

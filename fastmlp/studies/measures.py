@@ -19,8 +19,10 @@ from fastmlp.studies.results import Results
 from fastmlp.studies.tables import PLUS_MINUS
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.engine import Engine
-from fastmlp.training.network import Network, initialize
+from fastmlp.training.layers import network_layers
+from fastmlp.training.network import Network
 from fastmlp.training.optimizers import sgd
+from fastmlp.training.parameters import initialize
 from fastmlp.training.trainer import samples_of, score
 
 ROWS, ENTRIES = 20, 40  # images, and parameters of each array, that gradients are checked on
@@ -119,8 +121,12 @@ def check_kernels(config: TrainConfig, train: Dataset) -> dict[str, float]:
         batch_size=len(batch),
         dtype="float64",
         threads=1,
-        activation=config.activation,
-        residual=config.residual,
+        layers=network_layers(
+            config.hidden,
+            len(train.classes),
+            activation=config.activation,
+            residual=config.residual,
+        ),
     )
     samples = samples_of(engine, batch, Normalization.of(train, config.normalize))
 

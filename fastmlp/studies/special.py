@@ -19,11 +19,14 @@ import numpy as np
 from fastmlp import autograd
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
+from fastmlp.kernels.arguments import Samples
 from fastmlp.search.trials import Outcome, Parts, run_trial
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.engine import Engine, Samples
-from fastmlp.training.network import Network, initialize
+from fastmlp.training.engine import Engine
+from fastmlp.training.layers import network_layers
+from fastmlp.training.network import Network
 from fastmlp.training.optimizers import Steps, sgd
+from fastmlp.training.parameters import initialize
 from fastmlp.training.schedule import learning_rate
 from fastmlp.training.trainer import (
     INITIALISATION,
@@ -140,8 +143,12 @@ def _penalised(
         batch_size=min(config.batch_size, len(data)),
         dtype=config.dtype,
         threads=config.threads,
-        activation=config.activation,
-        residual=config.residual,
+        layers=network_layers(
+            config.hidden,
+            len(data.classes),
+            activation=config.activation,
+            residual=config.residual,
+        ),
     )
     samples = samples_of(engine, data, normalization)
     checked = samples_of(engine, valid, normalization)
@@ -151,7 +158,7 @@ def _penalised(
         order, flips = draw_epoch(config, len(data), epoch)
         rate = learning_rate(config, epoch)
         steps = sgd(
-            -(-len(order) // engine.plan.batch),
+            -(-len(order) // engine.batch_size),
             rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
@@ -199,7 +206,7 @@ def _reversed(
     coins: np.random.Generator,
 ) -> Iterator[tuple[Samples, np.ndarray, Steps]]:
     """Yield an epoch's batches in pieces, each batch reversed or not, after normalisation."""
-    batch = engine.plan.batch
+    batch = engine.batch_size
     flipped = np.repeat(coins.random(len(steps.hyper)) < 0.5, batch)[: len(order)]
     width = data.images.shape[1]
     at_a_time = max(1, REVERSED_ROWS // batch)

@@ -15,8 +15,10 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import numpy as np
 
 from fastmlp.errors import ConfigError
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.training.layers import EXPECTED as LAYER_EXPECTED
+from fastmlp.training.layers import check_order, spell_item, widths_of
 
-Activation = Literal["relu", "sigmoid", "tanh"]
 Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
 Optimizer = Literal["sgd", "adam", "rmsprop"]
 Schedule = Literal["constant", "step", "cosine"]
@@ -35,10 +37,13 @@ class TrainConfig:
 
     Parameters
     ----------
-    hidden : tuple of int
-        Widths of the hidden layers; ``()`` gives softmax regression.
-    activation : {"relu", "sigmoid", "tanh"}
-        What follows each hidden layer.
+    hidden : tuple of int or str
+        Widths of the hidden layers; ``()`` gives softmax regression. After a width may stand an activation or a
+        dropout of its own, as a layer of `fastmlp.training.layers` or as its text:
+        ``(512, "tanh", 128, "dropout 0.5")``.
+    activation : str
+        What follows each hidden layer that no activation follows in `hidden`; a name of
+        `fastmlp.kernels.activations.ACTIVATIONS`.
     residual : bool
         Add a hidden layer's input to its output wherever the layer before it has the same width.
     initialization : {"torch", "he", "glorot", "normal", "zeros"}
@@ -96,8 +101,8 @@ class TrainConfig:
         the parameter, what was found and what was expected.
     """
 
-    hidden: tuple[int, ...] = (256,)
-    activation: Activation = "relu"
+    hidden: tuple[int | str, ...] = (256,)
+    activation: str = "relu"
     residual: bool = False
     initialization: Initialization = "torch"
     initialization_std: float = 0.01
@@ -271,11 +276,17 @@ def _optional(constraint: _Constraint) -> _Constraint:
     return _Constraint(f'{constraint.expected}, or None (in a file: "none", or no line)', convert)
 
 
-def _tuple_of(constraint: _Constraint, expected: str) -> _Constraint:
-    def convert(value: Any) -> tuple[Any, ...]:
+def _layers() -> _Constraint:
+    def convert(value: Any) -> tuple[int | str, ...]:
         _require(isinstance(value, list | tuple | np.ndarray))
-        return tuple(constraint.convert(item) for item in value)
+        items = tuple(
+            _COUNT.convert(item) if _is_number(item, Integral) else spell_item(item)
+            for item in value
+        )
+        check_order(items)
+        return tuple(_COUNT.convert(item) if isinstance(item, int) else item for item in items)
 
+    expected = f"a list such as (512, 128), () for none, each item {LAYER_EXPECTED}"
     return _Constraint(expected, convert)
 
 
@@ -284,10 +295,8 @@ _COUNT = _integer(1, 2**31 - 1)
 _POSITIVE = _real(lambda number: number > 0, "above 0")
 
 _CONSTRAINTS: Mapping[str, _Constraint] = {
-    "hidden": _tuple_of(
-        _COUNT, f"a list of widths, each {_COUNT.expected}, such as (512, 128); () for none"
-    ),
-    "activation": _choice(get_args(Activation)),
+    "hidden": _layers(),
+    "activation": _choice(ACTIVATIONS),
     "residual": _flag(),
     "initialization": _choice(get_args(Initialization)),
     "initialization_std": _POSITIVE,
@@ -321,7 +330,9 @@ _RULES = (
         "expected optimizer 'sgd' and a momentum above 0",
     ),
     _Rule(
-        lambda config: not config.residual or any(a == b for a, b in pairwise(config.hidden)),
+        lambda config: (
+            not config.residual or any(a == b for a, b in pairwise(widths_of(config.hidden)))
+        ),
         "residual: found with hidden {hidden}, "
         "expected two hidden layers of equal width, one after the other",
     ),
@@ -358,7 +369,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
+        return f"[{', '.join(map(_toml, value))}]"
     # Text is one of the choices above, so quotes suffice; repr of a float reads back the same.
     return f'"{value}"' if isinstance(value, str) else repr(value)
 

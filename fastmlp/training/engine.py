@@ -1,66 +1,59 @@
 """One network in the kernels' memory layout, with the threads that train it.
 
 The trainer says what to do in an epoch (which rows in which order, which rate); the engine packs parameters into
-panels, owns the buffers, runs the compiled epoch on a team of threads and gives plain arrays back.
+panels, owns the buffers, runs the compiled programs on a team of threads and gives plain arrays back.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from fastmlp.errors import DataError
-from fastmlp.kernels.epoch import NO_DROPOUT, Dropout, Model, Team, run_epoch, write_right
-from fastmlp.kernels.epoch import Samples as Samples
-from fastmlp.kernels.loss import LOGISTIC, SOFTMAX, SQUARED
-from fastmlp.kernels.pack import lanes_of, pack, unpack
-from fastmlp.kernels.plan import BIAS, INPUTS, OUTPUT_PANELS, OUTPUTS, WEIGHTS, Plan, make_plan
-from fastmlp.kernels.simd import (
-    ADAM,
-    COLUMNS,
-    HEAVY_BALL,
-    IDENTITY,
-    PLAIN,
-    RELU,
-    RMSPROP,
-    SIGMOID,
-    TANH,
-    VELOCITY,
+from fastmlp.kernels.arguments import PAIR, Batches, Model, Record, Room, Rule, Samples, Team
+from fastmlp.kernels.codes import LOGISTIC, PLAIN, SOFTMAX, SQUARED
+from fastmlp.kernels.layers.linear import FusedLinear
+from fastmlp.kernels.loops.pack import lanes_of, pack, unpack
+from fastmlp.kernels.plan import (
+    Loss,
+    Plan,
+    evaluation_plan,
+    lay_out,
+    loading_program,
+    training_plan,
 )
+from fastmlp.kernels.program import Kind
+from fastmlp.kernels.run import load, run
 from fastmlp.kernels.tiles import NATIVE_BF16
-from fastmlp.machine.cores import take_own_core, usable_cores
-from fastmlp.training.optimizers import Steps, sgd
-
-if TYPE_CHECKING:
-    from fastmlp.datasets import Normalization
-    from fastmlp.training.network import Network
+from fastmlp.machine.cores import usable_cores
+from fastmlp.training.layers import (
+    Activation,
+    Dropout,
+    Layer,
+    Linear,
+    Residual,
+    count_weights,
+    network_layers,
+    sizes_of,
+)
+from fastmlp.training.memory import aligned, plain
+from fastmlp.training.optimizers import STATES, Steps, sgd
+from fastmlp.training.team import Threads, team_size
 
 # Rows that a thread takes through the network at a time when it only evaluates: enough for full tiles, few
 # enough for the activations to stay in L2.
 EVALUATION_ROWS = 128
 
-PAIR_OF_ONES = 0x3F803F80
-
-# Multiply-adds of one step below which a team loses more at its barriers than it gains.
-TEAM_FROM_WORK = 1_000_000
-
-ACTIVATIONS = {"relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "identity": IDENTITY}
 LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
 
+BFLOAT16_ONE = 0x3F80
 
-def count_weights(sizes: Sequence[int]) -> int:
-    """Weights, without biases, of a network of these widths."""
-    return sum(inputs * outputs for inputs, outputs in pairwise(sizes))
-
-
-def team_size(sizes: Sequence[int], batch_size: int, cores: int) -> int:
-    """How many threads train a network fastest when it may have so many cores: all of them, or 1."""
-    return cores if batch_size * count_weights(sizes) >= TEAM_FROM_WORK else 1
+# The optimiser's groups of a layer's weights, and of its biases, where all layers are alike.
+WEIGHTS_AND_BIASES = (0, 1)
 
 
 class EpochRecord(NamedTuple):
@@ -80,14 +73,47 @@ class EpochRecord(NamedTuple):
     penalties: np.ndarray
 
 
+def fused(
+    layers: Sequence[Layer], inputs: int, groups: Sequence[tuple[int, int]] | None = None
+) -> list[FusedLinear]:
+    """Return each linear layer of a network with what follows it.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    inputs : int
+        Of the first layer.
+    groups : sequence of (int, int), optional
+        The optimiser's group of each layer's weights, and of its biases; by default 0 and 1.
+    """
+    found: list[FusedLinear] = []
+    for block in layers:
+        is_residual = isinstance(block, Residual)
+        parts = {type(one): one for one in (block.layers if is_residual else (block,))}
+        linear = parts.pop(Linear, None)
+        if linear is not None:
+            group = WEIGHTS_AND_BIASES if groups is None else groups[len(found)]
+            found.append(FusedLinear(inputs, linear.outputs, "identity", 0.0, is_residual, group))
+            inputs = linear.outputs
+        for one in parts.values():
+            match one:
+                case Activation(name):
+                    found[-1] = found[-1]._replace(activation=name)
+                case Dropout(rate):
+                    found[-1] = found[-1]._replace(dropout=rate)
+    return found
+
+
 class Engine:
-    """Parameters, velocity and workspace of one network, and the calls that train and evaluate it.
+    """Parameters, optimiser's state and workspace of one network, and the calls that train and evaluate it.
 
     Parameters
     ----------
     weights : sequence of arrays [out, in]
         Initial weights, in PyTorch's layout.
     biases : sequence of arrays [out]
+    layers : sequence of Layer, optional
+        By default linear layers of the weights' shapes with ReLU between them.
     batch_size : int
         Most rows in a batch.
     dtype : {"float32", "float64", "bfloat16"}
@@ -96,13 +122,11 @@ class Engine:
         scaling to choose.
     threads : int, optional
         Size of the team; by default as many as there are usable cores, or 1 where a step is too small to share.
-    activation : {"relu", "sigmoid", "tanh", "identity"}
-    residual : bool
-        Whether a hidden layer's input is added to its output where the layer before is as wide.
     loss : {"softmax", "logistic", "squared"}
-    dropout : float
-        The probability, below 1, with which a step takes a hidden layer's output as zero; the others are divided by
-        1 - dropout. A residual sum adds the layer's input after it. Evaluation takes all of them.
+    smoothing : float
+        Label smoothing; of the loss "softmax".
+    groups : sequence of (int, int), optional
+        As for `fused`.
 
     Attributes
     ----------
@@ -115,106 +139,80 @@ class Engine:
         weights: Sequence[np.ndarray],
         biases: Sequence[np.ndarray],
         *,
+        layers: Sequence[Layer] | None = None,
         batch_size: int,
         dtype: str = "float32",
         threads: int | None = None,
-        activation: str = "relu",
-        residual: bool = False,
         loss: str = "softmax",
-        dropout: float = 0.0,
+        smoothing: float = 0.0,
+        groups: Sequence[tuple[int, int]] | None = None,
     ) -> None:
-        self._activation, self._residual = ACTIVATIONS[activation], residual
-        self._loss, self._dropout = LOSSES[loss], float(dropout)
-        self._pairs = dtype == "bfloat16"
-        if self._pairs and not NATIVE_BF16:
-            warnings.warn(
-                "this CPU has no bfloat16 instruction (AVX512_BF16), or FASTMLP_BF16 or FASTMLP_TILE hides it: fastmlp "
-                "emulates it, with the same bits and more slowly than float32",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        self.dtype = np.dtype("float32" if self._pairs else dtype)
+        _warn_of_emulation(dtype)
         self.sizes = (weights[0].shape[1], *(w.shape[0] for w in weights))
+        if layers is None:
+            layers = network_layers(self.sizes[1:-1], self.sizes[-1])
+        assert sizes_of(layers, self.sizes[0]) == self.sizes
+        self._pairs = dtype == "bfloat16"
+        self.dtype = np.dtype("float32" if self._pairs else dtype)
+        kind = Kind(lanes_of(self.dtype), self.dtype.itemsize, self._pairs)
+        self.layout = lay_out(fused(layers, self.sizes[0], groups), kind)
+        self.batch_size = batch_size
         if threads is None:
-            threads = team_size(self.sizes, batch_size, usable_cores())
+            threads = team_size(count_weights(self.sizes), batch_size, usable_cores())
         self.threads = threads
-        self.plan = self._plan(batch_size, threads, self._dropout > 0)
-        self.parameters = aligned(self.plan.parameters, self.dtype)
-        self.velocity: np.ndarray | None = None
-        self.squares: np.ndarray | None = None
+        self._loss = Loss(int(LOSSES[loss]), smoothing)
+        self.parameters = aligned(self.layout.parameters, self.dtype)
+        self.right = aligned(self.layout.right, PAIR) if self._pairs else self.parameters
+        # Memory that nobody writes to takes none: a rule that needs no velocity costs none.
+        self.velocity, self.squares = (aligned(self.layout.states, self.dtype) for _ in range(2))
+        self._remembered: tuple[str, ...] = ()
         self.steps_taken = 0
-        self.right = (
-            aligned(self.plan.right, np.dtype(np.int32)) if self._pairs else self.parameters
-        )
-        self.workspace, self.operands = self._workspace(self.plan)
-        self._barrier = aligned(16, np.dtype(np.int64))
-        self._evaluation: tuple[Plan, list[tuple[np.ndarray, np.ndarray]]] | None = None
-        self._pool = ThreadPoolExecutor(threads, "fastmlp") if threads > 1 else None
+        self.plan = training_plan(self.layout, self._loss, batch_size, threads)
+        self._loading = loading_program(self.layout)
+        self._room = self._memory(self.plan)
+        self._evaluation: tuple[Plan, list[Room]] | None = None
+        self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
         self.load(weights, biases)
 
-    def _plan(self, batch: int, threads: int = 1, dropout: bool = False) -> Plan:
-        return make_plan(
-            self.sizes,
-            batch,
-            lanes_of(self.dtype),
-            self.dtype.itemsize,
-            int(self._activation),
-            self._residual,
-            self._pairs,
-            threads,
-            dropout,
-        )
-
-    def _workspace(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-        """The workspace of a plan, and what products read: itself, or pairs of bfloat16."""
-        workspace = aligned(plan.workspace, self.dtype)
-        ones = slice(plan.lanes, plan.lanes * (plan.batch + 1))  # the biases' input
-        workspace[ones] = 1
-        if not self._pairs:
-            return workspace, workspace
-        operands = aligned(plan.operands, np.dtype(np.int32))
-        operands[ones] = PAIR_OF_ONES
-        return workspace, operands
-
     # -- parameters in and out -----------------------------------------------------------------------------
-
-    def _views(self, buffer: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        lanes = self.plan.lanes
-        views = []
-        for row in self.plan.table:
-            panels = row[OUTPUT_PANELS]
-            weights = buffer[row[WEIGHTS] : row[BIAS]].reshape(panels, -1, lanes)
-            bias = buffer[row[BIAS] : row[BIAS] + panels * lanes].reshape(panels, 1, lanes)
-            views.append((weights, bias))
-        return views
-
-    def _unpack(self, buffer: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        weights, biases = [], []
-        for row, (w, b) in zip(self.plan.table, self._views(buffer), strict=True):
-            matrix = unpack(w, row[INPUTS], row[OUTPUTS])
-            weights.append(matrix.T)
-            biases.append(unpack(b, 1, row[OUTPUTS])[0])
-        return weights, biases
 
     def load(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
         """Set the weights [out, in] and biases [out]."""
         self._pack(self.parameters, weights, biases)
-        write_right(self.plan.table, self.parameters, self.right)
+        load(self._loading, self.parameters, self.right)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of weights [out, in] and biases [out]; a weight's columns are contiguous."""
+        """Return copies of weights [out, in] and biases [out]; a weight's columns are contiguous."""
         return self._unpack(self.parameters)
 
     def states(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Copies of what the optimiser remembers, shaped like the parameters: "velocity", "squares"."""
-        buffers = {"velocity": self.velocity, "squares": self.squares}
-        return {name: self._unpack(one) for name, one in buffers.items() if one is not None}
+        """Return copies of what the optimiser remembers, shaped like the parameters: "velocity", "squares"."""
+        return {name: self._unpack(getattr(self, name)) for name in self._remembered}
 
     def load_state(
         self, name: str, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
     ) -> None:
         """Set one of the optimiser's `states`."""
-        self._pack(self._state(name, True), weights, biases)
+        self._pack(getattr(self, name), weights, biases)
+        self._remembered = (*self._remembered, name)
+
+    def _views(self, buffer: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return weights [panels, rows, lanes] and biases [panels, 1, lanes] of each layer."""
+        lanes = self.layout.kind.lanes
+        views = []
+        for layer, place in zip(self.layout.layers, self.layout.places, strict=True):
+            panels = self.layout.kind.panels(layer.outputs)
+            weights = buffer[place.weights : place.bias].reshape(panels, -1, lanes)
+            bias = buffer[place.bias :][: panels * lanes].reshape(panels, 1, lanes)
+            views.append((weights, bias))
+        return views
+
+    def _unpack(self, buffer: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        weights, biases = [], []
+        for layer, (w, b) in zip(self.layout.layers, self._views(buffer), strict=True):
+            weights.append(unpack(w, layer.inputs, layer.outputs).T)
+            biases.append(unpack(b, 1, layer.outputs)[0])
+        return weights, biases
 
     def _pack(
         self, buffer: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
@@ -222,16 +220,6 @@ class Engine:
         for (w, b), weight, bias in zip(self._views(buffer), weights, biases, strict=True):
             pack(weight.T, w)
             pack(bias[None], b)
-
-    def _state(self, name: str, needed: bool) -> np.ndarray:
-        """The buffer `velocity` or `squares`, made when a rule first needs it; else the parameters.
-
-        A rule that does not need it never touches it, and a kernel argument cannot be missing.
-        """
-        if getattr(self, name) is None and needed:
-            setattr(self, name, aligned(self.plan.parameters, self.dtype))
-        state: np.ndarray | None = getattr(self, name)
-        return self.parameters if state is None else state
 
     # -- work ----------------------------------------------------------------------------------------------
 
@@ -273,9 +261,9 @@ class Engine:
         if targets is None:
             targets = np.zeros((0, 0))
         return Samples(
-            _plain(images, images.dtype),
-            _plain(labels, np.dtype(np.int64)),
-            _plain(targets, self.dtype),
+            plain(images, images.dtype),
+            plain(labels, np.dtype(np.int64)),
+            plain(targets, self.dtype),
             scale.astype(self.dtype),
             shift.astype(self.dtype),
             columns or images.shape[1],
@@ -309,103 +297,65 @@ class Engine:
         dropout_key : int
             From 0 up to, not including, 2**64: what dropout's random numbers follow from.
         """
-        count, batch = len(order), self.plan.batch
-        assert len(steps.hyper) == -(-count // batch)
+        count, size = len(order), self.batch_size
+        assert len(steps.hyper) == -(-count // size)
         if flips is None:
             flips = np.zeros(count, np.bool_)
         if factors is None:
-            factors = np.full(count, 1 / batch)
-            rest = count % batch
+            factors = np.full(count, 1 / size)
+            rest = count % size
             factors[count - rest :] = 1 / max(rest, 1)
-        factors = factors.astype(self.dtype)
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
-            hyper = steps.hyper.astype(self.dtype)
-        rule = np.int64(steps.rule)
-        losses, correct = np.zeros(count), np.zeros(count, np.bool_)
-        sums = np.zeros(len(hyper) if penalties else 0)
-        squares_of_blocks = np.zeros(self.plan.blocks if penalties else 0)
-        shape = (self.threads, batch, samples.images.shape[1])
-        scratch = np.empty(shape if flips.any() else (self.threads, 1, 1), samples.images.dtype)
-        velocity = self._state("velocity", steps.rule in (HEAVY_BALL, VELOCITY, ADAM))
-        squares = self._state("squares", steps.rule in (ADAM, RMSPROP))
-        model = Model(self.plan.table, self.parameters, self.right, velocity, squares)
-        self.steps_taken += len(hyper)
-
-        logits = np.zeros((0, 0), self.dtype)
-        dropout = Dropout(self._dropout, np.uint64(dropout_key))
-
-        def run(team: Team) -> None:
-            run_epoch(
-                samples,
-                order,
-                flips,
-                factors,
-                model,
-                self.workspace,
-                self.operands,
-                scratch,
-                batch,
-                self._loss,
-                rule,
-                hyper,
-                losses,
-                correct,
-                sums,
-                squares_of_blocks,
-                logits,
-                dropout,
-                team,
-            )
-
-        self._as_team(run, count)
-        return EpochRecord(losses, correct, sums)
+            rule = Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
+        batches = Batches(
+            order, flips, factors.astype(self.dtype), size, len(rule.hyper), np.uint64(dropout_key)
+        )
+        plan = self._plan_with_penalties if penalties else self.plan
+        room = self._room
+        if flips.any():
+            shape = (self.threads, size, samples.images.shape[1])
+            room = room._replace(mirrored=np.empty(shape, samples.images.dtype))
+        else:
+            room = room._replace(mirrored=_no_mirror(self.threads, samples))
+        record = self._record(count, plan.squares, len(rule.hyper) if penalties else 0)
+        self._remembered = STATES[steps.rule]
+        self.steps_taken += len(rule.hyper)
+        self._team.call(
+            lambda team: run(plan.program, samples, batches, self._model, room, rule, record, team),
+            together=count > 0,
+        )
+        return EpochRecord(record.losses, record.correct, record.penalties)
 
     def logits(self, samples: Samples, indices: np.ndarray | None = None) -> np.ndarray:
-        """Logits [n, classes] of ``samples[indices]``, by default of all; a row's bits depend on it alone."""
+        """Return the logits [n, classes] of ``samples[indices]``, by default all; a row's bits depend on it alone."""
         if indices is None:
             indices = np.arange(len(samples.images))
         if self._evaluation is None:
-            plan = self._plan(EVALUATION_ROWS)
-            self._evaluation = plan, [self._workspace(plan) for _ in range(self.threads)]
-        plan, workspaces = self._evaluation
-        unused = self.parameters
-        model = Model(plan.table, self.parameters, self.right, unused, unused)
+            plan = evaluation_plan(self.layout, EVALUATION_ROWS)
+            self._evaluation = plan, [self._memory(plan) for _ in range(self.threads)]
+        plan, rooms = self._evaluation
         logits = np.empty((len(indices), self.sizes[-1]), self.dtype)
         flips = np.zeros(len(indices), np.bool_)
-        scratch = np.empty((1, 1, 1), samples.images.dtype)
-        factors, hyper = np.zeros(0, self.dtype), np.zeros((0, 2, COLUMNS), self.dtype)
-        losses, correct = np.zeros(0), np.zeros(0, np.bool_)
+        rule = Rule(PLAIN, np.zeros((0, 1, 1), self.dtype))
         chunks = -(-len(indices) // plan.batch)
 
-        def run(team: Team) -> None:
-            bounds = [
-                chunks * rank // team.size * plan.batch for rank in (team.rank, team.rank + 1)
-            ]
-            own = slice(*bounds)
-            workspace, operands = workspaces[team.rank]
-            run_epoch(
-                samples,
+        def evaluate(team: Team) -> None:
+            first, last = (chunks * rank // team.size for rank in (team.rank, team.rank + 1))
+            own = slice(first * plan.batch, last * plan.batch)
+            batches = Batches(
                 indices[own],
                 flips[own],
-                factors,
-                model,
-                workspace,
-                operands,
-                scratch,
+                np.zeros(0, self.dtype),
                 plan.batch,
-                self._loss,
-                PLAIN,
-                hyper,
-                losses,
-                correct,
-                losses,
-                losses,
-                logits[own],
-                NO_DROPOUT,
-                Team(0, 1, self._barrier),
+                last - first,
+                np.uint64(0),
             )
+            record = self._record(0, 0, 0)._replace(logits=logits[own])
+            room = rooms[team.rank]._replace(mirrored=_no_mirror(1, samples))
+            alone = Team(0, 1, self._team.barrier)
+            run(plan.program, samples, batches, self._model, room, rule, record, alone)
 
-        self._as_team(run, len(indices))
+        self._team.call(evaluate, together=len(indices) > 0)
         return logits
 
     def warm_up(self, samples: Samples) -> None:
@@ -416,102 +366,51 @@ class Engine:
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._team.close()
 
-    def _as_team(self, run: Callable[[Team], Any], count: int) -> None:
-        """Call `run` for every member of the team at once and wait for all; for no samples, alone.
+    # -- memory --------------------------------------------------------------------------------------------
 
-        With a team no rank runs in the calling thread, where Ctrl-C could stop it between two barriers and leave
-        the others waiting: an interrupt is raised here once the epoch has ended.
-        """
-        if self._pool is None or count == 0:
-            run(Team(0, 1, self._barrier))
-            return
-        leader = self._pool.submit(self._lead, run)
-        try:
-            leader.result()
-        except KeyboardInterrupt:
-            leader.result()
-            raise
+    @property
+    def _model(self) -> Model:
+        return Model(self.parameters, self.right, self.velocity, self.squares)
 
-    def _lead(self, run: Callable[[Team], Any]) -> None:
-        assert self._pool is not None
-        first, *others = [Team(rank, self.threads, self._barrier) for rank in range(self.threads)]
+    @functools.cached_property
+    def _plan_with_penalties(self) -> Plan:
+        """The plan whose buffers are those of the other one, and whose program also writes down penalties."""
+        return training_plan(self.layout, self._loss, self.batch_size, self.threads, penalties=True)
 
-        def begin(team: Team) -> None:
-            take_own_core(team.rank, team.size)
-            run(team)
+    def _memory(self, plan: Plan) -> Room:
+        """Return what a plan works in, with the biases' input, ones, written."""
+        lanes = self.layout.kind.lanes
+        workspace = aligned(plan.workspace, self.dtype)
+        ones = slice(lanes, lanes * (plan.batch + 1))
+        workspace[ones] = 1
+        operands = workspace
+        if self._pairs:
+            operands = aligned(plan.operands, PAIR)
+            operands[ones] = (BFLOAT16_ONE, BFLOAT16_ONE)
+        return Room(workspace, operands, np.empty((1, 1, 1), np.uint8))
 
-        futures: list[Future[Any]] = [self._pool.submit(begin, other) for other in others]
-        begin(first)
-        for future in futures:
-            future.result()
-
-
-def read_as_they_are(images: np.ndarray, normalization: Normalization, dtype: np.dtype) -> bool:
-    """Tell whether kernels scale these images themselves, rather than being handed normalised ones."""
-    return images.dtype != np.float64 or normalization.fits(dtype)
+    def _record(self, samples: int, squares: int, steps: int) -> Record:
+        return Record(
+            np.zeros(samples),
+            np.zeros(samples, np.bool_),
+            np.zeros(squares),
+            np.zeros(steps),
+            np.zeros((0, 0), self.dtype),
+        )
 
 
-def normalized(
-    engine: Engine,
-    images: np.ndarray,
-    normalization: Normalization,
-    *,
-    labels: np.ndarray | None = None,
-    columns: int | None = None,
-) -> Samples:
-    """`Engine.samples` of raw images: they stay as they are, scaled when a batch is gathered.
-
-    But float64 values that lie too far from zero, such as times in seconds, would lose in float32 what tells them
-    apart. They are normalised here, into an array of their own.
-    """
-    scale = 1 / normalization.std
-    shift = -normalization.mean * scale
-    if not read_as_they_are(images, normalization, engine.dtype):
-        images = normalization.apply(images).astype(engine.dtype)
-        scale, shift = np.ones_like(scale), np.zeros_like(shift)
-    return engine.samples(images, scale, shift, labels=labels, columns=columns)
+def _no_mirror(threads: int, samples: Samples) -> np.ndarray:
+    """Return the room for mirrored images of batches that mirror none."""
+    return np.empty((threads, 1, 1), samples.images.dtype)
 
 
-def forward(network: Network, X: np.ndarray) -> np.ndarray:
-    """Logits [N, C] of raw images [N, D] under a network, with its normalisation."""
-    engine = Engine(
-        network.weights,
-        network.biases,
-        batch_size=1,
-        dtype=network.dtype.name,
-        activation=network.activation,
-        residual=network.residual,
-    )
-    try:
-        return engine.logits(normalized(engine, X, network.normalization))
-    finally:
-        engine.close()
-
-
-class _Memory:
-    """The memory of a read-only array, offered as if it might be written."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self._array = array  # keeps the memory
-        address, _ = array.__array_interface__["data"]
-        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
-
-
-def _plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The array, contiguous and of a type that says nothing of being read-only (as joblib's memory maps are).
-
-    Numba compiles everything once more for another type; the kernels do not write to it.
-    """
-    array = np.ascontiguousarray(array, dtype)
-    return array if array.flags.writeable else np.asarray(_Memory(array))
-
-
-def aligned(count: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros [count] whose first element begins a cache line: a vector load must not straddle two."""
-    line = 64 // dtype.itemsize
-    buffer = np.zeros(count + line, dtype)
-    start = -(buffer.ctypes.data // dtype.itemsize) % line
-    return buffer[start : start + count]
+def _warn_of_emulation(dtype: str) -> None:
+    if dtype == "bfloat16" and not NATIVE_BF16:
+        warnings.warn(
+            "this CPU has no bfloat16 instruction (AVX512_BF16), or FASTMLP_BF16 or FASTMLP_TILE hides it: fastmlp "
+            "emulates it, with the same bits and more slowly than float32",
+            RuntimeWarning,
+            stacklevel=4,
+        )

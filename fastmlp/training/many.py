@@ -17,7 +17,8 @@ from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import last_level_cache
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.engine import count_weights, team_size
+from fastmlp.training.layers import count_weights, widths_of
+from fastmlp.training.team import team_size
 from fastmlp.training.trainer import Row, TrainResult, train
 
 
@@ -144,12 +145,12 @@ def arrange(
 
 
 def _sizes(config: TrainConfig, train_part: Dataset) -> tuple[int, ...]:
-    return (train_part.images.shape[1], *config.hidden, len(train_part.classes))
+    return (train_part.images.shape[1], *widths_of(config.hidden), len(train_part.classes))
 
 
 def _threads(config: TrainConfig, train_part: Dataset, share: int) -> int:
     batch = min(config.batch_size, len(train_part))
-    return team_size(_sizes(config, train_part), batch, share)
+    return team_size(count_weights(_sizes(config, train_part)), batch, share)
 
 
 def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:

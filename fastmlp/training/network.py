@@ -4,21 +4,35 @@ import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError, FormatError
-from fastmlp.machine.files import Layout, read_tensors, write_tensors
-from fastmlp.training.config import Activation, Initialization
+from fastmlp.machine.files import read_tensors, write_tensors
+from fastmlp.training.layers import (
+    MIXED,
+    Layer,
+    common_kind,
+    network_layers,
+    parameter_names,
+    sizes_of,
+    spell_layer,
+    without_dropout,
+)
+from fastmlp.training.network_file import (
+    check,
+    check_values,
+    is_finite,
+    layers_of,
+    layout_of,
+)
 
 FloatArray = NDArray[np.floating[Any]]
 
-_PARAMETER_TYPES = ("float32", "float64")
 _IMAGE_TYPES = ("uint8", "float32", "float64")
 
 
@@ -32,8 +46,11 @@ class Network:
         One a layer, in PyTorch's layout, each `in` the `out` before it. Kept, not copied.
     biases : sequence of arrays [out]
         One a layer, of the weights' type. Kept, not copied.
-    activation : {"relu", "sigmoid", "tanh"}
-        What follows each layer but the last, whose outputs (logits) go into the softmax.
+    layers : sequence of Layer, optional
+        What the parameters belong to, see `fastmlp.training.layers`; the outputs (logits) of the last go into the
+        softmax. By default linear layers of the weights' shapes, with `activation` and `residual`.
+    activation : str
+        What follows each linear layer but the last.
     residual : bool
         Whether a hidden layer's input is added to its output where the layer before is as wide.
     normalization : Normalization
@@ -52,11 +69,12 @@ class Network:
     weights: Sequence[FloatArray]
     biases: Sequence[FloatArray]
     _: KW_ONLY
-    activation: Activation
-    residual: bool
+    activation: str = "relu"
+    residual: bool = False
     normalization: Normalization
     classes: Sequence[str]
     shape: Sequence[int]
+    layers: Sequence[Layer] = ()
 
     def __post_init__(self) -> None:
         """Refuse what a compiled kernel, which checks no bounds, must never see."""
@@ -66,10 +84,22 @@ class Network:
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         object.__setattr__(self, "shape", tuple(map(int, self.shape)))
         _check_layers(self.weights, self.biases)
-        layout = _layout(self._description())
+        layers = without_dropout(self.layers)
+        if layers:
+            activation, residual = common_kind(layers)
+            object.__setattr__(self, "activation", activation)
+            object.__setattr__(self, "residual", residual)
+        else:
+            layers = network_layers(
+                self.sizes[1:-1], self.sizes[-1], activation=self.activation, residual=self.residual
+            )
+        object.__setattr__(self, "layers", layers)
+        found, widths = sizes_of(layers, self.sizes[0]), self.sizes
+        check(found == widths, "layers", f"widths {found}", f"{widths}, those of the weights")
+        layout = layout_of(self._description())
         for name, array in self._tensors().items():
             dtype, shape = layout[name]
-            _check(
+            check(
                 array.shape == shape and array.dtype == dtype,
                 name,
                 f"{array.dtype} {array.shape}",
@@ -148,7 +178,7 @@ class Network:
         cls,
         state: Mapping[str, Any],
         *,
-        activation: Activation = "relu",
+        activation: str = "relu",
         residual: bool = False,
         normalization: Normalization | None = None,
         classes: Sequence[str] | None = None,
@@ -176,7 +206,8 @@ class Network:
         DataError
             If shapes, types or names do not fit together.
         """
-        names = _parameter_names(max(1, len(state) // 2))
+        widths = range(max(1, len(state) // 2))
+        names = parameter_names(network_layers([1 for _ in widths[1:]], 1))
         if set(state) != set(names):
             raise FormatError(
                 f"state: found {reprlib.repr(sorted(map(str, state)))}, expected "
@@ -217,12 +248,14 @@ class Network:
             If the file cannot be written; it names `path`.
         """
         tensors = self._tensors()
-        _check_values(path, tensors)
+        check_values(path, tensors)
         write_tensors(path, "network", self._description(), tensors)
 
     def _description(self) -> dict[str, Any]:
         """Return all that is not an array, as plain values for JSON."""
+        is_mixed = self.activation == MIXED
         return {
+            **({"layers": [spell_layer(one) for one in self.layers]} if is_mixed else {}),
             "activation": self.activation,
             "classes": list(self.classes),
             "dtype": str(self.dtype),
@@ -234,7 +267,7 @@ class Network:
     def _parameters(self) -> dict[str, FloatArray]:
         layers = zip(self.weights, self.biases, strict=True)
         arrays = [array for layer in layers for array in layer]
-        return dict(zip(_parameter_names(len(self.weights)), arrays, strict=True))
+        return dict(zip(parameter_names(self.layers), arrays, strict=True))
 
     def _tensors(self) -> dict[str, FloatArray]:
         """Return all that is an array, by its name in a file."""
@@ -244,8 +277,8 @@ class Network:
         }
 
     def _logits(self, X: np.ndarray | Dataset) -> FloatArray:
-        logits = _forward(self, _images(X, self))
-        if not _is_finite(logits):
+        logits = forward(self, _images(X, self))
+        if not is_finite(logits):
             raise DataError(
                 "X: found outputs that are not finite, expected grey levels like those of the "
                 "training, and a network whose training did not diverge"
@@ -275,81 +308,38 @@ def load(path: str | Path) -> Network:
         If the file is missing, cannot be read, is damaged or is no fastmlp network; the message
         names the file, what was found and what was expected.
     """
-    description, tensors = read_tensors(path, "network", _layout)
-    _check_values(path, tensors)
-    arrays = [tensors[name] for name in _parameter_names(len(description["sizes"]) - 1)]
+    description, tensors = read_tensors(path, "network", layout_of)
+    check_values(path, tensors)
+    layers = layers_of(description)
+    arrays = [tensors[name] for name in parameter_names(layers)]
     return Network(
         arrays[::2],
         arrays[1::2],
         normalization=Normalization(tensors["normalization.mean"], tensors["normalization.std"]),
+        layers=layers if description["activation"] == MIXED else (),
         **{name: description[name] for name in ("activation", "residual", "classes", "shape")},
     )
 
 
-def initialize(
-    sizes: Sequence[int],
-    scheme: Initialization,
-    rng: np.random.Generator,
-    dtype: DTypeLike,
-    *,
-    std: float = 0.01,
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Draw the parameters a training starts from.
-
-    All numbers are drawn in float64, layer by layer, weights before biases, and rounded then: a
-    float32 and a float64 run of one seed start alike.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Inputs, the width of each hidden layer, outputs.
-    scheme : {"torch", "he", "glorot", "normal", "zeros"}
-        For a layer from `in` to `out` values:
-
-        - ``"torch"``: weights and biases uniform within ``1 / sqrt(in)``, as ``torch.nn.Linear``.
-        - ``"he"``: weights normal with variance ``2 / in``, biases 0.
-        - ``"glorot"``: weights normal with variance ``2 / (in + out)``, biases 0.
-        - ``"normal"``: weights and biases normal with standard deviation `std`.
-        - ``"zeros"``: all 0, from where only a network without hidden layers learns.
-    rng : numpy.random.Generator
-        Advanced by what is drawn.
-    dtype : float32 or float64
-        Of the arrays.
-    std : float
-        Of ``"normal"``; ``TrainConfig.initialization_std``.
-
-    Returns
-    -------
-    weights : list of arrays [out, in]
-    biases : list of arrays [out]
-    """
-    weights, biases = [], []
-    for inputs, outputs in pairwise(sizes):
-        W, b = np.zeros((outputs, inputs)), np.zeros(outputs)
-        match scheme:
-            case "torch":
-                bound = 1 / math.sqrt(inputs)
-                W, b = rng.uniform(-bound, bound, W.shape), rng.uniform(-bound, bound, b.shape)
-            case "he":
-                W = rng.normal(0, math.sqrt(2 / inputs), W.shape)
-            case "glorot":
-                W = rng.normal(0, math.sqrt(2 / (inputs + outputs)), W.shape)
-            case "normal":
-                W, b = rng.normal(0, std, W.shape), rng.normal(0, std, b.shape)
-            case "zeros":
-                pass
-        weights.append(W.astype(dtype, copy=False))
-        biases.append(b.astype(dtype, copy=False))
-    return weights, biases
-
-
-def _forward(network: Network, X: np.ndarray) -> FloatArray:
-    """Return the logits [N, C] of raw images [N, D]."""
+def forward(network: Network, X: np.ndarray) -> FloatArray:
+    """Return the logits [N, C] of raw images [N, D] under a network, with its normalisation."""
     if not len(X):
         return np.empty((0, network.sizes[-1]), network.dtype)
-    from fastmlp.training import engine  # loads compiled code, which saving and loading do without
+    # Loads compiled code, which saving and loading do without.
+    from fastmlp.training.engine import Engine
+    from fastmlp.training.samples import normalized
 
-    return engine.forward(network, X)
+    engine = Engine(
+        network.weights,
+        network.biases,
+        layers=network.layers,
+        batch_size=1,
+        dtype=network.dtype.name,
+    )
+    try:
+        return engine.logits(normalized(engine, X, network.normalization))
+    finally:
+        engine.close()
 
 
 def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
@@ -361,18 +351,10 @@ def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
         rows += "; pass X[None, :] for one image"
     elif array.ndim > 2 and math.prod(array.shape[1:]) == values:
         rows += "; pass X.reshape(len(X), -1)"
-    _check(array.shape[1:] == (values,), "X", f"shape {array.shape}", rows)
-    _check(array.dtype in _IMAGE_TYPES, "X", str(array.dtype), ", ".join(_IMAGE_TYPES))
-    _check(_is_finite(array), "X", "values that are not finite", "grey levels")
+    check(array.shape[1:] == (values,), "X", f"shape {array.shape}", rows)
+    check(array.dtype in _IMAGE_TYPES, "X", str(array.dtype), ", ".join(_IMAGE_TYPES))
+    check(is_finite(array), "X", "values that are not finite", "grey levels")
     return np.ascontiguousarray(array)
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    if array.dtype.kind != "f" or not array.size:
-        return True
-    # The ends of the range tell as much as np.isfinite(array), without an array of answers.
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def _array(name: str, value: object) -> np.ndarray:
@@ -383,90 +365,10 @@ def _array(name: str, value: object) -> np.ndarray:
         raise FormatError(f"state: {name}: found no array ({error}), expected one") from error
 
 
-def _check(condition: bool, name: str, found: str, expected: str) -> None:
-    if not condition:
-        raise DataError(f"{name}: found {found}, expected {expected}")
-
-
 def _check_layers(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
     """Check what sizes and type of a network are derived from; the layout checks the rest."""
-    _check(len(weights) > 0, "weights", "no layer", "at least one")
-    _check(len(biases) == len(weights), "biases", str(len(biases)), str(len(weights)))
+    check(len(weights) > 0, "weights", "no layer", "at least one")
+    check(len(biases) == len(weights), "biases", str(len(biases)), str(len(weights)))
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        _check(W.ndim == 2, f"weights[{layer}]", f"shape {W.shape}", "[out, in]")
-        _check(b.ndim == 1, f"biases[{layer}]", f"shape {b.shape}", "[out]")
-
-
-def _layout(description: Any) -> Layout:
-    """Return the tensors that belong to a description, which may be any JSON at all.
-
-    Raises
-    ------
-    DataError
-        If no network can be described so.
-    """
-    entries = ["activation", "classes", "dtype", "residual", "shape", "sizes"]
-    _check(
-        isinstance(description, dict) and sorted(description) == entries,
-        "network",
-        reprlib.repr(description),
-        f"the entries {', '.join(entries)}",
-    )
-    sizes, shape, dtype = description["sizes"], description["shape"], description["dtype"]
-    for name, holds, expected in (
-        ("sizes", _are_counts(sizes) and len(sizes) >= 2, "two or more numbers above 0"),
-        ("dtype", dtype in _PARAMETER_TYPES, " or ".join(_PARAMETER_TYPES)),
-        (
-            "activation",
-            description["activation"] in get_args(Activation),
-            f"{get_args(Activation)}",
-        ),
-        ("residual", isinstance(description["residual"], bool), "True or False"),
-        ("shape", _are_counts(shape) and len(shape) == 3, "three numbers above 0"),
-    ):
-        _check(holds, name, reprlib.repr(description[name]), expected)
-    _check(
-        math.prod(shape) == sizes[0], "shape", repr(shape), f"a product of {sizes[0]}, the inputs"
-    )
-    _check(
-        _are_names(description["classes"]) and len(description["classes"]) == sizes[-1],
-        "classes",
-        reprlib.repr(description["classes"]),
-        f"a printable name for each of {sizes[-1]} outputs",
-    )
-    layers = list(pairwise(sizes))
-    shapes = [shape for inputs, outputs in layers for shape in ((outputs, inputs), (outputs,))]
-    layout = {
-        name: (dtype, shape)
-        for name, shape in zip(_parameter_names(len(layers)), shapes, strict=True)
-    }
-    scaling = ("float64", (sizes[0],))
-    return layout | {"normalization.mean": scaling, "normalization.std": scaling}
-
-
-def _parameter_names(layers: int) -> list[str]:
-    return [f"{2 * layer}.{kind}" for layer in range(layers) for kind in ("weight", "bias")]
-
-
-def _are_counts(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        type(value) is int and 0 < value < 2**31 for value in values
-    )
-
-
-def _are_names(values: Any) -> bool:
-    # Printable: a foreign file must not send control characters to a terminal.
-    return isinstance(values, list) and all(
-        isinstance(value, str) and value and value.isprintable() for value in values
-    )
-
-
-def _check_values(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    for name, array in tensors.items():
-        if not _is_finite(array):
-            raise FormatError(
-                f"{path}: {name}: found values that are not finite, expected a network whose "
-                "training did not diverge"
-            )
-    if tensors["normalization.std"].min() <= 0:
-        raise FormatError(f"{path}: normalization.std: found a value of 0 or less, expected more")
+        check(W.ndim == 2, f"weights[{layer}]", f"shape {W.shape}", "[out, in]")
+        check(b.ndim == 1, f"biases[{layer}]", f"shape {b.shape}", "[out]")

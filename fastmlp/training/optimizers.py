@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.kernels.simd import (
+from fastmlp.kernels.codes import (
     ADAM,
     COLUMNS,
     DECAY,
@@ -27,6 +27,15 @@ from fastmlp.kernels.simd import (
     STEP,
     VELOCITY,
 )
+
+# What a rule remembers of each parameter.
+STATES: dict[int, tuple[str, ...]] = {
+    int(PLAIN): (),
+    int(HEAVY_BALL): ("velocity",),
+    int(VELOCITY): ("velocity",),
+    int(ADAM): ("velocity", "squares"),
+    int(RMSPROP): ("squares",),
+}
 
 
 @dataclass(frozen=True)

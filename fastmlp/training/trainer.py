@@ -14,14 +14,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastmlp.datasets import Dataset, Normalization
+from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.machine.files import Layout, read_tensors, write_tensors
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.engine import Engine, Samples, forward, normalized, read_as_they_are
-from fastmlp.training.network import Network, initialize
+from fastmlp.training.engine import Engine
+from fastmlp.training.layers import network_layers, sizes_of
+from fastmlp.training.network import Network, forward
 from fastmlp.training.optimizers import Steps, adam, rmsprop, sgd
+from fastmlp.training.parameters import initialize
+from fastmlp.training.samples import read_as_they_are, samples_of
 from fastmlp.training.schedule import learning_rate
 from fastmlp.training.stopping import Patience
 
@@ -165,12 +168,6 @@ def is_finite(array: np.ndarray) -> bool:
         return math.isfinite(array.sum(dtype=np.float64)) or bool(np.isfinite(array).all())
 
 
-def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
-    """Hand a data set to an engine, as `engine.normalized` does its images."""
-    images, labels, columns = dataset.images, dataset.labels, dataset.shape[2]
-    return normalized(engine, images, normalization, labels=labels, columns=columns)
-
-
 def parameter_type(config: TrainConfig) -> str:
     """The type of weights and biases: products may take bfloat16, parameters never are."""
     return "float32" if config.dtype == "bfloat16" else config.dtype
@@ -219,7 +216,14 @@ class _Run:
         self.config, self.data, self.valid = config, train, valid
         self.normalization = train.normalization(config.normalize)
         self.start = None if start is None else _digest(start)
-        sizes = (train.images.shape[1], *config.hidden, len(train.classes))
+        self.layers = network_layers(
+            config.hidden,
+            len(train.classes),
+            activation=config.activation,
+            residual=config.residual,
+            dropout=config.dropout,
+        )
+        sizes = sizes_of(self.layers, train.images.shape[1])
         if start is None:
             rng = np.random.default_rng([INITIALISATION, config.seed])
             scheme, std = config.initialization, config.initialization_std
@@ -230,12 +234,10 @@ class _Run:
             raise DataError(f"start: found a network of widths {start.sizes}, expected {sizes}")
         self.engine = Engine(
             *parameters,
+            layers=self.layers,
             batch_size=min(config.batch_size, len(train)),
             dtype=config.dtype,
             threads=config.threads,
-            activation=config.activation,
-            residual=config.residual,
-            dropout=config.dropout,
         )
         plain = read_as_they_are(train.images, self.normalization, self.engine.dtype)
         if config.flip and config.normalize == "feature" and not plain:
@@ -291,7 +293,7 @@ class _Run:
         config, epoch = self.config, len(self.history)
         order, flips = draw_epoch(config, len(self.data), epoch)
         rate = learning_rate(config, epoch)
-        steps = self._steps(-(-len(order) // self.engine.plan.batch), rate)
+        steps = self._steps(-(-len(order) // self.engine.batch_size), rate)
         start = time.perf_counter()
         record = self.engine.epoch(
             self.train_samples,
@@ -352,8 +354,8 @@ class _Run:
         network = Network(
             weights,
             biases,
+            layers=self.layers,
             activation=self.config.activation,
-            residual=self.config.residual,
             normalization=self.normalization,
             classes=self.data.classes,
             shape=self.data.shape,

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp.kernels.jit import kernel
 
-# Of Numba, a signed and an unsigned integer make a float: every number here is unsigned.
+# Numba makes a float of a signed and an unsigned integer: every number here is unsigned.
 INCREMENT, FIRST, SECOND = map(
     np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
@@ -17,8 +17,8 @@ UNIT = 2.0**-53
 
 
 @kernel
-def draw_mask(rate, key, first, stride, mask, panel_from, panel_to, row_from, row_to):
-    """Write a rectangle of what a layer's outputs are multiplied by: 0, or 1 / (1 - rate).
+def draw_mask(rate, key, first, stride, mask, part):
+    """Write a part of what a layer's outputs are multiplied by: 0, or 1 / (1 - rate).
 
     Parameters
     ----------
@@ -31,13 +31,12 @@ def draw_mask(rate, key, first, stride, mask, panel_from, panel_to, row_from, ro
     stride : int
         Units of a row, of all layers.
     mask : array [panels, batch, lanes]
-    panel_from, panel_to, row_from, row_to : int
-        The rectangle.
+    part : Part
     """
     lanes = mask.shape[2]
     kept = 1 / (1 - rate)
-    for p in range(panel_from, panel_to):
-        for m in range(row_from, row_to):
+    for p in range(part.panel_from, part.panel_to):
+        for m in range(part.row_from, part.row_to):
             place = np.uint64(first + m * stride + p * lanes)
             for j in range(lanes):
                 z = key + (place + np.uint64(j)) * INCREMENT

@@ -8,8 +8,8 @@ every kernel keeps it zero.
 
 import numpy as np
 
+from fastmlp.kernels.emit.pairs import packing, transpose_block
 from fastmlp.kernels.jit import helper
-from fastmlp.kernels.simd import packing, transpose_block
 from fastmlp.kernels.tiles import TILE
 
 
@@ -44,21 +44,19 @@ def unpack(panels: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 @helper
-def transpose(W, T, panel_from, panel_to, slab_from, slab_to):
+def transpose(W, T, part):
     """T = W.T for part of the weights.
 
     Parameters
     ----------
     W : array [N / lanes, K, lanes]
     T : array [K / lanes, N, lanes], or pairs of its rows [K / lanes, N / 2, lanes]
-    panel_from, panel_to : int
-        Panels of W.
-    slab_from, slab_to : int
-        Groups of `lanes` rows of W, that is, panels of T.
+    part : Part
+        Panels of W, and as rows groups of `lanes` rows of W, that is, panels of T.
     """
     lanes = W.shape[2]
     rows = lanes // packing(T)
-    for p in range(panel_from, panel_to):
-        for s in range(slab_from, slab_to):
+    for p in range(part.panel_from, part.panel_to):
+        for s in range(part.row_from, part.row_to):
             source = (p * W.shape[1] + s * lanes) * lanes
             transpose_block(W, source, T, (s * T.shape[1] + p * rows) * lanes)

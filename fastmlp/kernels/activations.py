@@ -1,0 +1,64 @@
+"""The activations: one row each, with what its kernel does to a vector.
+
+A row's functions get an `emit.emitter.Emitter` and vectors; `gradient` multiplies the gradient g of an activation's
+value by its derivative. To add an activation, add a row here, its twin in ``reference/activations.py`` and its method
+in ``fastmlp/autograd``; everything else finds it by its name.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from fastmlp.kernels.codes import FIRST_ACTIVATION, IDENTITY
+
+
+class Activation(NamedTuple):
+    """One activation.
+
+    Attributes
+    ----------
+    value : callable
+        ``value(e, x)`` emits the activation of x.
+    gradient : callable
+        ``gradient(e, g, y)`` emits g times the derivative, given the activation's value y.
+    of_input : bool
+        Whether `gradient` is given the activation's input instead of its value.
+    """
+
+    value: Callable[[Any, Any], Any]
+    gradient: Callable[[Any, Any, Any], Any]
+    of_input: bool = False
+
+
+def _relu(e, x):
+    return e.at_least(e.constant(0.0), x)
+
+
+def _relu_gradient(e, g, y):
+    return e.where_positive(y, g)
+
+
+def _sigmoid_gradient(e, g, y):
+    return e.multiply(g, e.multiply(y, e.subtract(e.constant(1.0), y)))
+
+
+def _tanh_gradient(e, g, y):
+    return e.multiply(g, e.fma(e.negative(y), y, e.constant(1.0)))
+
+
+ACTIVATIONS = {
+    "relu": Activation(_relu, _relu_gradient),
+    "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient),
+    "tanh": Activation(lambda e, x: e.tanh(x), _tanh_gradient),
+}
+
+
+def value_code(name: str) -> int:
+    """Return the code that names an activation's value in a program; "identity" is none."""
+    if name == "identity":
+        return int(IDENTITY)
+    return FIRST_ACTIVATION + 2 * list(ACTIVATIONS).index(name)
+
+
+def gradient_code(name: str) -> int:
+    """Return the code that multiplies a gradient by an activation's derivative."""
+    return int(IDENTITY) if name == "identity" else value_code(name) + 1

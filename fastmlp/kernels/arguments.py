@@ -1,0 +1,198 @@
+"""What travels together into the kernels."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Two bfloat16 that stand next to each other along a sum, the first in the low half of their 32 bits.
+PAIR = np.dtype([("first", np.uint16), ("second", np.uint16)])
+
+
+class Samples(NamedTuple):
+    """What batches are gathered from.
+
+    Attributes
+    ----------
+    images : array [N, D] of uint8, float32 or float64
+    labels : array [N] of int64
+        For the loss SOFTMAX.
+    targets : array [N, outputs]
+        For the other losses.
+    scale, shift : arrays [D]
+        A feature enters the network as ``image * scale + shift``.
+    columns : int
+        Width of an image, for flipping.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    scale: np.ndarray
+    shift: np.ndarray
+    columns: int
+
+
+class Batches(NamedTuple):
+    """The order in which samples are seen, batch by batch.
+
+    Attributes
+    ----------
+    order : array [n] of int64
+        Rows of the samples.
+    flips : array [n] of bool
+        Which of them are mirrored.
+    factors : array [n] of the parameters' type
+        What each sample's gradient is multiplied by: 1 / batch for a mean loss, 1 for a sum.
+    size : int
+        Rows of a batch; the last may have fewer.
+    steps : int
+        Batches.
+    dropout_key : uint64
+        What the epoch's dropout follows from.
+    """
+
+    order: np.ndarray
+    flips: np.ndarray
+    factors: np.ndarray
+    size: int
+    steps: int
+    dropout_key: np.uint64
+
+
+class Model(NamedTuple):
+    """The flat buffers of one network.
+
+    Attributes
+    ----------
+    parameters : array
+        Weights and biases; behind them, where products read them, transposed weights.
+    right : array
+        What products read on their right: the parameters themselves, or pairs of bfloat16.
+    velocity, squares : arrays like the parameters
+        What the optimiser remembers; a rule without need of one leaves it alone.
+    """
+
+    parameters: np.ndarray
+    right: np.ndarray
+    velocity: np.ndarray
+    squares: np.ndarray
+
+
+class Room(NamedTuple):
+    """Memory that a team works in.
+
+    Attributes
+    ----------
+    workspace : array
+        Activations and gradients.
+    operands : array
+        What products read on their left: the workspace itself, or pairs of bfloat16.
+    mirrored : array [threads, batch, D] like images
+        Each thread's mirrored images.
+    """
+
+    workspace: np.ndarray
+    operands: np.ndarray
+    mirrored: np.ndarray
+
+
+class Rule(NamedTuple):
+    """How the optimiser steps.
+
+    Attributes
+    ----------
+    code : int
+        PLAIN, HEAVY_BALL, VELOCITY, ADAM or RMSPROP.
+    hyper : array [steps, groups, COLUMNS]
+        The numbers of each step, for each group of parameters.
+    """
+
+    code: int
+    hyper: np.ndarray
+
+
+class Record(NamedTuple):
+    """What a program writes down; it writes only what its instructions name.
+
+    Attributes
+    ----------
+    losses : array [n] of float64
+        Per sample in order, before its batch's step.
+    correct : array [n] of bool
+        Whether its label was the most likely class; with the loss SOFTMAX.
+    squares : array [units] of float64
+        The sum of squares of each unit's weights.
+    penalties : array [steps] of float64
+        The sum of squares of all weights before each step.
+    logits : array [n, outputs]
+    """
+
+    losses: np.ndarray
+    correct: np.ndarray
+    squares: np.ndarray
+    penalties: np.ndarray
+    logits: np.ndarray
+
+
+class Team(NamedTuple):
+    """This thread's place among those that share the call.
+
+    Attributes
+    ----------
+    rank, size : int
+    barrier : array [16] of int64
+        Zeros at first, shared by the team.
+    """
+
+    rank: int
+    size: int
+    barrier: np.ndarray
+
+
+class Part(NamedTuple):
+    """A rectangle of panels [count, rows, lanes]: some panels, and some rows of each."""
+
+    panel_from: int
+    panel_to: int
+    row_from: int
+    row_to: int
+
+
+class Epilogue(NamedTuple):
+    """What becomes of a product's sums: ``result = f(sums, other)``.
+
+    Attributes
+    ----------
+    code : int
+        Names f.
+    other, result : arrays like the product
+    """
+
+    code: int
+    other: np.ndarray
+    result: np.ndarray
+
+
+class Weights(NamedTuple):
+    """One layer's weights as a step changes them.
+
+    Attributes
+    ----------
+    W, V, S : arrays [panels, rows, lanes]
+        Weights, velocity and mean squares.
+    right : array
+        The weights as a product reads them: W itself, or pairs of its rows, which are written anew.
+    """
+
+    W: np.ndarray
+    V: np.ndarray
+    S: np.ndarray
+    right: np.ndarray
+
+
+class Marks(NamedTuple):
+    """One thread's memory for leaving out zeros: elements of `array`, from `marks` and from `sums` on."""
+
+    array: np.ndarray
+    marks: int
+    sums: int

@@ -1,0 +1,1 @@
+"""What Numba has no words for, as LLVM IR: vectors, tiles, the barrier."""

@@ -1,0 +1,83 @@
+"""Where a team of threads meets."""
+
+import sys
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastmlp.kernels.emit.emitter import INDEX, Emitter
+
+# Few: with four threads on two cores 2000 cost 20 % of network A at batch 100, 100 cost 9 %, and to give way on a core
+# that nobody else wants costs nothing.
+SPINS = 100
+
+
+def pause(builder):
+    """Tell the core that this thread is spinning."""
+    triple = builder.module.triple
+    if triple.startswith(("x86_64", "i")):
+        signature, name, arguments = [], "llvm.x86.sse2.pause", []
+    elif triple.startswith(("aarch64", "arm64")):
+        i32 = ir.IntType(32)
+        signature, name, arguments = [i32], "llvm.aarch64.hint", [ir.Constant(i32, 1)]
+    else:
+        return
+    kind = ir.FunctionType(ir.VoidType(), signature)
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def give_way(builder):
+    """Let the operating system run another thread on this core."""
+    name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+    kind = ir.FunctionType(ir.IntType(32), [])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+
+
+@intrinsic
+def barrier_wait(typingctx, state, size):
+    """Wait until `size` threads have called this with the same `state`, an int64 array [16] of zeros.
+
+    ``state[0]`` counts arrivals and ``state[8]``, a cache line further, the barriers passed. A waiting thread
+    spins on the latter (0.4 us between two free cores), then gives its core away, since with more threads
+    than cores the one it waits for may need that very core.
+    """
+    signature = types.void(state, size)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, types.float64)
+        arrivals = e.pointer(state, arguments[0], e.index(0))
+        passed = e.pointer(state, arguments[0], e.index(8))
+        generation = builder.load_atomic(passed, "acquire", 8)
+        before = builder.atomic_rmw("add", arrivals, e.index(1), "acq_rel")
+        is_last = builder.icmp_signed("==", builder.add(before, e.index(1)), arguments[1])
+        with builder.if_else(is_last) as (last, waiting):
+            with last:
+                builder.store_atomic(e.index(0), arrivals, "monotonic", 8)
+                builder.store_atomic(builder.add(generation, e.index(1)), passed, "release", 8)
+            with waiting:
+                entry = builder.block
+                spin = builder.append_basic_block("spin")
+                again = builder.append_basic_block("again")
+                rest = builder.append_basic_block("rest")
+                done = builder.append_basic_block("released")
+                builder.branch(spin)
+                builder.position_at_end(spin)
+                tries = builder.phi(INDEX)
+                tries.add_incoming(e.index(0), entry)
+                now = builder.load_atomic(passed, "acquire", 8)
+                builder.cbranch(builder.icmp_signed("!=", now, generation), done, again)
+                builder.position_at_end(again)
+                pause(builder)
+                more = builder.add(tries, e.index(1))
+                tries.add_incoming(more, again)
+                tries.add_incoming(more, rest)
+                builder.cbranch(builder.icmp_signed("<", more, e.index(SPINS)), spin, rest)
+                builder.position_at_end(rest)
+                give_way(builder)
+                builder.branch(spin)
+                builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, codegen

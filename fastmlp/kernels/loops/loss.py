@@ -1,0 +1,125 @@
+"""The loss of each row of a batch and its gradient D with respect to the outputs Z.
+
+    SOFTMAX    P = softmax(Z)        loss = -sum of q log P                          D = (P - q) * factor
+    LOGISTIC   P = 1 / (1 + exp(-Z)) loss = sum of -t log P - (1 - t) log(1 - P)     D = (P - t) * factor
+    SQUARED    P = Z                 loss = sum of (P - t)**2 / 2                    D = (P - t) * factor
+
+q is 1 for the label and 0 for the others; with label smoothing it is moved towards 1 / outputs by that share. Sums
+over outputs take them in order. Of Z the softmax subtracts the largest first. A NaN among the outputs becomes a NaN
+loss.
+"""
+
+import math
+
+import numpy as np
+
+from fastmlp.kernels.codes import EXP, LOGISTIC, SIGMOID
+from fastmlp.kernels.emit.vectors import map_vectors
+from fastmlp.kernels.jit import helper
+
+
+@helper
+def softmax_cross_entropy(Z, D, outputs, smoothing, samples, batches, record, start, part):
+    """Loss, whether it was right, and gradient of a range of batch rows.
+
+    Parameters
+    ----------
+    Z : array [outputs / lanes, batch, lanes]
+        Logits.
+    D : array like Z
+        Gradient; its padding becomes zero. May be Z itself.
+    outputs : int
+        Columns of Z in use.
+    smoothing : float
+        The share of the label's probability that all outputs divide between them.
+    samples : Samples
+        With labels.
+    batches : Batches
+        The label of row m is ``labels[order[start + m]]``.
+    record : Record
+        Receives losses and correct; of equal outputs the first counts as the largest.
+    start : int
+        Number of row 0 among the epoch's.
+    part : Part
+        Rows of the batch; all panels.
+    """
+    panels, height, lanes = Z.shape
+    for m in range(part.row_from, part.row_to):
+        label = samples.labels[batches.order[start + m]]
+        factor = batches.factors[start + m]
+        largest, best = Z[0, m, 0], 0
+        for c in range(1, outputs):
+            z = Z[c // lanes, m, c % lanes]
+            if z > largest:
+                largest, best = z, c
+        own = Z[label // lanes, m, label % lanes] - largest
+        mean = smoothed_away(Z, m, outputs, largest, own) if smoothing > 0 else 0.0
+        for p in range(panels):
+            for j in range(lanes):
+                D[p, m, j] = Z[p, m, j] - largest
+            map_vectors(EXP, D, D, D, (p * height + m) * lanes, 1)
+        total = D[0, m, 0]
+        for c in range(1, outputs):
+            total += D[c // lanes, m, c % lanes]
+        record.losses[start + m] = math.log(np.float64(total)) - np.float64(own)
+        record.correct[start + m] = best == label
+        scale = factor / total
+        for p in range(panels):
+            for j in range(lanes):
+                D[p, m, j] *= scale
+        if smoothing > 0:
+            record.losses[start + m] += smoothing * mean
+            spread = factor * smoothing / outputs
+            for c in range(outputs):
+                D[c // lanes, m, c % lanes] -= spread
+            factor *= 1 - smoothing
+        D[label // lanes, m, label % lanes] -= factor
+        for c in range(outputs, panels * lanes):
+            D[c // lanes, m, c % lanes] = 0
+
+
+@helper
+def smoothed_away(Z, m, outputs, largest, own):
+    """How far the mean of row m's outputs lies below its label's: what smoothing adds to the loss, in float64."""
+    lanes = Z.shape[2]
+    total = 0.0
+    for c in range(outputs):
+        total += np.float64(own) - np.float64(Z[c // lanes, m, c % lanes] - largest)
+    return total / outputs
+
+
+@helper
+def elementwise_loss(Z, D, outputs, loss, samples, batches, record, start, part):
+    """Loss and gradient of a range of batch rows, for LOGISTIC and SQUARED.
+
+    Parameters
+    ----------
+    loss : int
+        LOGISTIC or SQUARED.
+    samples : Samples
+        With targets [n, outputs], 0 or 1 for LOGISTIC.
+    Z, D, outputs, batches, record, start, part
+        As for `softmax_cross_entropy`; nothing is correct or wrong.
+    """
+    panels, height, lanes = Z.shape
+    for m in range(part.row_from, part.row_to):
+        row, factor = batches.order[start + m], batches.factors[start + m]
+        total = 0.0
+        for c in range(outputs):
+            z, t = np.float64(Z[c // lanes, m, c % lanes]), np.float64(samples.targets[row, c])
+            if loss == LOGISTIC:
+                # -t log P - (1 - t) log(1 - P), in a form that neither overflows nor cancels.
+                total += max(z, 0.0) - z * t + math.log1p(math.exp(-abs(z)))
+            else:
+                total += (z - t) ** 2 / 2
+        record.losses[start + m] = total
+        for p in range(panels):
+            for j in range(lanes):
+                D[p, m, j] = Z[p, m, j]
+            if loss == LOGISTIC:
+                map_vectors(SIGMOID, D, D, D, (p * height + m) * lanes, 1)
+        for c in range(outputs):
+            D[c // lanes, m, c % lanes] -= samples.targets[row, c]
+            D[c // lanes, m, c % lanes] *= factor
+        for c in range(outputs, panels * lanes):
+            D[c // lanes, m, c % lanes] = 0

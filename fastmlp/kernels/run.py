@@ -1,0 +1,310 @@
+"""The compiled loop that executes a program: one branch an operation, one call a kernel.
+
+Every thread of a team calls `run` with its own rank. Between two meetings a thread writes only its part of the
+outputs. Each tile is compiled once, because each kernel is called in one place.
+"""
+
+from typing import NamedTuple
+
+from fastmlp.kernels.arguments import (
+    Batches,
+    Epilogue,
+    Marks,
+    Model,
+    Part,
+    Record,
+    Room,
+    Rule,
+    Samples,
+    Weights,
+)
+from fastmlp.kernels.codes import (
+    COLUMNS,
+    ELEMENTWISE,
+    GATHER,
+    LOGITS,
+    LOSS,
+    MASK,
+    MEET,
+    MULTIPLY,
+    OPERANDS,
+    SOFTMAX,
+    SQUARES,
+    TOTAL,
+    TRANSPOSE,
+    UPDATE,
+)
+from fastmlp.kernels.emit.views import borrowed, panels, row_at
+from fastmlp.kernels.jit import ZERO, helper, inlined, kernel
+from fastmlp.kernels.loops.dropout import draw_mask
+from fastmlp.kernels.loops.elementwise import elementwise
+from fastmlp.kernels.loops.gather import gather
+from fastmlp.kernels.loops.loss import elementwise_loss, softmax_cross_entropy
+from fastmlp.kernels.loops.multiply import multiply
+from fastmlp.kernels.loops.operands import write_operands, write_right_operand
+from fastmlp.kernels.loops.pack import transpose
+from fastmlp.kernels.loops.squares import sum_squares
+from fastmlp.kernels.loops.update import update
+from fastmlp.kernels.program import BATCH, PAIRS_OF_BATCH, PARAMETERS
+from fastmlp.kernels.team import meet, part_of
+
+
+class Now(NamedTuple):
+    """Where a thread is in an epoch.
+
+    Attributes
+    ----------
+    batch : int
+        Rows of this batch.
+    start : int
+        Number of its first row.
+    step : int
+        Its number.
+    rank : int
+        The thread's.
+    """
+
+    batch: int
+    start: int
+    step: int
+    rank: int
+
+
+@helper
+def rows_of(rows, batch):
+    """How many rows a buffer has in this batch."""
+    if rows == BATCH:
+        return batch
+    if rows == PAIRS_OF_BATCH:
+        return (batch + 1) // 2
+    return rows
+
+
+@inlined
+def view(memory, buffers, number, batch, rank):
+    """A buffer as panels, this thread's copy of it where there are several."""
+    one = buffers[number]
+    return panels(memory, one.offset + rank * one.copy, one.panels, rows_of(one.rows, batch))
+
+
+@inlined
+def product(one, buffers, model, room, now, part):
+    """Execute MULTIPLY."""
+    batch, rank = now.batch, now.rank
+    A = view(room.operands, buffers, one.left, batch, rank)
+    W = view(model.right, buffers, one.right, batch, rank)
+    if buffers[one.start].memory == PARAMETERS:
+        start = view(model.parameters, buffers, one.start, batch, rank)
+    else:
+        start = view(room.workspace, buffers, one.start, batch, rank)
+    out = view(room.workspace, buffers, one.out, batch, rank)
+    other = view(room.workspace, buffers, one.other, batch, rank)
+    result = view(room.workspace, buffers, one.result, batch, rank)
+    multiply(A, W, start, out, Epilogue(one.code, other, result), part)
+
+
+@inlined
+def step_of_weights(one, buffers, model, room, rule, now, part):
+    """Execute UPDATE."""
+    batch, rank = now.batch, now.rank
+    X = view(room.operands, buffers, one.left, batch, rank)
+    D = view(room.operands, buffers, one.right, batch, rank)
+    weights = Weights(
+        view(model.parameters, buffers, one.out, batch, rank),
+        view(model.velocity, buffers, one.out, batch, rank),
+        view(model.squares, buffers, one.out, batch, rank),
+        view(model.right, buffers, one.result, batch, rank),
+    )
+    place = (now.step * rule.hyper.shape[1] + one.group) * COLUMNS
+    hyper = row_at(rule.hyper, place, COLUMNS)
+    marks, sums = buffers[one.start], buffers[one.other]
+    memory = Marks(room.workspace, marks.offset + rank * marks.copy, sums.offset + rank * sums.copy)
+    update(X, D, weights, one.inputs, rule.code, hyper, memory, part)
+
+
+@inlined
+def batch_of(one, buffers, samples, batches, room, now, part):
+    """Execute GATHER."""
+    X = view(room.workspace, buffers, one.out, now.batch, now.rank)
+    C = view(room.operands, buffers, one.left, now.batch, now.rank)
+    R = view(room.operands, buffers, one.right, now.batch, now.rank)
+    _, rows, width = room.mirrored.shape
+    own = now.rank * rows * width
+    mirrored = row_at(room.mirrored, own, rows * width).reshape(rows, width)
+    gather(samples, batches, now.start, X, C, R, mirrored, part)
+
+
+@inlined
+def losses_of(one, buffers, samples, batches, room, record, now, part):
+    """Execute LOSS."""
+    Z = view(room.workspace, buffers, one.left, now.batch, now.rank)
+    D = view(room.workspace, buffers, one.out, now.batch, now.rank)
+    if one.code == SOFTMAX:
+        softmax_cross_entropy(
+            Z, D, one.inputs, one.number, samples, batches, record, now.start, part
+        )
+    else:
+        elementwise_loss(Z, D, one.inputs, one.code, samples, batches, record, now.start, part)
+
+
+@helper
+def write_logits(Z, outputs, logits, start, part):
+    """Write the outputs of a batch down, row by row."""
+    for m in range(part.row_from, part.row_to):
+        for j in range(outputs):
+            logits[start + m, j] = Z[j // Z.shape[2], m, j % Z.shape[2]]
+
+
+@helper
+def total_of(squares):
+    """The sum of an array, in order."""
+    total = 0.0
+    for value in squares:
+        total += value
+    return total
+
+
+@helper
+def part_of_instruction(one, batch, team):
+    """This thread's part: of the weights where the instruction has slabs, else of the batch's rows."""
+    return part_of(one.share, one.panels, one.slabs if one.slabs > 0 else batch, team)
+
+
+@inlined
+def lent_samples(samples):
+    """The same samples, of whose arrays nobody counts the users."""
+    return Samples(
+        borrowed(samples.images),
+        borrowed(samples.labels),
+        borrowed(samples.targets),
+        borrowed(samples.scale),
+        borrowed(samples.shift),
+        samples.columns,
+    )
+
+
+@inlined
+def lent_batches(batches):
+    """The same batches, of whose arrays nobody counts the users."""
+    return Batches(
+        borrowed(batches.order),
+        borrowed(batches.flips),
+        borrowed(batches.factors),
+        batches.size,
+        batches.steps,
+        batches.dropout_key,
+    )
+
+
+@inlined
+def lent_record(record):
+    """The same record, of whose arrays nobody counts the users."""
+    return Record(
+        borrowed(record.losses),
+        borrowed(record.correct),
+        borrowed(record.squares),
+        borrowed(record.penalties),
+        borrowed(record.logits),
+    )
+
+
+@kernel
+def run(program, samples, batches, model, room, rule, record, team):
+    """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
+
+    Parameters
+    ----------
+    program : Program
+    samples : Samples
+    batches : Batches
+    model : Model
+        Changed in place where the program says so.
+    room : Room
+        Its workspace begins with a vector of zeros and a batch of ones; so do operands of pairs, in pairs.
+    rule : Rule
+    record : Record
+    team : Team
+    """
+    code, buffers = borrowed(program.code), borrowed(program.buffers)
+    samples, batches, record = lent_samples(samples), lent_batches(batches), lent_record(record)
+    model = Model(
+        borrowed(model.parameters),
+        borrowed(model.right),
+        borrowed(model.velocity),
+        borrowed(model.squares),
+    )
+    room = Room(borrowed(room.workspace), borrowed(room.operands), borrowed(room.mirrored))
+    rule = Rule(rule.code, borrowed(rule.hyper))
+    count = batches.order.shape[0]
+    for step in range(batches.steps):
+        start = step * batches.size
+        now = Now(min(batches.size, count - start), start, step, team.rank)
+        for i in range(code.shape[0]):
+            one = code[i]
+            operation = one.operation
+            if operation == MEET:
+                meet(team.barrier, team.size)
+                continue
+            part = part_of_instruction(one, now.batch, team)
+            if operation == MULTIPLY:
+                product(one, buffers, model, room, now, part)
+            elif operation == UPDATE:
+                step_of_weights(one, buffers, model, room, rule, now, part)
+            elif operation == GATHER:
+                batch_of(one, buffers, samples, batches, room, now, part)
+            elif operation == LOSS:
+                losses_of(one, buffers, samples, batches, room, record, now, part)
+            else:
+                lesser(one, buffers, program, batches, model, room, record, now, part)
+
+
+@inlined
+def lesser(one, buffers, program, batches, model, room, record, now, part):
+    """Execute what moves numbers, or what few networks need."""
+    batch, rank, operation = now.batch, now.rank, one.operation
+    if operation == TRANSPOSE:
+        W = view(model.parameters, buffers, one.left, batch, rank)
+        transpose(W, view(model.right, buffers, one.out, batch, rank), part)
+    elif operation == OPERANDS:
+        source = view(room.workspace, buffers, one.left, batch, rank)
+        C = view(room.operands, buffers, one.out, batch, rank)
+        R = view(room.operands, buffers, one.other, batch, rank)
+        write_operands(source, part.panel_from, C, R, part)
+    elif operation == ELEMENTWISE:
+        source = view(room.workspace, buffers, one.left, batch, rank)
+        other = view(room.workspace, buffers, one.other, batch, rank)
+        out = view(room.workspace, buffers, one.out, batch, rank)
+        elementwise(one.code, source, other, out, part)
+    elif operation == MASK:
+        mask = view(room.workspace, buffers, one.out, batch, rank)
+        first = now.start * program.units + one.units
+        draw_mask(one.number, batches.dropout_key, first, program.units, mask, part)
+    elif operation == LOGITS:
+        Z = view(room.workspace, buffers, one.left, batch, rank)
+        write_logits(Z, one.inputs, record.logits, now.start, part)
+    elif operation == SQUARES:
+        W = view(model.parameters, buffers, one.left, batch, rank)
+        sum_squares(W, record.squares, one.units, part)
+    elif operation == TOTAL and rank == 0:
+        record.penalties[now.step] = total_of(record.squares)
+
+
+@kernel
+def load(program, parameters, right):
+    """Execute a program of TRANSPOSE and RIGHT_OPERAND alone: what follows from new parameters.
+
+    Parameters
+    ----------
+    program : Program
+    parameters, right : arrays
+        As in `Model`.
+    """
+    for i in range(program.code.shape[0]):
+        one = program.code[i]
+        W = view(parameters, program.buffers, one.left, ZERO, ZERO)
+        out = view(right, program.buffers, one.out, ZERO, ZERO)
+        part = Part(ZERO, one.panels, ZERO, one.slabs)
+        if one.operation == TRANSPOSE:
+            transpose(W, out, part)
+        else:
+            write_right_operand(W, out, part)

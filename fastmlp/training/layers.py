@@ -1,0 +1,222 @@
+"""A network as a list of layers: plain values, with no arrays and nothing compiled in them.
+
+Everything else follows from the list: `sizes_of` says how wide a network is, `parameter_names` what its parameters are
+called, and `fastmlp.training.engine` hands it to the kernels. A layer has one spelling, in Python, TOML and on the
+command line: ``512`` or ``"linear 512"``, ``"relu"``, ``"dropout 0.5"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fastmlp.kernels.activations import ACTIVATIONS
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``X @ W + b`` with so many outputs."""
+
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One of `fastmlp.kernels.activations.ACTIVATIONS`, by its name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """In training, each output becomes zero with probability `rate`; the others are divided by 1 - rate."""
+
+    rate: float
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Layers whose input is added to their output."""
+
+    layers: tuple[Layer, ...]
+
+
+Layer = Linear | Activation | Dropout | Residual
+
+MIXED = "mixed"
+
+EXPECTED = (
+    "a width such as 512, an activation ("
+    + ", ".join(ACTIVATIONS)
+    + ') or dropout with its rate, "dropout 0.5"'
+)
+
+
+def parse_layer(text: str) -> Layer:
+    """Return the layer that a text spells.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer.
+    """
+    if text.startswith("residual(") and text.endswith(")"):
+        inner = text.removeprefix("residual(").removesuffix(")").split(",")
+        return Residual(tuple(parse_layer(one) for one in inner))
+    name, *numbers = text.split() or [""]
+    if name in ACTIVATIONS and not numbers:
+        return Activation(name)
+    if name == "linear" and len(numbers) == 1 and numbers[0].isdecimal() and int(numbers[0]) > 0:
+        return Linear(int(numbers[0]))
+    if name == "dropout" and len(numbers) == 1 and 0 <= float(numbers[0]) < 1:
+        return Dropout(float(numbers[0]))
+    raise ValueError(text)
+
+
+def spell_layer(layer: Layer) -> str:
+    """Return the text that `parse_layer` reads."""
+    match layer:
+        case Linear(outputs):
+            return f"linear {outputs}"
+        case Activation(name):
+            return name
+        case Dropout(rate):
+            return f"dropout {rate!r}"
+        case Residual(layers):
+            return f"residual({', '.join(map(spell_layer, layers))})"
+
+
+def spell_item(item: int | str | Layer) -> int | str:
+    """Return the one way in which `TrainConfig.hidden` holds a layer: a width, or a text.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is no layer that `hidden` may hold.
+    """
+    layer = parse_layer(item) if isinstance(item, str) else item
+    if isinstance(layer, Linear):
+        return layer.outputs
+    if isinstance(layer, Activation | Dropout):
+        spelled = spell_layer(layer)
+        parse_layer(spelled)  # refuses what has no such name or rate
+        return spelled
+    raise TypeError(item)
+
+
+def check_order(hidden: Sequence[int | str]) -> None:
+    """Check that each activation follows a width, and each dropout one of the two.
+
+    Raises
+    ------
+    ValueError
+        With what is found where, in words.
+    """
+    before: Layer | None = None
+    for item in hidden:
+        layer = Linear(item) if isinstance(item, int) else parse_layer(item)
+        may_follow: tuple[type, ...] = {
+            Linear: (type(None), Linear, Activation, Dropout),
+            Activation: (Linear,),
+            Dropout: (Linear, Activation),
+        }[type(layer)]
+        if not isinstance(before, may_follow):
+            place = "first" if before is None else f"after {spell_layer(before)!r}"
+            raise ValueError(f"{spell_layer(layer)!r} {place}")
+        before = layer
+
+
+def widths_of(hidden: Iterable[int | str]) -> list[int]:
+    """Return the widths among the items of `TrainConfig.hidden`."""
+    return [item for item in hidden if isinstance(item, int)]
+
+
+def network_layers(
+    hidden: Sequence[int | str],
+    outputs: int,
+    *,
+    activation: str = "relu",
+    residual: bool = False,
+    dropout: float = 0.0,
+) -> tuple[Layer, ...]:
+    """Return the layers of a network.
+
+    Parameters
+    ----------
+    hidden : sequence of int or str
+        As in `TrainConfig`.
+    outputs : int
+        Of the last layer, which nothing follows.
+    activation : str
+        What follows each hidden linear layer that no activation follows in `hidden`.
+    residual : bool
+        Whether the input of a hidden layer is added to its output where the layer before is as wide.
+    dropout : float
+        The rate after each hidden layer that no dropout follows in `hidden`.
+    """
+    blocks: list[list[Layer]] = []
+    for item in hidden:
+        layer = Linear(item) if isinstance(item, int) else parse_layer(item)
+        if isinstance(layer, Linear):
+            blocks.append([layer, Activation(activation), Dropout(dropout)])
+        else:
+            blocks[-1][1 if isinstance(layer, Activation) else 2] = layer
+    layers: list[Layer] = []
+    before = None
+    for block in blocks:
+        kept = tuple(one for one in block if one != Dropout(0.0) and one != Activation("identity"))
+        layers += [Residual(kept)] if residual and block[0] == before else kept
+        before = block[0]
+    return (*layers, Linear(outputs))
+
+
+def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield layers one by one, those of residual blocks too."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from flat(layer.layers)
+        else:
+            yield layer
+
+
+def without_dropout(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """Return the layers that a trained network has."""
+    return tuple(
+        Residual(without_dropout(layer.layers)) if isinstance(layer, Residual) else layer
+        for layer in layers
+        if not isinstance(layer, Dropout)
+    )
+
+
+def sizes_of(layers: Iterable[Layer], inputs: int) -> tuple[int, ...]:
+    """Return inputs, the width of each hidden layer, outputs."""
+    return (inputs, *(layer.outputs for layer in flat(layers) if isinstance(layer, Linear)))
+
+
+def count_weights(sizes: Sequence[int]) -> int:
+    """Return the number of weights, without biases, of a network of these widths."""
+    return sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+
+
+def parameter_names(layers: Iterable[Layer]) -> list[str]:
+    """Return the names of a network's parameters in ``torch.nn.Sequential`` of its layers, weights before biases."""
+    return [
+        f"{number}.{kind}"
+        for number, layer in enumerate(flat(layers))
+        if isinstance(layer, Linear)
+        for kind in ("weight", "bias")
+    ]
+
+
+def common_kind(layers: tuple[Layer, ...]) -> tuple[str, bool]:
+    """Return the activation and whether there are residual connections, as `network_layers` takes them.
+
+    The activation is "mixed" where no one activation gives these layers, and "relu" where they have none.
+    """
+    *hidden, outputs = (layer.outputs for layer in flat(layers) if isinstance(layer, Linear))
+    name = next((layer.name for layer in flat(layers) if isinstance(layer, Activation)), "relu")
+    for residual in (False, True):
+        if network_layers(hidden, outputs, activation=name, residual=residual) == layers:
+            return name, residual
+    return MIXED, any(isinstance(layer, Residual) for layer in layers)

@@ -1,0 +1,135 @@
+"""The file of a network: which tensors belong to a description, and what values they may have.
+
+The description is the metadata "network": ``activation``, ``classes``, ``dtype``, ``residual``, ``shape`` and
+``sizes``; where these do not say all, ``layers``, spelled as in `fastmlp.training.layers`.
+"""
+
+import math
+import reprlib
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmlp.errors import DataError, FormatError
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.machine.files import Layout
+from fastmlp.training.layers import (
+    MIXED,
+    Layer,
+    network_layers,
+    parameter_names,
+    parse_layer,
+    sizes_of,
+)
+
+PARAMETER_TYPES = ("float32", "float64")
+ENTRIES = ("activation", "classes", "dtype", "residual", "shape", "sizes")
+
+
+def check(condition: bool, name: str, found: str, expected: str) -> None:
+    """Raise a DataError unless a condition holds."""
+    if not condition:
+        raise DataError(f"{name}: found {found}, expected {expected}")
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether all values of an array are finite."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    # The ends of the range tell as much as np.isfinite(array), without an array of answers.
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+
+
+def layout_of(description: Any) -> Layout:
+    """Return the tensors that belong to a description, which may be any JSON at all.
+
+    Raises
+    ------
+    DataError
+        If no network can be described so.
+    """
+    check(
+        isinstance(description, dict) and sorted(set(description) - {"layers"}) == list(ENTRIES),
+        "network",
+        reprlib.repr(description),
+        f"the entries {', '.join(ENTRIES)}",
+    )
+    sizes, shape, dtype = description["sizes"], description["shape"], description["dtype"]
+    known = (*ACTIVATIONS, MIXED) if "layers" in description else tuple(ACTIVATIONS)
+    for name, holds, expected in (
+        ("sizes", _are_counts(sizes) and len(sizes) >= 2, "two or more numbers above 0"),
+        ("dtype", dtype in PARAMETER_TYPES, " or ".join(PARAMETER_TYPES)),
+        ("activation", description["activation"] in known, f"{known}"),
+        ("residual", isinstance(description["residual"], bool), "True or False"),
+        ("shape", _are_counts(shape) and len(shape) == 3, "three numbers above 0"),
+    ):
+        check(holds, name, reprlib.repr(description[name]), expected)
+    check(
+        math.prod(shape) == sizes[0], "shape", repr(shape), f"a product of {sizes[0]}, the inputs"
+    )
+    check(
+        _are_names(description["classes"]) and len(description["classes"]) == sizes[-1],
+        "classes",
+        reprlib.repr(description["classes"]),
+        f"a printable name for each of {sizes[-1]} outputs",
+    )
+    shapes = [one for inputs, outputs in pairwise(sizes) for one in ((outputs, inputs), (outputs,))]
+    names = parameter_names(layers_of(description))
+    layout = {name: (dtype, one) for name, one in zip(names, shapes, strict=True)}
+    scaling = ("float64", (sizes[0],))
+    return layout | {"normalization.mean": scaling, "normalization.std": scaling}
+
+
+def layers_of(description: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """Return the layers of a network that is described so.
+
+    Raises
+    ------
+    DataError
+        If ``layers`` are none, or of other widths than ``sizes``.
+    """
+    sizes = description["sizes"]
+    if "layers" not in description:
+        return network_layers(
+            sizes[1:-1],
+            sizes[-1],
+            activation=description["activation"],
+            residual=description["residual"],
+        )
+    spelled = description["layers"]
+    try:
+        layers = tuple(parse_layer(one) for one in spelled)
+        fits = sizes_of(layers, sizes[0]) == tuple(sizes)
+    except (AttributeError, TypeError, ValueError):
+        fits = False
+    check(fits, "layers", reprlib.repr(spelled), f"layers of the widths {sizes[1:]}")
+    return layers
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        type(value) is int and 0 < value < 2**31 for value in values
+    )
+
+
+def _are_names(values: Any) -> bool:
+    # Printable: a foreign file must not send control characters to a terminal.
+    return isinstance(values, list) and all(
+        isinstance(value, str) and value and value.isprintable() for value in values
+    )
+
+
+def check_values(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Refuse parameters that are not finite, and a scale that is not above 0."""
+    for name, array in tensors.items():
+        if not is_finite(array):
+            raise FormatError(
+                f"{path}: {name}: found values that are not finite, expected a network whose "
+                "training did not diverge"
+            )
+    if tensors["normalization.std"].min() <= 0:
+        raise FormatError(f"{path}: normalization.std: found a value of 0 or less, expected more")

@@ -1,0 +1,69 @@
+"""The threads that train one model together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from fastmlp.kernels.arguments import Team
+from fastmlp.machine.cores import take_own_core
+
+# Multiply-adds of one step below which a team loses more at its barriers than it gains.
+TEAM_FROM_WORK = 1_000_000
+
+
+def team_size(weights: int, batch_size: int, cores: int) -> int:
+    """Return how many threads train so many weights fastest when they may have so many cores: all of them, or 1."""
+    return cores if batch_size * weights >= TEAM_FROM_WORK else 1
+
+
+class Threads:
+    """A team of threads that wait for work.
+
+    Parameters
+    ----------
+    size : int
+    barrier : array [16] of int64
+        Zeros, at the beginning of a cache line.
+    """
+
+    def __init__(self, size: int, barrier: np.ndarray) -> None:
+        self.size, self.barrier = size, barrier
+        self._pool = ThreadPoolExecutor(size, "fastmlp") if size > 1 else None
+
+    def call(self, run: Callable[[Team], Any], together: bool = True) -> None:
+        """Call `run` for every member of the team at once and wait for all; else alone.
+
+        With a team no rank runs in the calling thread, where Ctrl-C could stop it between two barriers and leave
+        the others waiting: an interrupt is raised here once the epoch has ended.
+        """
+        if self._pool is None or not together:
+            run(Team(0, 1, self.barrier))
+            return
+        leader = self._pool.submit(self._lead, run)
+        try:
+            leader.result()
+        except KeyboardInterrupt:
+            leader.result()
+            raise
+
+    def _lead(self, run: Callable[[Team], Any]) -> None:
+        assert self._pool is not None
+        first, *others = [Team(rank, self.size, self.barrier) for rank in range(self.size)]
+
+        def begin(team: Team) -> None:
+            take_own_core(team.rank, team.size)
+            run(team)
+
+        futures: list[Future[Any]] = [self._pool.submit(begin, other) for other in others]
+        begin(first)
+        for future in futures:
+            future.result()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
