@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.search.experiment import Metric, Point
-from fastmlp.search.store import Trial
+from fastmlp.search.record import Trial
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network
 

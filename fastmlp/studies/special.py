@@ -1,7 +1,7 @@
 """Trainings that are not `fastmlp.train`: study 4's puzzles, and the twins of study 2.
 
 Each takes a configuration, the training and validation parts, and the settings that were trained
-before it in the file's order, and returns an Outcome like that of `fastmlp.search.trials.run_trial`.
+before it in the file's order, and returns an Outcome like that of `fastmlp.search.trial.run_trial`.
 All start from the weights that `fastmlp.train` starts from and see its batches.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from fastmlp import autograd
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
-from fastmlp.search.trials import Outcome, Parts, run_trial
+from fastmlp.search.trial import Outcome, Parts, run_trial
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.engine import Engine, Samples
 from fastmlp.training.network import Network, initialize
