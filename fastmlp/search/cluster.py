@@ -170,12 +170,12 @@ def _cluster_backend(client: Client, parts: Parts) -> Any:
             def deliver(out: Any) -> None:
                 callback([(index, out)] if isinstance(out, BaseException) else out)
 
-            def report(done: Any) -> None:
+            def deliver_error(done: Any) -> None:
                 if done.exception() is not None:
                     deliver(done.exception())
 
             future = super().submit(func, deliver)
-            future.add_done_callback(report)
+            future.add_done_callback(deliver_error)
             return future
 
     backend = Backend(client=client)

@@ -47,7 +47,7 @@ class Workers:
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
-        Address of a scheduler, whose workers decide about both; see `fastmlp.search.cluster`.
+        Address of a scheduler whose workers run the trials, instead of jobs and backend; see `fastmlp.search.cluster`.
 
     Raises
     ------
