@@ -15,8 +15,8 @@ from fastmlp.search.experiment import DataTable, Experiment, load_parts
 from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from fastmlp.search.grid import Progress
     from fastmlp.search.ranking import SearchResult
+    from fastmlp.search.state import Progress
 
 EXAMPLE = Experiment(
     data=DataTable(name="digits"),

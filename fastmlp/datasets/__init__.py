@@ -1,7 +1,7 @@
 """Labelled images to train on: digits (embedded), MNIST, Fashion-MNIST, CIFAR-10, your own arrays.
 
-The data folder is the `data_home` argument, else FASTMLP_DATA, else the user's cache folder. What
-lies there is read in any of its usual forms; what does not is downloaded there.
+The data folder is the `data_home` argument, else FASTMLP_DATA, else the user's cache folder. Data
+sets in it are read in any of their usual forms; missing ones are downloaded to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from fastmlp.datasets import cifar10, digits, mnist
-from fastmlp.datasets.dataset import Dataset
+from fastmlp.datasets.dataset import Dataset, check_parts
 from fastmlp.datasets.download import DataHome, DataWarning, home
 from fastmlp.datasets.transforms import Normalization
 from fastmlp.errors import DataError
@@ -21,6 +21,7 @@ __all__ = [
     "Dataset",
     "Found",
     "Normalization",
+    "check_parts",
     "fetch",
     "found",
     "home",
@@ -33,7 +34,7 @@ __all__ = [
 
 
 class Source(Protocol):
-    """What a data set brings: `digits` and `cifar10` are modules, the two MNISTs values."""
+    """How to get a data set: the modules `digits` and `cifar10`, and the values for the two MNISTs."""
 
     def find(self, data_home: DataHome = None) -> tuple[Path, str] | None: ...
     def download(self, data_home: DataHome = None) -> Path: ...
@@ -50,7 +51,7 @@ NAMES = tuple(SOURCES)
 
 
 class Found(NamedTuple):
-    """Where a data set lies (None: nowhere yet) and in which layout."""
+    """Where a data set lies (None: nowhere yet), and in which form."""
 
     name: str
     path: Path | None
@@ -58,13 +59,13 @@ class Found(NamedTuple):
 
 
 def load(name: str, data_home: DataHome = None) -> Dataset:
-    """Return a data set by name, fetching it first where it is missing.
+    """Return a data set by name, and download it first if it is missing.
 
     Parameters
     ----------
     name : {"digits", "mnist", "fashion_mnist", "cifar10"}
     data_home : path, optional
-        The data folder; FASTMLP_DATA or the user's cache folder when left out.
+        The data folder; by default FASTMLP_DATA, else the user's cache folder.
 
     Returns
     -------
@@ -74,12 +75,12 @@ def load(name: str, data_home: DataHome = None) -> Dataset:
     Raises
     ------
     DataError
-        For an unknown name, a damaged or foreign file, or a download that fails.
+        If the name is unknown, a file is damaged or foreign, or the download fails.
 
     Warns
     -----
     DataWarning
-        When a file is sound, but its checksum is not the published one.
+        If a file is sound but its checksum is not the published one.
     """
     return _source(name).read(fetch(name, data_home))
 
@@ -87,7 +88,7 @@ def load(name: str, data_home: DataHome = None) -> Dataset:
 def load_digits() -> Dataset:
     """Return 1,797 handwritten digits, 8 x 8, grey levels 0..16 (1,437 train, 360 test).
 
-    They are embedded in scikit-learn's package and need no network.
+    They are part of scikit-learn's package and need no network.
     """
     return load("digits")
 
@@ -117,14 +118,14 @@ def load_cifar10(data_home: DataHome = None) -> Dataset:
 
 
 def fetch(name: str, data_home: DataHome = None) -> Path:
-    """Return where a data set lies, after downloading it if it lay nowhere."""
+    """Return the path of a data set, and download it first if it is missing."""
     source = _source(name)
     here = source.find(data_home)
     return here[0] if here else source.download(data_home)
 
 
 def found(data_home: DataHome = None) -> list[Found]:
-    """Tell for every data set where it lies and in which layout; nothing is read or downloaded."""
+    """Return where every data set lies and in which form; nothing is read or downloaded."""
     answers = {name: source.find(data_home) for name, source in SOURCES.items()}
     return [
         Found(name, *answer) if answer else Found(name, None, f"not in {home(data_home)}")

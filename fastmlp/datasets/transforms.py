@@ -1,26 +1,35 @@
-"""What is done to images before training: a new size, and the statistics that normalise them."""
+"""What happens to images before training: resizing, and the statistics that normalise them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from fastmlp.datasets.dataset import Dataset
-
 LARGEST_SIDE = 1024
-CHUNK_ROWS = 64  # turned into float64 at a time: 50,000 images take no memory, a chunk stays cached
+CHUNK_ROWS = 64  # converted to float64 at a time: little memory, and a chunk stays in the cache
+
+
+class Images(Protocol):
+    """The part of a Dataset that `Normalization.of` reads."""
+
+    @property
+    def images(self) -> npt.NDArray[Any]:
+        """One row an image, flattened channel by channel: [N, D]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
 
 
 def resize(
     images: npt.NDArray[Any], shape: tuple[int, ...], size: int | tuple[int, int]
 ) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    """Scale images as Pillow does: bilinear, with a filter as wide as the reduction (antialiased).
+    """Scale images with Pillow: bilinear, with a filter as wide as the reduction (antialiased).
 
     Parameters
     ----------
@@ -37,7 +46,7 @@ def resize(
     Raises
     ------
     DataError
-        For another size, or images that are not uint8.
+        If the size is wrong or the images are not uint8.
     """
     from PIL import Image
 
@@ -66,33 +75,33 @@ def resize(
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """(X - mean) / std, with one mean and one standard deviation a value.
+    """(X - mean) / std, with a mean and a standard deviation for each of the D values of an image.
 
     Parameters
     ----------
     mean, std : float64 ndarray [D]
-        In the units of the images (grey levels 0..255), so that raw images need no scaling first.
+        In the units of the images (grey levels 0..255), so raw images need no scaling first.
     """
 
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, part: Dataset, per: str = "channel") -> Normalization:
-        """Measure a part, which should be the training part and nothing else.
+    def of(cls, part: Images, per: str = "channel") -> Normalization:
+        """Measure images, which should be those of the training part alone.
 
         Parameters
         ----------
         part : Dataset
         per : {"channel", "feature", "none"}
             One mean and deviation for all pixels of a channel, one for each of the D values, or
-            0 and 1.
+            0 and 1 throughout.
 
         Returns
         -------
         Normalization
-            Summed in float64, in two passes and always in the same order. The deviation is the
-            population's; where it is 0 but for rounding (a pixel that never changes) it is 1.
+            Sums are taken in float64, in two passes and always in the same order. The deviation is
+            the population's; it is set to 1 where it is 0 up to rounding (a pixel that never changes).
         """
         count, width = part.images.shape
         if per == "none":
@@ -120,10 +129,10 @@ class Normalization:
         return cls(mean, np.where(std <= rounding, 1.0, std))
 
     def fits(self, dtype: npt.DTypeLike) -> bool:
-        """Tell whether scaling and shifting values in a floating-point type keeps 14 bits of what tells them apart."""
+        """Return whether normalising in a floating-point type keeps 14 bits of the differences between values."""
         limits = np.finfo(dtype)
-        deviations = 2.0**-13 / limits.eps  # from zero to a mean
-        far = np.abs(self.mean) > deviations * self.std
+        most_deviations = 2.0**-13 / limits.eps  # between zero and a mean
+        far = np.abs(self.mean) > most_deviations * self.std
         return not (far | (self.std < 1 / limits.max) | (self.std > 1 / limits.tiny)).any()
 
     def apply(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

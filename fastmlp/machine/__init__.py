@@ -1,1 +1,1 @@
-"""The machine below: its cores, its description, files that are whole or absent, and interrupts."""
+"""The machine: cores, their description, atomic files, and Ctrl-C."""

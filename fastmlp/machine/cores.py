@@ -1,4 +1,4 @@
-"""How many threads may run at once, by affinity mask and CPU quota, and where they begin."""
+"""The number of usable cores, by affinity mask and CPU quota, and the core where a thread begins."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 
 
 def usable_cores() -> int:
-    """Count the cores this process may keep busy.
+    """Return the number of cores that this process may keep busy.
 
     Returns
     -------
     int
-        The smaller of the cores in the affinity mask and the CPU quota of the process's cgroup
-        (version 1 or 2, any ancestor's too), rounded down; at least 1. Where a system has neither,
-        all its logical cores.
+        The cores in the affinity mask or the CPU quota, whichever is smaller, rounded down; at least
+        1. The quota is that of the process's cgroup (version 1 or 2) and its ancestors. On a system
+        with neither, all logical cores.
     """
     has_mask = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_mask else os.cpu_count() or 1
@@ -26,19 +26,26 @@ def usable_cores() -> int:
 
 
 def take_own_core(rank: int, size: int) -> None:
-    """Move the calling thread of a team to its core of those in the affinity mask, from where it may go on.
+    """Move the calling thread of a team to a core of its own, which it may leave again.
 
-    Does nothing in a team that has fewer threads (`size`) than there are cores, or where a system
-    has no affinity mask. Left to itself Linux often wakes two threads on one core, and takes
-    milliseconds to notice: epochs of 2 ms (the digits) took twice as long, every third time, and
-    four threads stayed three to one on two cores.
+    Nothing happens if the team has fewer threads (`size`) than the affinity mask has cores, or if the
+    system has no affinity mask. By itself Linux often wakes two threads on one core and moves them
+    milliseconds later: every third epoch of 2 ms (the digits) then took twice as long, and four
+    threads on two cores stayed three to one.
+
+    Parameters
+    ----------
+    rank : int
+        Number of the thread in its team, from 0.
+    size : int
+        Threads of the team.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
     mask = os.sched_getaffinity(0)
     if len(mask) > size:
         return
-    # It is no loss where a sandbox forbids it, or cores come and go.
+    # Nothing is lost if a sandbox forbids it, or if cores appear and disappear.
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, {sorted(mask)[rank * len(mask) // size]})
     with contextlib.suppress(OSError):
@@ -46,7 +53,7 @@ def take_own_core(rank: int, size: int) -> None:
 
 
 def cgroup_quota(membership: Path, hierarchy: Path) -> float:
-    """Read the CPU quota of a cgroup, in cores.
+    """Return the CPU quota of a cgroup, in cores.
 
     Parameters
     ----------
@@ -58,8 +65,8 @@ def cgroup_quota(membership: Path, hierarchy: Path) -> float:
     Returns
     -------
     float
-        The smallest quota from the process's group up to the root; infinity where none is set
-        or the files cannot be read.
+        The smallest quota from the process's group up to the root; infinity if none is set or the
+        files cannot be read.
     """
     try:
         lines = membership.read_text().splitlines()
@@ -77,20 +84,20 @@ def cgroup_quota(membership: Path, hierarchy: Path) -> float:
 
 
 def _folders(line: str, hierarchy: Path) -> Iterator[Path]:
-    """Every folder that may hold a quota for one line ``number:controllers:path``."""
+    """Yield the folders that may hold a quota for a line ``number:controllers:path``."""
     _, controllers, path = line.split(":", 2)
     if controllers == "":
         mounts = ["", "unified"]  # version 2, alone or beside version 1
     elif "cpu" in controllers.split(","):
-        mounts = [controllers, "cpu"]  # version 1; distributions differ in the folder's name
+        mounts = [controllers, "cpu"]  # version 1; the folder's name depends on the distribution
     else:
         return
     group = PurePosixPath(path.lstrip("/"))
-    if ".." in group.parts:  # a group outside the container's own view
+    if ".." in group.parts:  # a group that the container cannot see
         group = PurePosixPath()
     for mount in mounts:
-        # Inside a container the host's path often does not exist below the mount, whose top
-        # then is the container's own group: the walk upwards meets it in either case.
+        # In a container the host's path often does not exist below the mount, and the top of the
+        # mount is the container's own group. The walk upwards finds it in either case.
         for ancestor in (group, *group.parents):
             yield hierarchy / mount / ancestor
 
@@ -102,7 +109,7 @@ def _quota(folder: Path) -> float:
         else:
             quota = (folder / "cpu.cfs_quota_us").read_text()
             period = (folder / "cpu.cfs_period_us").read_text()
-        # Without a limit version 2 says "max" and version 1 says -1.
+        # Without a limit, version 2 has "max" and version 1 has -1.
         return float(quota) / float(period) if float(quota) > 0 else math.inf
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf

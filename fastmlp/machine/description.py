@@ -1,4 +1,4 @@
-"""What a run was measured on: the machine.json beside every report and training run."""
+"""The description of the machine, which is the machine.json beside every report and training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PACKAGES = ("numpy", "numba", "llvmlite", "torch", "jax", "jaxlib", "scikit-lear
 
 
 def describe() -> dict[str, Any]:
-    """Describe the machine and the versions at work, ready for JSON.
+    """Return a description of the machine and of the versions in use, ready for JSON.
 
     Returns
     -------
     dict
-        ``cpu`` (its model's name), ``cores`` (logical cores of the machine), ``usable_cores``
-        (see `fastmlp.machine.cores.usable_cores`), ``caches`` (bytes by name, as the first usable core
-        sees them, such as ``{"L1 data": 49152}``; empty where the system does not tell),
-        ``system``, and ``versions`` (of fastmlp, Python, and those of `PACKAGES` that are
+        ``cpu`` (name of the model), ``cores`` (logical cores of the machine), ``usable_cores``
+        (see `fastmlp.machine.cores.usable_cores`), ``caches`` (bytes by name, such as
+        ``{"L1 data": 49152}``, of the first usable core; empty if the system does not tell),
+        ``system``, and ``versions`` (of fastmlp, of Python, and of each of `PACKAGES` that is
         installed; none is imported).
     """
     return {
@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
 
 
 def last_level_cache() -> int:
-    """Bytes of the largest cache that a usable core sees; 0 where the system does not tell."""
+    """Return the bytes of the largest cache of the first usable core; 0 if the system does not tell."""
     return max(_caches(Path("/sys/devices/system/cpu")).values(), default=0)
 
 

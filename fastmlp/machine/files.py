@@ -1,10 +1,10 @@
-"""Files that are whole or absent: atomic writing, and checked tensors in safetensors.
+"""Files that are whole or absent: atomic writing, and safetensors files with a checksum.
 
 A file of tensors is a safetensors file with four entries of text metadata:
 
 - ``format``: ``"fastmlp"``; ``format_version``: ``"1"``.
-- its kind (``"network"``): a description in canonical JSON, from which the name, type and shape of
-  every tensor follow.
+- The kind of the file, such as ``"network"``: a description in canonical JSON, from which the name,
+  type and shape of every tensor follow.
 - ``checksum``: SHA-256 of version, kind, description and tensors; see `_checksum`.
 """
 
@@ -32,21 +32,21 @@ FORMAT = "fastmlp"
 FORMAT_VERSION = "1"
 
 _TYPES = {"F32": "float32", "F64": "float64"}
-# The header names a few tensors and classes: some kilobytes. A larger one is not ours, and is
-# refused before anything parses it.
+# The header names a few tensors and classes, in some kilobytes. A larger one is not ours: it is
+# refused before it is parsed.
 _LARGEST_HEADER = 2**20
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all.
 
-    The bytes go to a temporary file in the same folder and reach the disk before it takes the
-    name, and the folder is flushed last: after a crash or a loss of power at any instant the path
-    holds all of the old bytes or all of the new. A killed process may leave a ``.fastmlp-*.tmp``
-    file behind, which nothing reads.
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed;
+    then the folder is flushed. After a crash or a loss of power at any instant, the path holds all of
+    the old bytes or all of the new. A killed process may leave a ``.fastmlp-*.tmp`` file, which
+    nothing reads.
 
-    A device or a named pipe keeps no bytes, and replacing it would destroy it: it is written to as
-    it is.
+    Devices and named pipes are written to directly: they keep no bytes, and replacing them would
+    destroy them.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def write_atomic(path: str | Path, data: bytes) -> None:
     Raises
     ------
     OSError
-        If the disk is full, the folder missing or not writable, and so on; it names `path`, which
-        then too holds all of the old bytes or all of the new.
+        If the disk is full, the folder is missing or not writable, and so on. The error names `path`,
+        which then also holds all of the old bytes or all of the new.
     """
     try:
         if os.path.exists(path) and not os.path.isfile(path):
@@ -72,7 +72,7 @@ def write_atomic(path: str | Path, data: bytes) -> None:
 
 
 def found_at(path: Path) -> str:
-    """Return, for an error message, what is found where a regular file was expected and is not."""
+    """Return what an error message says is found in place of a regular file."""
     if path.is_dir():
         return "a folder"
     return "no regular file" if path.exists() else "no such file"
@@ -81,18 +81,18 @@ def found_at(path: Path) -> str:
 def write_tensors(
     path: str | Path, kind: str, description: Mapping[str, Any], tensors: Tensors
 ) -> None:
-    """Write described tensors to a file that `read_tensors` reads back, to the bit.
+    """Write tensors and their description to a file, from which `read_tensors` gets the same bits.
 
-    Equal content gives equal bytes, and a file that was there stays whole until the new one is.
+    Equal content gives equal bytes, and an existing file stays whole until the new one is.
 
     Parameters
     ----------
     path : str or Path
         Usually named ``*.safetensors``.
     kind : str
-        What the file is: a reader of another kind refuses it.
+        What the file is; readers of other kinds refuse it.
     description : mapping
-        Plain values for JSON; `read_tensors` derives from it which tensors to expect.
+        Plain values for JSON, from which `read_tensors` derives the expected tensors.
     tensors : mapping of str to float32 or float64 array
         By name.
 
@@ -101,7 +101,7 @@ def write_tensors(
     FormatError
         If the description is too long for the header.
     OSError
-        As `write_atomic`.
+        As in `write_atomic`.
     """
     text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
@@ -113,8 +113,8 @@ def write_tensors(
     }
     data = to_safetensors(tensors, metadata)
     end = 8 + _header_length(data)
-    # The library orders metadata anew in each call, and equal content should give equal bytes.
-    # Offsets count from the header's end, so the header may change its length.
+    # The library orders the metadata differently in each call, but equal content should give equal
+    # bytes. Offsets count from the end of the header, so its length may change.
     header = json.dumps(json.loads(data[8:end]) | {"__metadata__": metadata}).encode()
     header += b" " * (-len(header) % 8)
     if len(header) > _LARGEST_HEADER:
@@ -130,8 +130,8 @@ def read_tensors(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read a file that `write_tensors` wrote.
 
-    Nothing in the file is executed, and no tensor is read before its name, type and shape are
-    known to be right: a damaged or foreign file costs neither memory nor time.
+    Nothing in the file is executed, and no tensor is read before its name, type and shape have been
+    checked, so a damaged or foreign file costs neither memory nor time.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ def read_tensors(
     kind : str
         What the file must be.
     layout : callable
-        Given the description, whatever JSON it is, returns the tensors that belong to it, or
-        raises a FastMLPError.
+        Takes the description, which may be any JSON, and returns the types and shapes of its
+        tensors, or raises a FastMLPError.
 
     Returns
     -------
@@ -151,8 +151,8 @@ def read_tensors(
     Raises
     ------
     FormatError
-        If the file is missing, cannot be read, is damaged or is something else; the message names
-        the file, what was found and what was expected.
+        If the file is missing, unreadable, damaged or something else. The message names the file,
+        what was found and what was expected.
     """
     path = Path(path)
     try:
@@ -176,7 +176,7 @@ def read_tensors(
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
-        # repr: the reason may quote names out of the file, with whatever characters they have.
+        # repr, because the reason may quote names from the file, with any characters in them.
         raise FormatError(f"{path}: {_foreign(kind)} ({reprlib.repr(str(error))})") from error
     except FastMLPError as error:
         raise FormatError(f"{path}: {error}") from error
@@ -186,7 +186,7 @@ def read_tensors(
 def _replace(target: Path, data: bytes) -> None:
     temporary = target.with_name(f".fastmlp-{secrets.token_hex(8)}.tmp")
     try:
-        # Not tempfile: its files are for their owner alone, and would stay so.
+        # Files of the module tempfile would stay readable for their owner alone.
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
@@ -209,14 +209,14 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _header_length(data: bytes) -> int:
-    """Return the length that a safetensors file gives its header, in its first eight bytes."""
+    """Return the length of the header of a safetensors file, which is in its first eight bytes."""
     return int.from_bytes(data[:8], "little")
 
 
 def _checksum(kind: str, text: str, tensors: Tensors) -> str:
-    """Return the SHA-256 of a version, kind and description, and of each tensor in order of name.
+    """Return the SHA-256 of version, kind, description, and each tensor in the order of their names.
 
-    The description belongs to it because a class renamed by a flipped bit is as wrong as a weight.
+    It covers the description because a flipped bit in the name of a class is as bad as one in a weight.
     """
     digest = hashlib.sha256(f"{FORMAT} {FORMAT_VERSION} {kind}\n{text}\n".encode())
     for name in sorted(tensors):
@@ -245,7 +245,7 @@ def _description_text(metadata: Mapping[str, str], kind: str) -> str:
 
 
 def _check_layout(opened: Any, expected: Layout) -> None:
-    """Compare names, types and shapes in an opened file with those its description calls for."""
+    """Raise a FormatError unless names, types and shapes in a file are those of its description."""
     found, wanted = sorted(opened.keys()), sorted(expected)
     if found != wanted:
         raise FormatError(_damaged(f"tensors {reprlib.repr(found)}", reprlib.repr(wanted)))

@@ -1,4 +1,4 @@
-"""Ctrl-C between two epochs instead of within one."""
+"""held_interrupt(): Ctrl-C between two epochs instead of within one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 def held_interrupt() -> Iterator[None]:
     """Hold the first Ctrl-C back and raise it at the end of the block; a second one is raised at once.
 
-    Raised in the middle of an epoch, it would lose that epoch's figures while the weights are already beyond it.
-    Nothing is held in threads other than the main one, which get no signals, nor where the program handles Ctrl-C
-    itself.
+    Raised within an epoch, it would lose the numbers of that epoch, while the weights have already changed.
+    Nothing is held outside the main thread, since other threads get no signals, or if the program itself
+    handles Ctrl-C.
     """
     usual = signal.default_int_handler
     is_main = threading.current_thread() is threading.main_thread()

@@ -1,1 +1,1 @@
-"""What is shown: figures, tables and documents, one of each for every report."""
+"""Figures, tables and documents: one of each for every report."""

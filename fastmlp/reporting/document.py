@@ -1,4 +1,4 @@
-"""A report as blocks, written as Markdown for a code host or as one HTML page.
+"""Documents: a report as blocks, which become Markdown for a code host or one HTML page.
 
 In texts, headers and cells, ``**bold**`` and ```code``` mean the same in both.
 """
@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from fastmlp.reporting.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file in the report's folder, and what it shows."""
+    """A PNG file in the report's folder, and a line about what it shows."""
 
     file: str
     caption: str
@@ -46,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Details:
-    """A table that is opened by a click on its summary."""
+    """A table that opens with a click on its summary."""
 
     summary: str
     table: Table
@@ -61,7 +63,7 @@ def to_markdown(blocks: Iterable[Block]) -> str:
 
 
 def to_html(blocks: Sequence[Block], folder: Path) -> str:
-    """Return the blocks as one page with the pictures of `folder` inside it."""
+    """Return the blocks as one page that contains the pictures of `folder`."""
     title = next(block.text for block in blocks if isinstance(block, Heading))
     body = "\n".join(_html(block, folder) for block in blocks)
     return PAGE.format(title=html.escape(title), body=body)
@@ -103,11 +105,7 @@ def _markdown(block: Block) -> str:
         case Paragraph(text):
             return text
         case Table(header, rows):
-            lines = [header, ["---"] * len(header), *rows]
-            return "\n".join(
-                f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
-                for line in lines
-            )
+            return markdown_table(header, rows)
         case Picture(file, caption):
             return f"![{caption}]({file})\n\n*{caption}*"
         case Details(summary, table):

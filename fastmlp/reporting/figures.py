@@ -1,7 +1,7 @@
-"""Stored runs -> figures: the one module that imports Matplotlib.
+"""Figures: the look that all share, and those of a training. Only this module imports Matplotlib.
 
-Every figure has the same look, can be told apart in grey, has its legend outside the data, and is
-drawn without pyplot's global state (no window, no figure left open, any thread).
+The lines of a figure differ in grey, too, and its legend lies outside the data. Figures are drawn
+without pyplot's global state: no window opens, no figure stays open, and any thread can draw.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ __all__ = [
     "new_figure",
 ]
 
-# From dark to light, each with its own dashes: grey print and colour-blind eyes tell them apart.
+# From dark to light, each with its own dashes, so that lines differ in grey print and for
+# colour-blind readers.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
 STYLE: Any = {
@@ -53,32 +54,32 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "text.parse_math": False,  # a class may be called "$"
 }
-FEW_EPOCHS = 40  # up to here each epoch gets a dot, without which a single one would not show
-ROW_LETTERS = 24  # that fit below a confusion matrix; more are written aslant
+FEW_EPOCHS = 40  # up to which each epoch gets a dot; a single epoch would not show without one
+ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
 
 
 @contextmanager
 def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
-    """Give an empty figure in the common style, and write it when the block ends.
+    """Yield an empty figure in the common style, and write it at the end of the block.
 
     Parameters
     ----------
     path : str or Path
-        A PNG file; one that is there stays whole until the new one is.
+        A PNG file; an existing one stays whole until the new one is.
     width, height : float
         Inches, at 150 dots each.
 
     Yields
     ------
     Figure
-        Laid out by Matplotlib's constrained layout, which makes room for ``loc="outside ..."``.
+        With Matplotlib's constrained layout, which makes room for ``loc="outside ..."``.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
         image = io.BytesIO()
-        # Without the version of Matplotlib in it, equal pictures are equal files.
+        # The version of Matplotlib is left out, so that equal pictures are equal files.
         figure.savefig(image, format="png", metadata={"Software": None})
     write_atomic(path, image.getvalue())
 
@@ -86,16 +87,16 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
 def draw_curves(
     history: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int = 0
 ) -> None:
-    """Draw loss and accuracy by epoch, of training and, where there is one, validation.
+    """Draw loss and accuracy by epoch, of the training part and, if there is one, the validation part.
 
     Parameters
     ----------
     history : sequence of mapping
-        Rows as in `fastmlp.TrainResult.history`. What is not finite leaves a gap.
+        Rows as in `fastmlp.TrainResult.history`. Values that are not finite leave a gap.
     path : str or Path
-        Of the PNG file.
+        The PNG file to write.
     best_epoch : int
-        The epoch whose parameters the network has, marked by an upright line; 0 marks none.
+        The epoch whose parameters the network has, marked by a vertical line; 0 marks none.
     """
     with new_figure(path, 8, 3.2) as figure:
         left, right = figure.subplots(1, 2)
@@ -115,7 +116,7 @@ def draw_curves(
 def draw_confusion(
     labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str], path: str | Path
 ) -> None:
-    """Draw how many images of each class were taken for each class, as scikit-learn does.
+    """Draw a confusion matrix as scikit-learn does: how many images of each class got which class.
 
     Parameters
     ----------
@@ -123,12 +124,12 @@ def draw_confusion(
         Indices into `classes`.
     classes : sequence of str
     path : str or Path
-        Of the PNG file.
+        The PNG file to write.
     """
     from sklearn.metrics import ConfusionMatrixDisplay
 
     labels, predicted = np.asarray(labels), np.asarray(predicted)
-    # Not scikit-learn's confusion_matrix, which warns of a single class even when it is told so.
+    # scikit-learn's confusion_matrix would warn about a single class even if `labels` names it.
     counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     side = 3 + 0.45 * len(classes)
@@ -138,7 +139,7 @@ def draw_confusion(
         axes.spines[["right", "top"]].set_visible(True)
         ConfusionMatrixDisplay(counts, display_labels=classes).plot(
             cmap="Greys",
-            colorbar=False,  # each cell has its number
+            colorbar=False,  # each cell shows its number
             xticks_rotation=45 if len(classes) * max(map(len, classes)) > ROW_LETTERS else 0,
             values_format="d",
             im_kw={"vmin": 0},
@@ -151,13 +152,13 @@ def draw_confusion(
 
 
 def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """Return a column of a history as float64 [epochs]; None and infinity become NaN."""
+    """Return a column of a history as float64 [epochs], with NaN for None and infinity."""
     values = np.array([np.nan if row[name] is None else row[name] for row in history], np.float64)
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def name_axes_by_epoch(axes: Axes, quantity: str) -> None:
-    """Write ``epoch`` below an axis with marks at whole numbers, and what is drawn beside it."""
+    """Label the axes: epochs, at whole numbers, against a quantity."""
     axes.set_xlabel("epoch")
     axes.set_ylabel(quantity)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

@@ -1,1 +1,1 @@
-"""Many trainings: which, where and in which order, each on disk the moment it ends."""
+"""Searches: many trainings, each stored the moment it ends, and ranked."""

@@ -1,4 +1,4 @@
-"""A Dask cluster that runs trials: connecting, images for every worker, and workers that die.
+"""on_cluster(): trials on a Dask cluster, with the images on every worker and with workers that die.
 
 Needs the extra ``dask``: ``pip install "fastmlp[dask]"``, here and on every worker.
 """
@@ -16,47 +16,46 @@ from typing import TYPE_CHECKING, Any
 from joblib import delayed
 
 from fastmlp._version import __version__
-from fastmlp.errors import ConfigError, FastMLPError
-from fastmlp.search.trials import (
+from fastmlp.errors import ConfigError, FastMLPError, line_of
+from fastmlp.search.calls import (
     MOST_DEATHS,
     Numbered,
-    Outcome,
-    Parts,
     Tasks,
     closing_quietly,
     given_up,
-    line_of,
     parallel_calls,
     run_numbered,
 )
+from fastmlp.search.trial import Outcome, Parts
 from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from distributed import Client
 
-ANSWER_SECONDS = 4  # that a scheduler and its first worker have to answer, each
+ANSWER_SECONDS = 4  # that the scheduler may take to answer, and then its first worker
 
 
 def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[Numbered]:
     """Run trials on a Dask cluster, one at a time in each thread of its workers.
 
-    Dask itself runs a trial again whose worker died. It gives up after a number of deaths (four,
-    unless the scheduler is told otherwise), but blames all trials that waited in the worker, so that
-    those which did not begin that often are handed in again.
+    If a worker dies, Dask runs its trials again. It gives up after a number of deaths (four, unless
+    the scheduler says otherwise) but blames all trials that waited in the worker. Those that did not
+    begin that often are therefore submitted again.
 
     Parameters
     ----------
-    tasks, parts
-        As for `in_threads`. The images go to each worker once, not with every trial.
+    tasks : mapping of int to TrainConfig
+    parts : (Dataset, Dataset)
+        The images, which go to each worker once, not with every trial.
     address : str
-        Of the scheduler, such as ``"tcp://scheduler:8786"``.
+        Address of the scheduler, such as ``"tcp://scheduler:8786"``.
 
     Raises
     ------
     ConfigError
-        If nobody answers there, or workers are missing or have another fastmlp.
+        If no scheduler answers, or workers are missing or have another version of fastmlp.
     FastMLPError
-        If the cluster is lost on the way.
+        If the cluster is lost during the search.
     """
     with _connected(address) as client:
         from distributed import KilledWorker
@@ -78,7 +77,7 @@ def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[Numbered]:
             ) as outcomes:
                 for index, outcome in outcomes:
                     if isinstance(outcome, KilledWorker):
-                        deaths[index] += 1  # at the least
+                        deaths[index] += 1  # or more
                         progress = True
                         if max(begun[index], deaths[index]) >= MOST_DEATHS:
                             outcome = given_up(f"the last was {outcome.last_worker.address}")
@@ -92,7 +91,7 @@ def on_cluster(tasks: Tasks, parts: Parts, address: str) -> Generator[Numbered]:
 
 
 def announced(index: int, config: TrainConfig, parts: Parts, topic: str) -> Numbered:
-    """Run a trial on a Dask worker, and tell the client that it begins."""
+    """Run a trial on a Dask worker, after an event that tells the client about its beginning."""
     from distributed import get_worker
 
     get_worker().log_event(topic, index)
@@ -101,20 +100,20 @@ def announced(index: int, config: TrainConfig, parts: Parts, topic: str) -> Numb
 
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
-    """Connect to a scheduler and make sure that its workers can do the work."""
+    """Connect to a scheduler, and check that its workers can train."""
     try:
         from distributed import Client
     except ImportError:
         raise ConfigError('dask: distributed is missing; install "fastmlp[dask]"') from None
     try:
-        # A Client that finds nobody lingers for twice its time, so ask first. In a thread, as this
-        # one may have a loop already: a notebook's.
+        # A Client that finds nobody waits for twice its timeout, so the scheduler is asked first. It
+        # is asked in a thread because this one may already run an event loop, as in a notebook.
         with ThreadPoolExecutor(1) as pool:
             kind = pool.submit(asyncio.run, _identity(address)).result()
         if kind != "Scheduler":
             raise ValueError(f"a {kind} answers")
         client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
-    except Exception as error:  # strangers may answer anything
+    except Exception as error:  # another server may answer anything
         raise ConfigError(
             f"dask: found no scheduler at {address!r} ({line_of(error)}); start one with "
             "`dask scheduler`, and pass the address it prints"
@@ -128,7 +127,7 @@ def _connected(address: str) -> Iterator[Client]:
                 f"dask: found no worker at {address}; start some with "
                 f"`dask worker {address} --nthreads 1`"
             ) from None
-        except Exception as error:  # whatever importing fastmlp over there ran into
+        except Exception as error:  # whatever went wrong when the worker imported fastmlp
             raise ConfigError(f"dask: a worker cannot load fastmlp ({line_of(error)})") from None
         for worker, version in versions.items():
             if version != __version__:
@@ -139,7 +138,7 @@ def _connected(address: str) -> Iterator[Client]:
 
 
 async def _identity(address: str) -> str:
-    """Return what a Dask server says that it is."""
+    """Return the type that a Dask server reports for itself."""
     from distributed.core import rpc
     from distributed.security import Security
 
@@ -154,41 +153,41 @@ def _version() -> str:
 
 
 def _cluster_backend(client: Client, parts: Parts) -> Any:
-    """Return joblib's Dask backend, with errors reported and images that survive a worker."""
+    """Return joblib's Dask backend, with errors as results and images that outlive a worker."""
     import dask
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
         def effective_n_jobs(self, n_jobs: int) -> int:
-            # With one, joblib would train in this process instead of on the one worker.
+            # With one job, joblib would train in this process instead of on the only worker.
             return max(2, int(super().effective_n_jobs(n_jobs)))
 
         def submit(self, func: Any, callback: Any = None) -> Any:
-            # joblib (1.6) never hears of a task that Dask gave up, and waits for it for ever; of a
-            # cancelled one it takes the error for the list of results. Both become a result here.
+            # joblib (1.6) waits for ever for a task that Dask gave up, and takes the error of a
+            # cancelled task for the list of its results. Here both errors become results.
             ((_, (index, *_), _),) = func.items
 
             def deliver(out: Any) -> None:
                 callback([(index, out)] if isinstance(out, BaseException) else out)
 
-            def report(done: Any) -> None:
+            def deliver_error(done: Any) -> None:
                 if done.exception() is not None:
                     deliver(done.exception())
 
             future = super().submit(func, deliver)
-            future.add_done_callback(report)
+            future.add_done_callback(deliver_error)
             return future
 
     backend = Backend(client=client)
-    # As a task, not by scatter: scattered data is gone when the workers that hold it die; this is
-    # made again from the copy in the scheduler.
+    # The images are a task, not scattered: scattered data is lost with the workers that hold it,
+    # while a task is run again from the copy in the scheduler.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "64GiB"}):
         backend.data_futures = {id(parts): client.submit(tuple, parts, pure=False)}
     return backend
 
 
 def _check_cluster(client: Client, backend: Any, address: str, problem: str) -> None:
-    """Raise unless it makes sense to hand in what is left: there is no problem, of ours or its."""
+    """Raise a FastMLPError if the cluster cannot run what is left, or `problem` is not empty."""
     (images,) = backend.data_futures.values()
     if client.status != "running":
         problem = "the scheduler went away"

@@ -1,6 +1,6 @@
-"""Experiment: a TOML file that says which images, which settings, which grid and how to choose.
+"""Experiment: a TOML file that names the images, the settings, the grid and how the best point is chosen.
 
-The tables, of which only ``[data]`` is required::
+Its tables, of which only ``[data]`` is required::
 
     [data]                          # which images; see DataTable
     name = "cifar10"
@@ -17,14 +17,13 @@ The tables, of which only ``[data]`` is required::
     seeds = 3                       # trainings of each point of the grid
     metric = "valid_accuracy"       # what the best point is chosen by
 
-With ``[[grid]]`` there are several grids in one search: all points of the first, all of the second.
-A ``[study]`` table is left to those who know it.
+A search may have several grids, each a ``[[grid]]``: all points of the first, then those of the
+second. A ``[study]`` table is allowed and ignored; `fastmlp.studies` reads it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,7 +35,7 @@ import numpy as np
 
 from fastmlp import datasets
 from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import ConfigError, DataError, suggest
 from fastmlp.training.config import TrainConfig, read_toml
 
 Metric = Literal["valid_accuracy", "valid_loss"]
@@ -46,7 +45,7 @@ Grid = Mapping[str, Sequence[Any]]
 """Fields of TrainConfig, each with the values to try."""
 
 VALID_FRACTION = 0.1  # of the official training part
-MOST_POINTS = 100_000  # more is a slip in a grid, and would take long only to list
+MOST_POINTS = 100_000  # more are a mistake in a grid, and would take long even to list
 MOST_SEEDS = 10_000
 NOT_IN_A_GRID = {
     "seed": "use [search] seeds = N, which trains each point with N seeds",
@@ -55,14 +54,14 @@ NOT_IN_A_GRID = {
 
 
 class Point(NamedTuple):
-    """A point of a grid.
+    """A point of a grid: one set of hyper-parameters.
 
     Attributes
     ----------
     parameters : dict
-        The grid's fields and this point's values.
+        The fields in the grid, with the values at this point.
     config : TrainConfig
-        All of its settings.
+        All settings.
     """
 
     parameters: dict[str, Any]
@@ -71,28 +70,28 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DataTable:
-    """Which images a search or study is about: the ``[data]`` table of its file.
+    """The images of a search or study: the ``[data]`` table of its file.
 
-    Images are dealt out to the three parts first; then classes are picked and sizes changed. With
-    none of `split`, `train` and `valid`, the official test part tests, and a tenth of the official
-    training part, drawn with `seed`, validates.
+    Images are split into three parts first; then classes are picked and images resized. Without
+    `split`, `train` and `valid`, the test part is the official one, and a tenth of the official
+    training part, drawn with `seed`, is the validation part.
 
     Parameters
     ----------
     name : str
         One of `fastmlp.datasets.NAMES`.
     classes : tuple of str or None
-        Those to keep, labelled 0, 1, ... in this order; None keeps all.
+        The classes to keep, labelled 0, 1, ... in this order; None keeps all.
     size : int, (int, int) or None
-        What images are scaled to, in pixels: the side of a square, or height and width.
+        The new size in pixels: the side of a square, or height and width.
     split : (float, float, float) or None
-        Shares of all images, official training and test parts alike, that train, validate and test;
-        which is which is drawn with `seed`.
+        The training, validation and test parts as shares of all images, official training and test
+        parts together, drawn with `seed`.
     train, valid : (int, int) or None
-        Rows of the whole data set that train and validate, from the first up to, not including, the
-        second; the official test part tests. Both or none.
+        The training and validation parts as rows of the whole data set, from the first up to, but
+        not including, the second; the test part is the official one. Both or neither.
     seed : int
-        Of the draws above.
+        Seed of these draws.
 
     Raises
     ------
@@ -109,7 +108,7 @@ class DataTable:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Say which value is wrong."""
+        """Raise a ConfigError that names the first wrong value."""
         for name, holds, expected in (
             ("name", self.name in datasets.NAMES, f"one of {', '.join(datasets.NAMES)}"),
             ("classes", _is(self.classes, str, count=None), "a list of names"),
@@ -135,7 +134,7 @@ class DataTable:
 
     @classmethod
     def from_table(cls, table: object) -> Self:
-        """Check and take a ``[data]`` table of a TOML file."""
+        """Return what a ``[data]`` table of a TOML file says."""
         values = checked_table("data", table, [field.name for field in dataclasses.fields(cls)])
         if "name" not in values:
             raise ConfigError("data.name: not found, expected a data set: [data] name = ...")
@@ -148,13 +147,13 @@ class DataTable:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a search or study file says.
+    """The content of a search or study file.
 
     Attributes
     ----------
     data : DataTable
     config : TrainConfig
-        Of all trials, but for what the grid varies.
+        The settings that the grid does not vary.
     grid : tuple of Grid
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
@@ -174,8 +173,8 @@ class Experiment:
         Raises
         ------
         ConfigError
-            If it cannot be read, is not TOML, or holds an unknown name, a wrong value or a grid
-            with a point that cannot be trained.
+            If the file cannot be read, is not TOML, or has an unknown name, a wrong value or a point
+            that cannot be trained.
         """
         document = read_toml(Path(path))
         try:
@@ -209,7 +208,7 @@ def load_parts(
     Raises
     ------
     DataError
-        If the data cannot be had, or classes, sizes or rows do not fit it.
+        If the data cannot be loaded, or has other classes, sizes or rows.
     """
     whole = datasets.load(data.name, data_home)
     if data.split is not None:
@@ -218,7 +217,7 @@ def load_parts(
         parts = _rows(whole, "train", data.train), _rows(whole, "valid", data.valid), whole.test
     else:
         shares = (1 - VALID_FRACTION, VALID_FRACTION)
-        # Copied: a view would keep all images, beside the copies of the other parts.
+        # A view would keep all images in memory, beside the copies in the other parts.
         test = dataclasses.replace(whole.test, images=whole.test.images.copy())
         parts = (*whole.train.split(shares, data.seed), test)
     if data.classes is not None:
@@ -236,8 +235,8 @@ def expand(config: TrainConfig, grid: Grid | Sequence[Grid]) -> tuple[Point, ...
     config : TrainConfig
         What the grid does not vary.
     grid : mapping, or sequence of mappings
-        Of fields of TrainConfig to lists of values. Several grids follow each other; a point that
-        comes twice is taken once.
+        Fields of TrainConfig, each with a list of values. The points of several grids follow each
+        other; a point that comes twice is taken once.
 
     Raises
     ------
@@ -261,7 +260,7 @@ def expand(config: TrainConfig, grid: Grid | Sequence[Grid]) -> tuple[Point, ...
 
 
 def check_choice(seeds: object, metric: object) -> None:
-    """Refuse a number of seeds or a metric that is none."""
+    """Raise a ConfigError for a wrong number of seeds or an unknown metric."""
     if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds: found {seeds!r}, expected an integer from 1 to {MOST_SEEDS}")
     if metric not in get_args(Metric):
@@ -295,14 +294,12 @@ def _rows(whole: Dataset, part: str, rows: tuple[int, int]) -> Dataset:
 
 
 def checked_table(name: str, table: object, known: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return a table whose names are all known, or say which one is not."""
+    """Return a table as a dict, or raise a ConfigError that names the first unknown name in it."""
     if not isinstance(table, Mapping):
         raise ConfigError(f"{name}: found {table!r}, expected a table, [{name}]")
     for key in table:
         if known is not None and key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-            raise ConfigError(f"{name}{name and '.'}{key}: no such name; {hint}")
+            raise ConfigError(f"{name}{name and '.'}{key}: no such name; {suggest(key, known)}")
     return dict(table)
 
 
@@ -311,7 +308,7 @@ def _are_shares(values: tuple[float, ...] | None) -> bool:
 
 
 def _is(value: object, kind: type, count: int | None) -> bool:
-    """Tell whether a value is None or a tuple of a kind (whole numbers are floats, too)."""
+    """Return whether a value is None or a tuple of one type; whole numbers count as floats."""
     kinds = (int, float) if kind is float else (kind,)
     return value is None or (
         isinstance(value, tuple)

@@ -1,4 +1,4 @@
-"""SearchResult: finished trials -> ranked points, and scikit-learn's table of them."""
+"""SearchResult: the ranked points of a search, and scikit-learn's table of them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 import numpy as np
 
 from fastmlp.search.experiment import Metric, Point
-from fastmlp.search.store import Trial
+from fastmlp.search.record import Trial
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network
 
 
 @dataclass(frozen=True)
 class RankedPoint:
-    """A point of the grid with its trials.
+    """A point of a grid with its trials and its rank.
 
     Attributes
     ----------
     rank : int
-        From 1, the best. Points with a diverged trial follow those without, points with a failed
-        one come last; among equals the grid's order decides.
+        From 1, the best. Points with a diverged trial follow those without, and points with a failed
+        trial come last; among equals the order of the grid decides.
     index : int
-        Its place in the grid, from 0.
+        The place in the grid, from 0.
     parameters : dict
-        The grid's fields and this point's values.
+        The fields in the grid, with the values at this point.
     config : TrainConfig
-        All of its settings, with the first seed.
+        All settings, with the first seed.
     trials : tuple of Trial
-        One a seed.
+        One for each seed.
     """
 
     rank: int
@@ -47,12 +47,12 @@ class RankedPoint:
         return all(trial.sound for trial in self.trials)
 
     def mean(self, name: str) -> float | None:
-        """Return the mean over seeds of a number of `Trial`, None if a trial lacks it."""
+        """Return the mean over seeds of a field of `Trial`; None if a trial lacks it."""
         values = [getattr(trial, name) for trial in self.trials]
         return None if None in values else math.fsum(values) / len(values)
 
     def deviation(self, name: str) -> float | None:
-        """Return the sample standard deviation over seeds, None for fewer than two values."""
+        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one."""
         values = [getattr(trial, name) for trial in self.trials]
         return None if None in values or len(values) < 2 else statistics.stdev(values)
 
@@ -64,13 +64,13 @@ class SearchResult:
     Attributes
     ----------
     points : tuple of RankedPoint
-        All of them, the best first.
+        All points, the best first.
     metric : {"valid_accuracy", "valid_loss"}
-        What they are ranked by: its mean over seeds.
+        Points are ranked by its mean over seeds.
     trained, skipped : int
-        Trials trained by this call, and found in the store.
+        The numbers of trials trained by this call and found in the store.
     network : Network or None
-        Of the best trial of the best point; None if no point is sound.
+        The network of the best trial of the best point; None if no point is sound.
     """
 
     points: tuple[RankedPoint, ...]
@@ -81,22 +81,22 @@ class SearchResult:
 
     @property
     def best(self) -> RankedPoint | None:
-        """The first point, unless no point is sound."""
+        """The first point; None if no point is sound."""
         return self.points[0] if self.points[0].sound else None
 
     @property
     def best_trial(self) -> Trial | None:
-        """The trial that `network` is of."""
+        """The trial that `network` belongs to; None if no point is sound."""
         if self.best is None:
             return None
         return self.best.trials[best_of(self.best.trials, self.metric)]
 
     def cv_results(self) -> dict[str, Any]:
-        """Return the table under the names of scikit-learn's ``cv_results_``, in the grid's order.
+        """Return a table with the names of scikit-learn's ``cv_results_``, in the order of the grid.
 
         Seeds take the place of splits, and the validation part that of scikit-learn's test folds.
-        Scores are greater for better (a loss has its sign turned); NaN where a trial diverged or
-        failed.
+        Better scores are greater, so losses have the opposite sign. A diverged or failed trial has
+        the score NaN.
         """
         points = sorted(self.points, key=lambda point: point.index)
         seconds = np.array([[trial.seconds for trial in point.trials] for point in points])
@@ -145,7 +145,7 @@ def rank(
 
 
 def merit_of(trials: Sequence[Trial], metric: Metric) -> float | None:
-    """Return the mean score over seeds, greater for better; None if a trial is not sound."""
+    """Return the mean score over seeds, which is greater if better; None if a trial is not sound."""
     if not all(trial.sound for trial in trials):
         return None
     scores = [_score(trial, metric) for trial in trials]
@@ -153,13 +153,13 @@ def merit_of(trials: Sequence[Trial], metric: Metric) -> float | None:
 
 
 def best_of(trials: Sequence[Trial], metric: Metric) -> int:
-    """Return which of one point's sound trials is the best; among equals, the first."""
+    """Return the index of the best of a point's sound trials; the first among equals."""
     scores = [_score(trial, metric) for trial in trials]
     return scores.index(max(scores))
 
 
 def _score(trial: Trial, metric: str) -> float:
-    """Return a trial's metric, greater for better; NaN if it has none that counts."""
+    """Return the score of a trial, which is greater if better; NaN if it is not sound or has none."""
     value: float | None = getattr(trial, metric) if trial.sound else None
     if value is None:
         return math.nan

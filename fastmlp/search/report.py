@@ -1,6 +1,6 @@
-"""A finished search -> report.md, trials.csv and figures.
+"""write_report(): a finished search as report.md, trials.csv and figures.
 
-Matplotlib and scikit-learn are loaded when the figures are drawn, not when this module is.
+Matplotlib and scikit-learn are imported when figures are drawn, not when this module is imported.
 """
 
 from __future__ import annotations
@@ -16,55 +16,56 @@ from typing import Any
 import numpy as np
 
 from fastmlp.datasets import Dataset
-from fastmlp.machine import description as machine
+from fastmlp.machine.description import describe
 from fastmlp.machine.files import write_atomic
+from fastmlp.reporting.tables import markdown_table
 from fastmlp.search.ranking import RankedPoint, SearchResult, merit_of
 
-REPORT, TABLE = "report.md", "trials.csv"
-CURVES, CONFUSION = "curves.png", "confusion.png"
+REPORT_FILE, TRIALS_FILE = "report.md", "trials.csv"
+CURVES_FILE, CONFUSION_FILE = "curves.png", "confusion.png"
 NUMBERS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("test_loss", "test_accuracy"),
 )
-MOST_LABELS = 16  # values of an axis up to which a heat map's cells carry their numbers
+MOST_LABELS = 16  # values of an axis, up to which the cells of a heat map show their numbers
 
 
 def write_report(
     folder: str | Path, title: str, result: SearchResult, parts: Mapping[str, Dataset]
 ) -> list[str]:
-    """Write the table of all trials, the figures and the report that shows them.
+    """Write the table of all trials, the figures, and the report that shows them.
 
     Parameters
     ----------
     folder : path
-        Of the search.
+        The folder of the search.
     title : str
-        The report's first line.
+        The first line of the report.
     result : SearchResult
     parts : mapping of str to Dataset
-        ``"train"``, ``"valid"`` and, where the best point was tested, ``"test"``.
+        ``"train"``, ``"valid"`` and, if the best point was tested, ``"test"``.
 
     Returns
     -------
     list of str
-        The names of the files in `folder` that were written.
+        The names of the files written to `folder`.
 
     Raises
     ------
     OSError
-        If a file cannot be written; it names the file.
+        If a file cannot be written; the error names it.
     """
     folder = Path(folder)
-    write_atomic(folder / TABLE, _csv(result).encode())
+    write_atomic(folder / TRIALS_FILE, _csv(result).encode())
     figures = _draw(folder, result, parts)
-    write_atomic(folder / REPORT, _markdown(title, result, parts, figures).encode())
-    return [REPORT, TABLE, *figures]
+    write_atomic(folder / REPORT_FILE, _markdown(title, result, parts, figures).encode())
+    return [REPORT_FILE, TRIALS_FILE, *figures]
 
 
 def axes_of(points: Sequence[RankedPoint]) -> dict[str, list[Any]]:
     """Return the settings that differ between points, each with its values in the grid's order.
 
-    A setting that always changes together with one before it is no axis of its own.
+    A setting that always changes together with an earlier one is no axis of its own.
     """
     ordered = sorted(points, key=lambda point: point.index)
     columns = {
@@ -84,7 +85,7 @@ def axes_of(points: Sequence[RankedPoint]) -> dict[str, list[Any]]:
 
 
 def shown(value: Any) -> str:
-    """Return a setting as people write it."""
+    """Return a setting in the way that people write it."""
     match value:
         case None | ():
             return "none"
@@ -98,18 +99,18 @@ def shown(value: Any) -> str:
 
 
 def best_by_pair(result: SearchResult, down: str, across: str) -> np.ndarray:
-    """Return the best result for each pair of values of two settings, whatever the others.
+    """Return the best mean metric for each pair of values of two settings, whatever the others.
 
     Parameters
     ----------
     result : SearchResult
     down, across : str
-        Two of `axes_of` its points: rows and columns.
+        Two of the `axes_of` its points, for rows and columns.
 
     Returns
     -------
     float64 array [rows, columns]
-        NaN where no point came to a regular end.
+        NaN if no point with these values came to a regular end.
     """
     axes = axes_of(result.points)
     best = np.full((len(axes[down]), len(axes[across])), np.nan)
@@ -122,28 +123,26 @@ def best_by_pair(result: SearchResult, down: str, across: str) -> np.ndarray:
 
 
 def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path) -> None:
-    """Draw `best_by_pair`; a cell without a number stays empty.
+    """Draw `best_by_pair` with an empty cell for each NaN.
 
     Parameters
     ----------
     result, down, across
         As for `best_by_pair`.
     path : str or Path
-        Of the PNG file.
+        The PNG file to write.
     """
     from fastmlp.reporting.figures import new_figure
 
     axes = axes_of(result.points)
     rows, columns = axes[down], axes[across]
     best = best_by_pair(result, down, across)
-    words = result.metric.replace("valid_", "validation ")
-    extreme = "lowest" if result.metric == "valid_loss" else "highest"
     with new_figure(path, 3.2 + 0.7 * len(columns), 1.8 + 0.45 * len(rows)) as figure:
         plot = figure.subplots()
         plot.grid(visible=False)
         shades = "Greys_r" if result.metric == "valid_loss" else "Greys"  # dark is good
         picture = plot.imshow(np.ma.masked_invalid(best), cmap=shades, aspect="auto")
-        figure.colorbar(picture, label=f"{extreme} {words}")
+        figure.colorbar(picture, label=_best_metric(result))
         plot.set_xticks(range(len(columns)), list(map(shown, columns)))
         plot.set_yticks(range(len(rows)), list(map(shown, rows)))
         plot.set_xlabel(across.replace("_", " "))
@@ -167,11 +166,11 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
     trial = result.best_trial
     if trial is not None and result.network is not None:
         kept = trial.epoch if trial.epoch < trial.epochs else 0
-        figures.draw_curves(trial.history, folder / CURVES, best_epoch=kept)
+        figures.draw_curves(trial.history, folder / CURVES_FILE, best_epoch=kept)
         part = parts[_judged(parts)]
         predicted = result.network.predict(part)
-        figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION)
-        names += [CURVES, CONFUSION]
+        figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
+        names += [CURVES_FILE, CONFUSION_FILE]
         for down, across in itertools.combinations(axes_of(result.points), 2):
             names.append(f"{down}-{across}.png")
             draw_heat_map(result, down, across, folder / names[-1])
@@ -179,22 +178,23 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
 
 
 def _judged(parts: Mapping[str, Dataset]) -> str:
+    """Return the name of the part that the confusion matrix is about."""
     return "test" if "test" in parts else "valid"
 
 
 def _csv(result: SearchResult) -> str:
-    """Return a row for each trial, the best point's first."""
-    names = list(dict.fromkeys(name for point in result.points for name in point.parameters))
+    """Return a line for each trial, those of the best point first."""
+    names = _parameters(result)
     buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    columns = ("status", "epochs", "epoch", *NUMBERS, "seconds", "reason")
-    table.writerow(["rank", *names, "seed", *columns])
+    writer = csv.writer(buffer, lineterminator="\n")
+    fields = ("status", "epochs", "epoch", *NUMBERS, "seconds", "reason")
+    writer.writerow(["rank", *names, "seed", *fields])
     for point in result.points:
         values = [getattr(point.config, name) for name in names]
         values = [shown(value) if isinstance(value, tuple) else value for value in values]
         for trial in point.trials:
-            numbers = [getattr(trial, name) for name in columns]
-            table.writerow([point.rank, *values, trial.seed, *numbers])
+            found = [getattr(trial, name) for name in fields]
+            writer.writerow([point.rank, *values, trial.seed, *found])
     return buffer.getvalue()
 
 
@@ -205,28 +205,27 @@ def _markdown(
     counts = Counter(trial.status for trial in trials)
     ended = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    about = machine.describe()
-    words = result.metric.replace("valid_", "validation ")
-    extreme = "lowest" if result.metric == "valid_loss" else "highest"
+    machine = describe()
+    best = _best_metric(result)
     lines = [
         f"# {title}",
         "",
         f"- Images: {parts['train'].name}, {sizes}; classes {', '.join(parts['train'].classes)}",
         f"- Trials: {len(trials)} ({ended}) of {len(result.points)} points, "
         f"{sum(trial.seconds for trial in trials):,.1f} seconds of training in all",
-        f"- Chosen by: {extreme} {words}, mean over seeds",
-        f"- Machine: {about['cpu']}, {about['usable_cores']} cores, "
-        f"fastmlp {about['versions']['fastmlp']}",
+        f"- Chosen by: {best}, mean over seeds",
+        f"- Machine: {machine['cpu']}, {machine['usable_cores']} cores, "
+        f"fastmlp {machine['versions']['fastmlp']}",
         "",
     ]
     lines += _best(result, parts, figures)
-    lines += ["## All points", "", *_table(result), ""]
-    maps = [name for name in figures if name not in (CURVES, CONFUSION)]
+    lines += ["## All points", "", _all_points(result), ""]
+    maps = [name for name in figures if name not in (CURVES_FILE, CONFUSION_FILE)]
     if maps:
         lines += [
             "## Two settings at a time",
             "",
-            f"The {extreme} {words} for each pair of values, whatever the other settings; empty "
+            f"The {best} for each pair of values, whatever the other settings; empty "
             "where no point came to a regular end.",
             "",
             *(f"![{name.removesuffix('.png')}]({name})" for name in maps),
@@ -241,39 +240,38 @@ def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[
     point = result.best
     names = [name for name in NUMBERS if point.mean(name) is not None]
     several = f", mean of {len(point.trials)} seeds" if len(point.trials) > 1 else ""
+    header = ["", *(name.replace("_", " ") for name in names)]
+    rows = [["mean", *(_number(point.mean(name)) for name in names)]]
+    if several:
+        deviations = (_number(point.deviation(name)) for name in names)
+        rows.append(["standard deviation", *deviations])
     lines = [
         "## The best point",
         "",
         f"{_settings(point) or 'The only one'}{several}:",
         "",
-        "|  | " + " | ".join(name.replace("_", " ") for name in names) + " |",
-        "|---|" + "---:|" * len(names),
-        "| mean | " + " | ".join(_number(point.mean(name)) for name in names) + " |",
-    ]
-    if several:
-        spread = " | ".join(_number(point.deviation(name)) for name in names)
-        lines.append(f"| standard deviation | {spread} |")
-    lines += [
+        markdown_table(header, rows, "l" + "r" * len(names)),
         "",
         f"The network of seed {result.best_trial.seed} is `best/model.safetensors`: "
         f"{result.best_trial.reason}, kept is epoch {result.best_trial.epoch}.",
         "",
     ]
-    if CURVES in figures:
+    if CURVES_FILE in figures:
         lines += [
-            f"![Loss and accuracy by epoch]({CURVES})",
+            f"![Loss and accuracy by epoch]({CURVES_FILE})",
             "",
-            f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION})",
+            f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION_FILE})",
             "",
         ]
     return [*lines, "```toml", "[config]", point.config.to_toml().rstrip(), "```", ""]
 
 
-def _table(result: SearchResult) -> list[str]:
-    names = list(dict.fromkeys(name for point in result.points for name in point.parameters))
+def _all_points(result: SearchResult) -> str:
+    """Return a table with a row for each point, the best first."""
+    names = _parameters(result)
     numbers = ("train_accuracy", "valid_accuracy", "valid_loss")
-    heads = ["rank", *(name.replace("_", " ") for name in (*names, *numbers)), "epochs", "ended"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---:|" * (len(heads) - 1) + "---|"]
+    header = ["rank", *(name.replace("_", " ") for name in (*names, *numbers)), "epochs", "ended"]
+    rows = []
     for point in result.points:
         cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
         for name in numbers:
@@ -281,8 +279,19 @@ def _table(result: SearchResult) -> list[str]:
             cells.append(_number(point.mean(name)) + ("" if spread is None else f" ± {spread:.4f}"))
         cells.append(", ".join(str(trial.epochs) for trial in point.trials))
         cells.append(", ".join(dict.fromkeys(trial.status for trial in point.trials)))
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        rows.append(cells)
+    return markdown_table(header, rows, "r" * (len(header) - 1) + "l")
+
+
+def _parameters(result: SearchResult) -> list[str]:
+    """Return the names of the fields that the grid sets."""
+    return list(dict.fromkeys(name for point in result.points for name in point.parameters))
+
+
+def _best_metric(result: SearchResult) -> str:
+    """Return what the best point has, such as "highest validation accuracy"."""
+    extreme = "lowest" if result.metric == "valid_loss" else "highest"
+    return f"{extreme} {result.metric.replace('valid_', 'validation ')}"
 
 
 def _settings(point: RankedPoint) -> str:

@@ -1,41 +1,38 @@
 """TrialStore: finished trials in one SQLite file, each on the disk the moment it ends.
 
-The file is ``trials.sqlite`` in the folder of a search, in WAL mode, so that it can be read with plain
-SQL while the search goes on. Its one table, `trials`, has a row for each finished trial; `SCHEMA`
-says what the columns are. A transaction is one trial: after a crash or a loss of power at any
-instant each trial is there as a whole or not at all, and nothing has to be cleaned up. Rows and
-networks carry checksums, which SQLite itself does not have, so that a damaged trial is not believed.
+The file is ``trials.sqlite`` in the folder of a search. It is in WAL mode, so it can be read with
+plain SQL while the search goes on. Its only table, `trials`, has a row for each finished trial;
+`SCHEMA` describes the columns. A transaction is one trial: after a crash or a loss of power at any
+instant, each trial is there as a whole or not at all, and nothing has to be cleaned up. Rows and
+networks have checksums, which SQLite itself does not have, so a damaged trial is recognised.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 from fastmlp._version import __version__
 from fastmlp.errors import StoreError
-from fastmlp.training.config import TrainConfig
+from fastmlp.search.record import Key, Trial
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing keeps two searches apart, which costs time and no result
+except ImportError:  # Windows has no locks: two searches in one folder cost time but no result
     fcntl = None  # type: ignore[assignment]
 
 FILE = "trials.sqlite"
 APPLICATION = 0x664D4C50  # "fMLP": marks the file as ours
-LAYOUT = 1
-PATIENCE = 9  # seconds to wait for another program that writes to the file
-NOT_IN_A_KEY = ("seed", "threads")  # a column of its own; changes no result
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 9  # to wait for another program that writes to the file
 
 SCHEMA = """
 CREATE TABLE trials (
@@ -66,81 +63,16 @@ CREATE TABLE trials (
 """
 
 
-class Key(NamedTuple):
-    """What tells one trial from another within a store of one data set and version."""
-
-    parameters: str
-    seed: int
-
-    @classmethod
-    def of(cls, config: TrainConfig) -> Self:
-        """Return the key of a training with this configuration."""
-        values = config.as_dict()
-        for name in NOT_IN_A_KEY:
-            del values[name]
-        if not values["dropout"]:  # trials stored before there was dropout are found
-            del values["dropout"]
-        return cls(json.dumps(values, sort_keys=True), config.seed)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A finished trial, as stored.
-
-    Attributes
-    ----------
-    seed : int
-    status : {"done", "stopped", "diverged", "failed", "pruned"}
-        All epochs; early stopping; a loss that is not finite; an error, or a worker that died
-        again and again; given up by an adaptive search.
-    reason : str
-        The status in one line.
-    epochs : int
-        Trained.
-    epoch : int
-        The one that the network and the four numbers are of.
-    train_loss, train_accuracy, valid_loss, valid_accuracy : float or None
-        None where it is not finite, or no epoch was trained.
-    seconds : float
-        From the trial's start to its end.
-    history : list of dict
-        As in `fastmlp.TrainResult`; None for what is not finite.
-    test_data : str or None
-        Checksum of the part it was tested on.
-    test_loss, test_accuracy : float or None
-    """
-
-    seed: int
-    status: Literal["done", "stopped", "diverged", "failed", "pruned"]
-    reason: str
-    epochs: int
-    epoch: int
-    train_loss: float | None
-    train_accuracy: float | None
-    valid_loss: float | None
-    valid_accuracy: float | None
-    seconds: float
-    history: Sequence[Mapping[str, Any]]
-    test_data: str | None = None
-    test_loss: float | None = None
-    test_accuracy: float | None = None
-
-    @property
-    def sound(self) -> bool:
-        """Whether the training came to a regular end."""
-        return self.status in ("done", "stopped")
-
-
-_COLUMNS = tuple(Trial.__dataclass_fields__)
+_FIELDS = tuple(Trial.__dataclass_fields__)
 
 
 class TrialStore:
-    """The trials of one data set and one version of fastmlp in a folder; use it in a ``with``.
+    """The trials of one data set and one version of fastmlp in a folder, for use in a ``with`` block.
 
     Parameters
     ----------
     folder : path
-        Made if missing.
+        Created if missing.
     data : str
         Checksum of the training and validation parts.
 
@@ -148,7 +80,7 @@ class TrialStore:
     ------
     StoreError
         If the file is damaged, is no trial store, cannot be written, belongs to other data or is in
-        use by another search. The file is then left as it was.
+        use by another search. The file then stays as it is.
     """
 
     def __init__(self, folder: str | Path, data: str) -> None:
@@ -161,7 +93,9 @@ class TrialStore:
             raise StoreError(f"{error.filename or folder}: {error.strerror}") from error
         try:
             with self._explained():
-                self._database = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+                self._database = sqlite3.connect(
+                    self.path, timeout=BUSY_SECONDS, isolation_level=None
+                )
                 try:
                     self._open()
                 except BaseException:
@@ -184,26 +118,26 @@ class TrialStore:
         self._unlock()
 
     def trials(self) -> dict[Key, Trial]:
-        """Return every trial of this data and version."""
+        """Return all trials of this data and version."""
         query = (
-            f"SELECT checksum, parameters, {', '.join(_COLUMNS)} FROM trials "
+            f"SELECT checksum, parameters, {', '.join(_FIELDS)} FROM trials "
             "WHERE data = ? AND version = ? ORDER BY id"
         )
         trials = {}
         with self._explained():
-            for checksum, parameters, *values in self._database.execute(query, self._world):
+            for checksum, parameters, *values in self._database.execute(query, self._scope):
                 if checksum != self._checksum(parameters, values):
                     raise StoreError(self._damaged("a row that does not match its checksum"))
-                trial = dict(zip(_COLUMNS, values, strict=True))
+                trial = dict(zip(_FIELDS, values, strict=True))
                 trial["history"] = json.loads(trial["history"])
                 trials[Key(parameters, trial["seed"])] = Trial(**trial)
         return trials
 
     def network(self, key: Key) -> bytes | None:
-        """Return the network of a trial, None if it is not kept."""
+        """Return the network of a trial, or None if it is not kept."""
         with self._explained():
             row = self._database.execute(
-                f"SELECT network FROM trials WHERE {_WHERE}", (*key, *self._world)
+                f"SELECT network FROM trials WHERE {_WHERE}", (*key, *self._scope)
             ).fetchone()
             return None if row is None or row[0] is None else zlib.decompress(row[0])
 
@@ -219,11 +153,11 @@ class TrialStore:
         network : bytes, optional
             Its network, if it may be the best.
         superseded : iterable of Key
-            Trials that no longer can be the best: their networks go.
+            Trials that can no longer be the best: their networks are deleted.
         """
         values = _values(trial)
         row = {
-            **dict(zip(_COLUMNS, values, strict=True)),
+            **dict(zip(_FIELDS, values, strict=True)),
             "parameters": key.parameters,
             "data": self.data,
             "version": __version__,
@@ -240,12 +174,12 @@ class TrialStore:
                 self._update(database, other, network=None)
 
     def set_network(self, key: Key, network: bytes) -> None:
-        """Store the network of a trial that is there without one."""
+        """Add the network to a stored trial."""
         with self._transaction() as database:
             self._update(database, key, network=_packed(network))
 
     def set_test(self, key: Key, trial: Trial) -> None:
-        """Store how a trial that is there did on a test part."""
+        """Add the results on a test part to a stored trial."""
         with self._transaction() as database:
             self._update(
                 database,
@@ -257,22 +191,22 @@ class TrialStore:
             )
 
     @property
-    def _world(self) -> tuple[str, str]:
+    def _scope(self) -> tuple[str, str]:
         return self.data, __version__
 
     def _checksum(self, parameters: str, values: Sequence[Any]) -> str:
-        # A damaged row may hold anything: bytes, which JSON does not know, become their repr.
-        text = json.dumps([parameters, *self._world, *values], default=repr)
+        # A damaged row may hold anything: bytes, which JSON cannot hold, become their repr.
+        text = json.dumps([parameters, *self._scope, *values], default=repr)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _update(self, database: sqlite3.Connection, key: Key, **changes: object) -> None:
         database.execute(
             f"UPDATE trials SET {', '.join(f'{name} = ?' for name in changes)} WHERE {_WHERE}",
-            (*changes.values(), *key, *self._world),
+            (*changes.values(), *key, *self._scope),
         )
 
     def _open(self) -> None:
-        """Check that the file is ours, whole and to be written, or make it if there is none."""
+        """Check that the file is a whole, writable trial store, or create it."""
         database = self._database
         ours = database.execute("PRAGMA application_id").fetchone()[0] == APPLICATION
         if not ours and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -280,19 +214,19 @@ class TrialStore:
                 f"{self.path}: found a database of another program, expected a trial store; use "
                 "another folder"
             )
-        # On every commit, not only now and then: what is reported finished survives a loss of power.
+        # Flush on every commit, so that a trial that counts as finished survives a loss of power.
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA journal_mode = WAL")
-        with self._transaction():  # also finds out whether the file can be written
+        with self._transaction():  # which also shows whether the file can be written
             if not ours:
                 database.execute(SCHEMA)
-                database.execute(f"PRAGMA user_version = {LAYOUT}")
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 database.execute(f"PRAGMA application_id = {APPLICATION}")
-        layout = database.execute("PRAGMA user_version").fetchone()[0]
-        if layout != LAYOUT:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
             raise StoreError(
-                f"{self.path}: found a trial store of layout {layout}, expected {LAYOUT}; upgrade "
-                "fastmlp, or use another folder"
+                f"{self.path}: found a trial store of layout {version}, expected {SCHEMA_VERSION}; "
+                "upgrade fastmlp, or use another folder"
             )
         problem = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if problem != "ok":
@@ -318,7 +252,7 @@ class TrialStore:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn SQLite's errors into StoreErrors that say what to do."""
+        """Turn the errors of SQLite into StoreErrors that say what to do."""
         try:
             yield
         except zlib.error as error:
@@ -360,7 +294,7 @@ _ADVICE = {
 
 
 def _values(trial: Trial) -> list[Any]:
-    """Return a trial as the values of its columns."""
+    """Return the values of a trial's columns."""
     return [
         json.dumps(value, allow_nan=False) if name == "history" else value
         for name, value in vars(trial).items()
@@ -368,17 +302,12 @@ def _values(trial: Trial) -> list[Any]:
 
 
 def _packed(network: bytes | None) -> bytes | None:
-    """Return a network with a checksum round it; compressing random weights would gain nothing."""
+    """Return a network in zlib's format, for its checksum; compressing weights would gain nothing."""
     return None if network is None else zlib.compress(network, 0)
 
 
-def finite(value: float | None) -> float | None:
-    """Return a number as JSON and SQLite can hold it: None if not finite, and no negative zero."""
-    return value + 0 if value is not None and math.isfinite(value) else None
-
-
 def _lock(folder: Path) -> int | None:
-    """Take the folder for this process; the system gives it back however the process ends."""
+    """Lock the folder for this process; the system unlocks it however the process ends."""
     if fcntl is None:
         return None
     descriptor = os.open(folder, os.O_RDONLY)

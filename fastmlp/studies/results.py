@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from fastmlp.errors import ConfigError
 from fastmlp.machine.files import write_atomic
-from fastmlp.search.store import NOT_IN_A_KEY, Trial
+from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.studies.study import Study
 from fastmlp.training.config import TrainConfig
 

@@ -18,8 +18,11 @@ from fastmlp.machine import description as machine
 from fastmlp.machine.files import write_atomic
 from fastmlp.reporting.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from fastmlp.search.experiment import load_parts
-from fastmlp.search.grid import Progress, checksum_of, from_bytes, grid_search, to_bytes, trial_of
-from fastmlp.search.store import Key, Trial, TrialStore, finite
+from fastmlp.search.grid import grid_search
+from fastmlp.search.record import Key, Trial, checksum_of, finite, from_bytes, to_bytes
+from fastmlp.search.state import Progress
+from fastmlp.search.store import TrialStore
+from fastmlp.search.trial import trial_of
 from fastmlp.studies import claims, figures, measures, tables
 from fastmlp.studies.results import Point, Results, Run
 from fastmlp.studies.special import CHAINS, available, refuse, train_as

@@ -1,7 +1,7 @@
 """Trainings that are not `fastmlp.train`: study 4's puzzles, and the twins of study 2.
 
 Each takes a configuration, the training and validation parts, and the settings that were trained
-before it in the file's order, and returns an Outcome like that of `fastmlp.search.trials.run_trial`.
+before it in the file's order, and returns an Outcome like that of `fastmlp.search.trial.run_trial`.
 All start from the weights that `fastmlp.train` starts from and see its batches.
 """
 
@@ -19,14 +19,11 @@ import numpy as np
 from fastmlp import autograd
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
-from fastmlp.kernels.arguments import Samples
-from fastmlp.search.trials import Outcome, Parts, run_trial
+from fastmlp.search.trial import Outcome, Parts, run_trial
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.engine import Engine
-from fastmlp.training.layers import network_layers
-from fastmlp.training.network import Network
+from fastmlp.training.engine import Engine, Samples
+from fastmlp.training.network import Network, initialize
 from fastmlp.training.optimizers import Steps, sgd
-from fastmlp.training.parameters import initialize
 from fastmlp.training.schedule import learning_rate
 from fastmlp.training.trainer import (
     INITIALISATION,
@@ -143,12 +140,8 @@ def _penalised(
         batch_size=min(config.batch_size, len(data)),
         dtype=config.dtype,
         threads=config.threads,
-        layers=network_layers(
-            config.hidden,
-            len(data.classes),
-            activation=config.activation,
-            residual=config.residual,
-        ),
+        activation=config.activation,
+        residual=config.residual,
     )
     samples = samples_of(engine, data, normalization)
     checked = samples_of(engine, valid, normalization)
@@ -158,7 +151,7 @@ def _penalised(
         order, flips = draw_epoch(config, len(data), epoch)
         rate = learning_rate(config, epoch)
         steps = sgd(
-            -(-len(order) // engine.batch_size),
+            -(-len(order) // engine.plan.batch),
             rate,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
@@ -206,7 +199,7 @@ def _reversed(
     coins: np.random.Generator,
 ) -> Iterator[tuple[Samples, np.ndarray, Steps]]:
     """Yield an epoch's batches in pieces, each batch reversed or not, after normalisation."""
-    batch = engine.batch_size
+    batch = engine.plan.batch
     flipped = np.repeat(coins.random(len(steps.hyper)) < 0.5, batch)[: len(order)]
     width = data.images.shape[1]
     at_a_time = max(1, REVERSED_ROWS // batch)

@@ -13,13 +13,13 @@ import pytest
 
 from fastmlp.datasets import (
     DataWarning,
-    batches,
     cifar10,
     download,
     fetch,
     found,
     load_cifar10,
 )
+from fastmlp.datasets import cifar10_batches as batches
 from fastmlp.datasets.download import reading
 from fastmlp.errors import DataError
 

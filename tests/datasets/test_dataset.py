@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fastmlp.datasets import Dataset
+from fastmlp.datasets import Dataset, check_parts
 from fastmlp.errors import DataError
 
 
@@ -148,3 +148,17 @@ def test_dataset_refuses_what_kernels_must_not_see() -> None:
     for images in (GOOD.astype(np.int32), np.zeros((4, 3), np.uint8).T, GOOD[0]):
         with pytest.raises(DataError, match="C-contiguous"):
             Dataset(images, labels, (1, 2, 2), ("a",), "raw")
+
+
+def test_parts_fit_when_shapes_and_classes_are_equal() -> None:
+    train, test = arrays().split([0.5, 0.5], 0)
+    check_parts(train)
+    check_parts(train, test, test)
+    with pytest.raises(
+        DataError, match=r"valid: found \(1, 1, 1\) images of .*expected \(1, 2, 3\) of"
+    ):
+        check_parts(train, test.resize(1))
+    with pytest.raises(
+        DataError, match=r"test: found .*\('cat', 'dog'\).* as in the training part"
+    ):
+        check_parts(train, test, test.pick(("cat", "dog")))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.machine import cores as threads
+from fastmlp.machine import cores
 
 
 def quota(folder: Path, membership: str, files: dict[str, str]) -> float:
@@ -16,7 +16,7 @@ def quota(folder: Path, membership: str, files: dict[str, str]) -> float:
         path = folder / "mounts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return threads.cgroup_quota(folder / "cgroup", folder / "mounts")
+    return cores.cgroup_quota(folder / "cgroup", folder / "mounts")
 
 
 V1 = "4:memory:/jobs/7\n3:cpu,cpuacct:/jobs/7\n"
@@ -63,7 +63,7 @@ def test_cgroup_quota(
 
 
 def test_no_cgroups_no_limit(tmp_path: Path) -> None:
-    assert threads.cgroup_quota(tmp_path / "absent", tmp_path) == math.inf
+    assert cores.cgroup_quota(tmp_path / "absent", tmp_path) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_usable_cores_takes_the_smaller_and_rounds_down(
     monkeypatch: pytest.MonkeyPatch, quota: float, expected: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    monkeypatch.setattr(threads, "cgroup_quota", lambda *_: quota)
-    assert threads.usable_cores() == expected
+    monkeypatch.setattr(cores, "cgroup_quota", lambda *_: quota)
+    assert cores.usable_cores() == expected
 
 
 def test_usable_cores_where_there_is_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert threads.usable_cores() == 1
+    assert cores.usable_cores() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity mask")
@@ -88,7 +88,7 @@ def test_usable_cores_obeys_the_affinity_mask() -> None:
     mask = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(mask)})
-        assert threads.usable_cores() == 1
+        assert cores.usable_cores() == 1
     finally:
         os.sched_setaffinity(0, mask)
 
@@ -101,16 +101,16 @@ def test_a_thread_of_a_full_team_begins_on_its_own_core_and_may_leave_it(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 2, 7})
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, mask: asked.append(mask))
     for rank in range(3):
-        threads.take_own_core(rank, 3)
+        cores.take_own_core(rank, 3)
     assert asked == [{2}, {2, 5, 7}, {5}, {2, 5, 7}, {7}, {2, 5, 7}]
-    threads.take_own_core(1, 2)  # others may share these cores
+    cores.take_own_core(1, 2)  # others may share these cores
     assert len(asked) == 6
     for rank in range(6):
-        threads.take_own_core(rank, 6)
+        cores.take_own_core(rank, 6)
     assert asked[6::2] == [{2}, {2}, {5}, {5}, {7}, {7}]
 
     def refuse(_: int, mask: set[int]) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
-    threads.take_own_core(0, 3)
+    cores.take_own_core(0, 3)

@@ -7,12 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import fastmlp
-from fastmlp.machine import description as machine
 from fastmlp.machine.cores import usable_cores
+from fastmlp.machine.description import _caches, describe
 
 
 def test_describe_is_json_and_names_what_is_here() -> None:
-    found = json.loads(json.dumps(machine.describe()))
+    found = json.loads(json.dumps(describe()))
     assert set(found) == {"cpu", "cores", "usable_cores", "caches", "system", "versions"}
     assert found["cpu"]
     assert 1 <= found["usable_cores"] == usable_cores() <= found["cores"]
@@ -40,9 +40,9 @@ def test_caches_are_read_in_bytes(tmp_path: Path) -> None:
             folder.mkdir(parents=True)
             for name, text in (("level", level), ("type", kind), ("size", size)):
                 (folder / name).write_text(text + "\n")
-    assert machine._caches(tmp_path) == {
+    assert _caches(tmp_path) == {
         "L1 data": 48 << 10,
         "L1 instruction": 32 << 10,
         "L3": 32 << 20,
     }
-    assert machine._caches(tmp_path / "absent") == {}
+    assert _caches(tmp_path / "absent") == {}

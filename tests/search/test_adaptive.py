@@ -9,8 +9,9 @@ from search_helpers import CONFIG, rows, table
 
 from fastmlp import load
 from fastmlp.errors import ConfigError
-from fastmlp.search import trials
-from fastmlp.search.grid import BEST, grid_search
+from fastmlp.search import trial as one_trial
+from fastmlp.search.grid import grid_search
+from fastmlp.search.state import BEST
 
 optuna = pytest.importorskip("optuna")
 adaptive = pytest.importorskip("fastmlp.search.adaptive")
@@ -115,8 +116,10 @@ def test_divergence_and_errors_are_bad_results_and_ctrl_c_is_none(parts, tmp_pat
     def interrupted(row):
         raise KeyboardInterrupt
 
-    usual = trials.train
-    monkeypatch.setattr(trials, "train", lambda *rest, on_epoch: usual(*rest, on_epoch=interrupted))
+    usual = one_trial.train
+    monkeypatch.setattr(
+        one_trial, "train", lambda *rest, on_epoch: usual(*rest, on_epoch=interrupted)
+    )
     with pytest.raises(KeyboardInterrupt):
         adaptive.adaptive_search(SETTINGS, suggest, *parts, store=tmp_path / "c", trials=2)
     assert rows(tmp_path / "c") == {}

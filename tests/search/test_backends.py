@@ -19,9 +19,10 @@ from search_helpers import CONFIG, GRID, Counted, rows, table
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.search import cluster as dask_cluster
-from fastmlp.search import trials
-from fastmlp.search.grid import BEST, grid_search
+from fastmlp.search import workers as own_workers
+from fastmlp.search.grid import grid_search
 from fastmlp.search.ranking import SearchResult
+from fastmlp.search.state import BEST
 from fastmlp.training import many
 
 Parts = tuple[Dataset, Dataset, Dataset]
@@ -84,9 +85,9 @@ def test_one_job_is_one_trial_at_a_time_in_processes_too(parts, monkeypatch):
         return delayed(function)
 
     times = []
-    monkeypatch.setattr(trials, "delayed", handed_out)
+    monkeypatch.setattr(own_workers, "delayed", handed_out)
     tasks = dict.fromkeys(range(3), CONFIG.replace(epochs=50))
-    first, *_ = [outcome for _, outcome in trials.in_processes(tasks, parts[:2], 1)]
+    first, *_ = [outcome for _, outcome in own_workers.in_processes(tasks, parts[:2], 1)]
     assert times[1] - times[0] >= first.seconds
 
 
@@ -102,12 +103,12 @@ def test_a_second_ctrl_c_lets_the_first_end_the_processes(parts, tmp_path, monke
             first.start()
         return usual(self, outcomes)
 
-    ended, usual = [], trials._Interrupt.wait_for
+    ended, usual = [], own_workers._Interrupt.wait_for
     abort = LokyBackend.abort_everything
     monkeypatch.setattr(LokyBackend, "abort_everything", impatient)
     main = threading.main_thread().ident
     first = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
-    monkeypatch.setattr(trials._Interrupt, "wait_for", wait_for)
+    monkeypatch.setattr(own_workers._Interrupt, "wait_for", wait_for)
     config = CONFIG.replace(epochs=100_000)
     with pytest.raises(KeyboardInterrupt):
         grid_search(config, GRID, *parts[:2], store=tmp_path, jobs=2, backend="loky")
@@ -130,13 +131,13 @@ def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, ref
 DEADLY = """
 import contextlib, os, signal, sys, time
 from fastmlp import TrainConfig
-from fastmlp.search import trials
-from fastmlp.search import cluster
+from fastmlp.search import calls, cluster
+from fastmlp.search import workers as own_workers
 from fastmlp.datasets import load_digits
 from fastmlp.search.grid import grid_search
 
 folder, backend = sys.argv[1:]
-module, name = (cluster, "announced") if backend == "dask" else (trials, "run_numbered")
+module, name = (cluster, "announced") if backend == "dask" else (own_workers, "run_numbered")
 
 def deadly(*arguments):
     # Pickled by value, as it is defined here: it replaces what the worker would do.
@@ -147,11 +148,11 @@ def deadly(*arguments):
                 file.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         return usual(config, parts, on_epoch)
-    usual, trials.run_trial = trials.run_trial, run_trial
+    usual, calls.run_trial = calls.run_trial, run_trial
     try:
         return getattr(module, name)(*arguments)
     finally:
-        trials.run_trial = usual
+        calls.run_trial = usual
 
 @contextlib.contextmanager
 def workers():
@@ -306,8 +307,8 @@ def test_jobs_and_threads_share_the_cores(parts, monkeypatch, count, jobs, threa
 
     used: list[Any] = []
     monkeypatch.setattr(many, "usable_cores", lambda: 4)
-    monkeypatch.setattr(trials, "in_threads", in_threads)
+    monkeypatch.setattr(own_workers, "in_threads", in_threads)
     config = CONFIG.replace(hidden=(512,), batch_size=200, threads=threads)  # worth sharing
     tasks = dict(enumerate([config] * count))
-    assert list(trials.Workers(jobs).run(tasks, parts[:2])) == []
+    assert list(own_workers.Workers(jobs).run(tasks, parts[:2])) == []
     assert used == [(expected[0], {expected[1]})]

@@ -114,6 +114,7 @@ def test_a_point_that_comes_twice_is_taken_once():
         ("seed = 5", "split = [0.5, 0.5]", "data.split: found (0.5, 0.5), expected three shares"),
         ("seed = 5", "train = [0, 5]", "data.train: found alone, expected both train and valid"),
         ("seed = 5", "slit = [1]", "data.slit: no such name; did you mean split?"),
+        ("seed = 5", "zzz = 5", "data.zzz: no such name; expected one of name, classes, size"),
         ("epochs = 2", "epochs = 2.5", "epochs: found 2.5, expected an integer"),
         ("epochs = 2", "epochs = ", "found no valid TOML"),
     ],

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from search_helpers import CONFIG, rows, table
 
-from fastmlp.search.grid import BEST, grid_search
+from fastmlp.search.grid import grid_search
+from fastmlp.search.state import BEST
 from fastmlp.search.store import FILE
 
 GRID = {"learning_rate": [0.3, 0.1, 0.03, 0.01], "momentum": [0.0, 0.5, 0.9]}

@@ -16,12 +16,15 @@ from sklearn.neighbors import KNeighborsClassifier
 import fastmlp
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, DataError, StoreError
-from fastmlp.search import trials
+from fastmlp.search import calls
+from fastmlp.search import trial as one_trial
 from fastmlp.search.experiment import Point
-from fastmlp.search.grid import BEST, grid_search
+from fastmlp.search.grid import grid_search
 from fastmlp.search.ranking import rank
-from fastmlp.search.store import FILE, Trial
-from fastmlp.search.trials import Outcome
+from fastmlp.search.record import Trial, checksum_of
+from fastmlp.search.state import BEST
+from fastmlp.search.store import FILE
+from fastmlp.search.trial import Outcome
 from fastmlp.training.trainer import evaluate, train
 
 
@@ -77,13 +80,13 @@ def test_what_is_there_is_not_trained_again(parts, tmp_path, monkeypatch):
     assert first.best.mean("test_accuracy") is None
     second = grid_search(CONFIG, {"momentum": [0.999, 0.9, 0.0]}, training, valid, store=tmp_path)
     assert (second.trained, second.skipped) == (1, 2)
-    monkeypatch.setattr(trials, "run_trial", None)
-    monkeypatch.setattr("fastmlp.search.grid.evaluate", lambda *_: {"loss": 0.5, "accuracy": 0.25})
+    monkeypatch.setattr(calls, "run_trial", None)
+    monkeypatch.setattr("fastmlp.search.state.evaluate", lambda *_: {"loss": 0.5, "accuracy": 0.25})
     third = grid_search(CONFIG, {"momentum": [0.0, 0.9]}, training, valid, test, store=tmp_path)
     assert (third.trained, third.skipped) == (0, 2)
     assert third.best.mean("test_accuracy") == 0.25
     monkeypatch.setattr(
-        "fastmlp.search.grid.evaluate", None
+        "fastmlp.search.state.evaluate", None
     )  # test was seen, and is not seen again
     fourth = grid_search(CONFIG, {"momentum": [0.0, 0.9]}, training, valid, test, store=tmp_path)
     assert table(fourth) == table(third)
@@ -109,14 +112,14 @@ def test_a_winner_whose_network_went_is_trained_again_with_the_same_bits(parts, 
 
 
 def test_diverged_and_failing_trials_are_rows_and_rank_last(parts, tmp_path, monkeypatch):
-    usual = trials.train
+    usual = one_trial.train
 
     def train_or_fail(config, *parts, **options):
         if config.learning_rate == 0.02:
             raise RuntimeError("out\nof luck")
         return usual(config, *parts, **options)
 
-    monkeypatch.setattr(trials, "train", train_or_fail)
+    monkeypatch.setattr(one_trial, "train", train_or_fail)
     grid = {"learning_rate": [0.02, 1e30, 0.3, 0.1]}
     result = grid_search(CONFIG, grid, *parts[:2], store=tmp_path)
     assert [point.parameters["learning_rate"] for point in result.points[2:]] == [1e30, 0.02]
@@ -125,7 +128,7 @@ def test_diverged_and_failing_trials_are_rows_and_rank_last(parts, tmp_path, mon
     assert diverged.reason.startswith("train loss not finite at epoch 1, learning rate 1e+30")
     assert (failed.status, failed.reason) == ("failed", "RuntimeError: out of luck")
     assert result.best.sound
-    monkeypatch.setattr(trials, "train", usual)
+    monkeypatch.setattr(one_trial, "train", usual)
     again = grid_search(CONFIG, grid, *parts[:2], store=tmp_path)
     assert table(again) == table(result)
     # What failed by bad luck can be tried again by deleting its row.
@@ -220,9 +223,9 @@ def test_the_network_kept_is_the_best_in_whatever_order_trials_end(
 
 def test_the_longest_trials_begin_first(parts, tmp_path, monkeypatch):
     begun = []
-    usual = trials.run_trial
+    usual = calls.run_trial
     monkeypatch.setattr(
-        trials, "run_trial", lambda config, *rest: begun.append(config) or usual(config, *rest)
+        calls, "run_trial", lambda config, *rest: begun.append(config) or usual(config, *rest)
     )
     grid = {"hidden": [[8], [32, 32], [16]], "epochs": [1, 2]}
     grid_search(CONFIG, grid, *parts[:2], store=tmp_path, jobs=1, seeds=2)
@@ -343,8 +346,6 @@ def test_cv_results_have_the_names_types_and_ranks_of_scikit_learn(parts, tmp_pa
 
 
 def test_the_checksum_of_a_search_depends_on_both_parts(parts):
-    from fastmlp.search.grid import checksum_of
-
     training, valid, _ = parts
     other = Dataset.from_arrays(valid.images + 1, valid.labels, valid.shape)
     sums = {checksum_of(pair) for pair in ((training, valid), (valid, training), (training, other))}

@@ -14,7 +14,8 @@ from search_helpers import CONFIG, GRID, rows
 
 from fastmlp.errors import StoreError
 from fastmlp.search.grid import grid_search
-from fastmlp.search.store import FILE, Key, Trial, TrialStore
+from fastmlp.search.record import Key, Trial
+from fastmlp.search.store import FILE, TrialStore
 from fastmlp.training.config import TrainConfig
 
 DATA = "c0ffee" * 10

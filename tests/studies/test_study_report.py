@@ -10,7 +10,7 @@ import pytest
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.reporting import document
-from fastmlp.search.store import Trial
+from fastmlp.search.record import Trial
 from fastmlp.studies import claims, tables
 from fastmlp.studies.measures import check_kernels
 from fastmlp.studies.results import Results, Run

@@ -1,9 +1,9 @@
-"""Read CIFAR-10's batch files: the binary records, and the pickles without unpickling anything.
+"""CIFAR-10's batch files: binary records, and pickles that are read without unpickling anything.
 
 A pickle is a program. This module never runs it: `pickletools.genops` lists its instructions with
-their arguments, and the label integers and the string of pixels are picked out of that list. The
-published files are Python 2's dictionaries (protocol 2) with the keys batch_label, labels, data and
-filenames; any instruction they do not contain makes the file foreign.
+their arguments, and the labels and the string of pixels are taken from that list. The published
+files are dictionaries of Python 2 (protocol 2) with the keys batch_label, labels, data and
+filenames; a file with any other instruction is refused as foreign.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fastmlp.errors import DataError
 
-PIXELS = 3072  # bytes an image: 32 x 32 red, then green, then blue
+PIXELS = 3072  # bytes of an image: 32 x 32 red, then green, then blue
 LARGEST_FILE = 40_000_000  # bytes; the published ones take 31 MB
 CHUNK = 1 << 20
 LARGEST_PROGRAM = 100_000  # instructions; the published ones take 20,000 to 40,000
@@ -38,7 +38,7 @@ INSTRUCTIONS = {
 def read_records(
     file: BinaryIO, where: str, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> None:
-    """Fill images [N, 3072] and labels [N] from N records of a label byte and 3072 pixel bytes."""
+    """Fill images [N, 3072] and labels [N] from N records, each a label byte and 3072 pixel bytes."""
     size = len(images) * (1 + PIXELS)
     content = file.read(size + 1)
     if len(content) != size:
@@ -54,13 +54,13 @@ def read_records(
 def read_pickle(
     file: BinaryIO, where: str, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> None:
-    """Fill images [N, 3072] and labels [N] from a pickled batch of N images, never executed."""
+    """Fill images [N, 3072] and labels [N] from a pickled batch of N images without executing it."""
     sections = _sections(file, where)
     count = len(images)
     numbers = [token for token in sections.get("labels", []) if token not in LIST]
     if len(numbers) != count or not all(isinstance(number, int) for number in numbers):
         raise DataError(f"{where}: found {len(numbers)} labels, expected {count} whole numbers")
-    # The array reads: shape (count, 3072), type u1, False (not column by column), the bytes.
+    # The array is: shape (count, 3072), type u1, False (not column by column), the bytes.
     data = sections.get("data", [])
     description = data[: data.index("NEWFALSE")] if "NEWFALSE" in data else data
     pixels = data[len(description) + 1] if len(data) > len(description) + 1 else None
@@ -68,13 +68,13 @@ def read_pickle(
     if not shaped or not isinstance(pixels, str) or len(pixels) != images.size:
         raise DataError(f"{where}: found no pixels, expected uint8 [{count}, {PIXELS}] row by row")
     labels[:] = numbers
-    for start in range(0, images.size, CHUNK):  # in pieces, to hold the pixels only once more
+    for start in range(0, images.size, CHUNK):  # in pieces: no second copy of all pixels
         piece = pixels[start : start + CHUNK].encode("latin-1")
         images.reshape(-1)[start : start + CHUNK] = np.frombuffer(piece, np.uint8)
 
 
 def _sections(file: BinaryIO, where: str) -> dict[str, list[Any]]:
-    """List what follows each key: arguments, or names of instructions that have none."""
+    """List the instructions after each key: their arguments, or their names if they have none."""
     section: list[Any] = []
     sections: dict[str, list[Any]] = {}
     program = pickletools.genops(cast(IO[bytes], _Bounded(file)))
@@ -100,7 +100,7 @@ def _sections(file: BinaryIO, where: str) -> dict[str, list[Any]]:
 
 
 class _Bounded:
-    """A file for genops, which asks for as many bytes as the pickle says, up to 2**63."""
+    """A file that limits the reads of genops, which asks for as many bytes as the pickle says, up to 2**63."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file

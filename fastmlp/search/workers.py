@@ -1,4 +1,4 @@
-"""Trials: one training as a value that no error escapes from, and workers that outlive its death.
+"""Workers: where trials run, and how a search outlives their death and Ctrl-C.
 
 joblib runs the workers: threads of this process, processes of this machine, or a Dask cluster. A
 trial does not know where it runs, and its bits do not depend on it.
@@ -9,98 +9,31 @@ from __future__ import annotations
 import re
 import signal
 import threading
-import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from itertools import takewhile
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, Self, get_args
 
-from joblib import Parallel, delayed
+from joblib import delayed
 from joblib.externals.loky import BrokenProcessPool
 
-from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError, check_count
-from fastmlp.training.config import TrainConfig
+from fastmlp.errors import ConfigError, check_count, line_of
+from fastmlp.search.calls import (
+    MOST_DEATHS,
+    Numbered,
+    Tasks,
+    closing_quietly,
+    given_up,
+    parallel_calls,
+    run_numbered,
+)
+from fastmlp.search.cluster import on_cluster
+from fastmlp.search.trial import Parts
 from fastmlp.training.many import arrange
-from fastmlp.training.network import Network
-from fastmlp.training.trainer import Row, train
 
 Backend = Literal["threading", "loky"]
-Parts = tuple[Dataset, Dataset]
-Tasks = Mapping[int, TrainConfig]
-Numbered = tuple[int, "Outcome"]
-
-MOST_DEATHS = 4  # of workers while they train one trial; then it is given up
-
-
-class Outcome(NamedTuple):
-    """What a trial ended with.
-
-    Attributes
-    ----------
-    status : {"done", "stopped", "diverged", "failed", "pruned", "interrupted"}
-        As in `fastmlp.search.store.Trial`; an interrupted one is not stored.
-    reason : str
-        The status in one line.
-    history : list of dict
-        As in `fastmlp.TrainResult`.
-    epoch : int
-        The one that the network is of; 0 where there is none.
-    network : Network or None
-        None where the training diverged, failed or was interrupted.
-    seconds : float
-    """
-
-    status: Literal["done", "stopped", "diverged", "failed", "pruned", "interrupted"]
-    reason: str
-    history: list[Row]
-    epoch: int
-    network: Network | None
-    seconds: float
-
-
-def run_trial(
-    config: TrainConfig, parts: Parts, on_epoch: Callable[[Row], object] | None = None
-) -> Outcome:
-    """Train one network; whatever goes wrong becomes an outcome.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    parts : (Dataset, Dataset)
-        To train and to validate.
-    on_epoch : callable, optional
-        Called with each row of the history; when it returns True, the trial ends as "interrupted".
-
-    Raises
-    ------
-    KeyboardInterrupt
-        On Ctrl-C.
-    """
-    start = time.perf_counter()
-    interrupted = False
-
-    def watch(row: Row) -> bool:
-        nonlocal interrupted
-        interrupted = on_epoch is not None and on_epoch(row) is True
-        return interrupted
-
-    try:
-        result = train(config, *parts, on_epoch=watch)
-    except Exception as error:  # any kind: it is this trial's alone
-        seconds = time.perf_counter() - start
-        return Outcome("failed", line_of(error), [], 0, None, seconds)
-    if result.status == "interrupted":
-        raise KeyboardInterrupt
-    seconds = time.perf_counter() - start
-    status = "interrupted" if interrupted else result.status
-    if status not in ("done", "stopped"):
-        return Outcome(status, result.reason, result.history, 0, None, seconds)
-    epoch = (config.restore_best and result.best_epoch) or len(result.history)
-    return Outcome(status, result.reason, result.history, epoch, result.network, seconds)
 
 
 class Workers:
@@ -109,12 +42,12 @@ class Workers:
     Parameters
     ----------
     jobs : int, optional
-        Trials at once; by default as `fastmlp.train_many` decides: one a core, and those whose
-        weights outgrow the cache one after the other with all cores each.
+        Trials at once. The default is that of `fastmlp.train_many`: one on each core, and then those
+        whose weights outgrow the cache, one at a time with all cores.
     backend : {"threading", "loky"}
         Threads of this process, or processes.
     dask : str, optional
-        Address of a scheduler, instead of the two; see `fastmlp.search.cluster`.
+        Address of a scheduler whose workers run the trials, instead of jobs and backend; see `fastmlp.search.cluster`.
 
     Raises
     ------
@@ -140,12 +73,12 @@ class Workers:
         self.jobs, self.backend, self.dask = jobs, backend, dask
 
     def run(self, tasks: Tasks, parts: Parts) -> Generator[Numbered]:
-        """Run trials in the order of `tasks` and yield the outcome of each as it ends.
+        """Run trials in the order of `tasks`, and yield the outcome of each as it ends.
 
         Raises
         ------
         KeyboardInterrupt
-            On Ctrl-C. In threads, trials end the epoch they are in first.
+            On Ctrl-C. Trials in threads first end their epoch.
         """
         if not tasks:
             return
@@ -160,8 +93,6 @@ class Workers:
 
     def _outcomes(self, tasks: Tasks, parts: Parts, stop: threading.Event) -> Generator[Numbered]:
         if self.dask is not None:
-            from fastmlp.search.cluster import on_cluster
-
             alone = {n: one.replace(threads=one.threads or 1) for n, one in tasks.items()}
             yield from on_cluster(alone, parts, self.dask)
             return
@@ -173,13 +104,13 @@ class Workers:
 
 
 class _Interrupt:
-    """Ctrl-C while trials run: never in the midst of storing one.
+    """Ctrl-C while trials run, which never interrupts the storing of one.
 
     Parameters
     ----------
     gently : bool
-        Whether the first Ctrl-C only sets `asked`, for others to come to an end; the second
-        interrupts them as ever.
+        Whether the first Ctrl-C only sets `asked`, so that the trials can end their epochs; the
+        second one interrupts as usual.
     """
 
     def __init__(self, *, gently: bool) -> None:
@@ -187,7 +118,7 @@ class _Interrupt:
         self.asked = threading.Event()
         self.waiting = False
         self.usual = signal.getsignal(signal.SIGINT)
-        # Signals may be somebody else's business, and reach the main thread alone.
+        # Only the main thread gets signals, and the program may handle them itself.
         in_main = threading.current_thread() is threading.main_thread()
         self.handles = in_main and self.usual is signal.default_int_handler
 
@@ -206,7 +137,7 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self.usual)
 
     def wait_for(self, outcomes: Generator[Numbered]) -> Numbered | None:
-        """Return the next of them, None after the last or, unless gently, when asked to end."""
+        """Return the next outcome; None after the last one or, unless gently, after Ctrl-C."""
         if self.asked.is_set() and not self.gently:
             return None
         self.waiting = True
@@ -219,12 +150,12 @@ class _Interrupt:
         again = self.asked.is_set()
         self.asked.set()
         if self.waiting and (again or not self.gently):
-            self.waiting = False  # raised once: what it ends must not be interrupted while it ends
+            self.waiting = False  # raised only once: the ending of the trials is not interrupted
             raise KeyboardInterrupt
 
 
 def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> Generator[Numbered]:
-    """Run trials in threads of this process, in the order of `tasks`; yield each as it ends.
+    """Run trials in threads of this process, in the order of `tasks`, and yield each as it ends.
 
     Parameters
     ----------
@@ -233,7 +164,7 @@ def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> 
     jobs : int
         Trials at once.
     stop : threading.Event
-        When it is set, trials end after the epoch they are in, and no other begins.
+        Once it is set, trials end after their current epoch, and no other begins.
     """
     calls = (
         delayed(run_numbered)(index, config, parts, lambda row: stop.is_set())
@@ -247,7 +178,7 @@ def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> 
         stop.set()
         raise
     finally:
-        # A thread cannot be killed, and must not outlive the search: wait for its epoch to end.
+        # A thread cannot be killed and must not outlive the search: its epoch is waited for.
         for _ in outcomes:
             pass
 
@@ -255,9 +186,9 @@ def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> 
 def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
     """Run trials in processes of this machine, which read the images from one shared file.
 
-    When a worker dies, all others are lost with it. The trials that were running are suspects: each
-    has this death counted against it and is tried again alone, where a further death is its own. At
-    the fourth it has failed, and the others go on.
+    If a worker dies, all others are lost with it. Every trial that was running is a suspect: the
+    death is counted for it, and it is tried again alone, where further deaths are its own. After
+    the fourth one it has failed, and the others go on.
 
     Parameters
     ----------
@@ -267,9 +198,9 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
     waiting = dict(tasks)
     suspects: list[int] = []
     deaths: Counter[int] = Counter()
-    # joblib would do a single job in this process, which must not die of it: of two processes one
-    # then waits. A read-only image would be another type to the kernels, so memory is mapped to be
-    # copied on write.
+    # joblib would run a single job in this process, which must not die of it: so there are two
+    # processes, one of which waits. Memory is mapped as copy-on-write because kernels would be
+    # compiled again for read-only images.
     options = {
         "n_jobs": max(2, jobs),
         "pre_dispatch": jobs,
@@ -301,41 +232,6 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
         suspects = [index for index in sorted({*suspects, *running}) if index in waiting]
 
 
-def run_numbered(
-    index: int, config: TrainConfig, parts: Parts, on_epoch: Callable[[Row], object] | None = None
-) -> Numbered:
-    """Run a trial, and say which it was."""
-    return index, run_trial(config, parts, on_epoch)
-
-
 def _ignore_interrupts() -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the one that began them."""
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the process that started them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def parallel_calls(**options: Any) -> Parallel:
-    """Return what yields each result the moment it is there, and holds no trial back in a batch."""
-    options = {"pre_dispatch": "n_jobs", **options}
-    return Parallel(return_as="generator_unordered", batch_size=1, **options)
-
-
-@contextmanager
-def closing_quietly(outcomes: Any) -> Iterator[Any]:
-    """Close a joblib generator without its warning about what is not done."""
-    try:
-        yield outcomes
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            outcomes.close()
-
-
-def given_up(cause: str) -> Outcome:
-    """Return the outcome of a trial that no worker survives."""
-    reason = f"its worker died {MOST_DEATHS} times ({cause}), perhaps for want of memory"
-    return Outcome("failed", reason, [], 0, None, 0.0)
-
-
-def line_of(error: BaseException) -> str:
-    """Return an error's type and message as one line of bearable length."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

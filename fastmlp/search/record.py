@@ -1,0 +1,117 @@
+"""What a store keeps of a trial: its key, its numbers, its network as bytes, and the checksum of its data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+from safetensors.numpy import load as from_safetensors
+from safetensors.numpy import save as to_safetensors
+
+from fastmlp.datasets import Dataset, Normalization
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.network import Network
+
+NOT_IN_A_KEY = ("seed", "threads")  # the seed has a field of its own; threads change no result
+
+
+class Key(NamedTuple):
+    """What distinguishes a trial from the others in a store of one data set and version."""
+
+    parameters: str
+    seed: int
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Self:
+        """Return the key of a training with this configuration."""
+        values = config.as_dict()
+        for name in NOT_IN_A_KEY:
+            del values[name]
+        if not values["dropout"]:  # so that trials stored before there was dropout are found
+            del values["dropout"]
+        return cls(json.dumps(values, sort_keys=True), config.seed)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial, as stored.
+
+    Attributes
+    ----------
+    seed : int
+    status : {"done", "stopped", "diverged", "failed", "pruned"}
+        All epochs done; stopped early; a loss that is not finite; an error, or a worker that died
+        several times; given up by an adaptive search.
+    reason : str
+        The status in one line.
+    epochs : int
+        The number of epochs trained.
+    epoch : int
+        The epoch that the network and the next four numbers belong to.
+    train_loss, train_accuracy, valid_loss, valid_accuracy : float or None
+        None if not finite, or if no epoch was trained.
+    seconds : float
+        From the start of the trial to its end.
+    history : list of dict
+        As in `fastmlp.TrainResult`, with None for numbers that are not finite.
+    test_data : str or None
+        Checksum of the part that the network was tested on.
+    test_loss, test_accuracy : float or None
+    """
+
+    seed: int
+    status: Literal["done", "stopped", "diverged", "failed", "pruned"]
+    reason: str
+    epochs: int
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    valid_loss: float | None
+    valid_accuracy: float | None
+    seconds: float
+    history: Sequence[Mapping[str, Any]]
+    test_data: str | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the training came to a regular end."""
+        return self.status in ("done", "stopped")
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number that JSON and SQLite can hold: None if it is not finite, and no negative zero."""
+    return value + 0 if value is not None and math.isfinite(value) else None
+
+
+def checksum_of(parts: Iterable[Dataset]) -> str:
+    """Return the hex sha256 that identifies the training and validation parts of a store."""
+    return hashlib.sha256(" ".join(part.checksum for part in parts).encode()).hexdigest()
+
+
+def to_bytes(network: Network) -> bytes:
+    """Return the tensors of a network in the form that the store keeps: safetensors."""
+    scaling = network.normalization
+    return to_safetensors(
+        network.state_dict()
+        | {"normalization.mean": scaling.mean, "normalization.std": scaling.std}
+    )
+
+
+def from_bytes(data: bytes, config: TrainConfig, train: Dataset) -> Network:
+    """Return the network that `to_bytes` was given, which was trained with `config` on `train`."""
+    tensors = from_safetensors(data)
+    scaling = [tensors.pop(f"normalization.{name}") for name in ("mean", "std")]
+    return Network.from_state_dict(
+        tensors,
+        activation=config.activation,
+        residual=config.residual,
+        normalization=Normalization(*scaling),
+        classes=train.classes,
+        shape=train.shape,
+    )
