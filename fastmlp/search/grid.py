@@ -22,8 +22,8 @@ from fastmlp.search.ranking import SearchResult, best_of, merit_of, rank
 from fastmlp.search.store import Key, Trial, TrialStore, finite
 from fastmlp.search.trials import Backend, Outcome, Parts, Workers
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.evaluation import evaluate
 from fastmlp.training.network import Network
-from fastmlp.training.trainer import evaluate
 
 BEST = Path("best", "model.safetensors")  # in the folder of a search
 

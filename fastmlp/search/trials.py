@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import takewhile
 from types import TracebackType
@@ -24,9 +24,10 @@ from joblib.externals.loky import BrokenProcessPool
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, check_count
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.many import arrange
+from fastmlp.training.history import Row
 from fastmlp.training.network import Network
-from fastmlp.training.trainer import Row, train
+from fastmlp.training.side_by_side import arrange
+from fastmlp.training.trainer import train
 
 Backend = Literal["threading", "loky"]
 Parts = tuple[Dataset, Dataset]
@@ -56,7 +57,7 @@ class Outcome(NamedTuple):
 
     status: Literal["done", "stopped", "diverged", "failed", "pruned", "interrupted"]
     reason: str
-    history: list[Row]
+    history: Sequence[Mapping[str, Any]]
     epoch: int
     network: Network | None
     seconds: float

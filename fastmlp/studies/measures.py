@@ -19,9 +19,10 @@ from fastmlp.studies.results import Results
 from fastmlp.studies.tables import PLUS_MINUS
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.engine import Engine
+from fastmlp.training.evaluation import score
 from fastmlp.training.network import Network, initialize
 from fastmlp.training.optimizers import sgd
-from fastmlp.training.trainer import samples_of, score
+from fastmlp.training.trainer import samples_of
 
 ROWS, ENTRIES = 20, 40  # images, and parameters of each array, that gradients are checked on
 DIFFERENCE = 1e-5  # the e of (f(t + e) - f(t - e)) / 2e

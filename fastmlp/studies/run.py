@@ -21,12 +21,12 @@ from fastmlp.search.experiment import load_parts
 from fastmlp.search.grid import Progress, checksum_of, from_bytes, grid_search, to_bytes, trial_of
 from fastmlp.search.store import Key, Trial, TrialStore, finite
 from fastmlp.studies import claims, figures, measures, tables
+from fastmlp.studies.kinds import goes_on, is_available, refuse, train_as
 from fastmlp.studies.results import Point, Results, Run
-from fastmlp.studies.special import CHAINS, available, refuse, train_as
 from fastmlp.studies.study import Part, Study
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.evaluation import evaluate
 from fastmlp.training.network import Network
-from fastmlp.training.trainer import evaluate
 
 REPORT, PAGE = "report.md", "report.html"
 STORE = "store"  # folder of trials.sqlite files, one for each data set; not for the repository
@@ -247,7 +247,7 @@ class Laboratory:
         """Train what is not in a store yet."""
         runs: list[Run] = []
         for part in self.results.study.parts.values():
-            if not available(part.kind):
+            if not is_available(part.kind):
                 self.say(f"{part.name}: skipped, {part.kind} is not installed")
                 continue
             runs += self._special(part) if part.kind else self._grid(part)
@@ -371,7 +371,7 @@ class Laboratory:
 
 def _before(part: Part, config: TrainConfig) -> list[TrainConfig]:
     """Return the settings that come before one in its part, with its seed."""
-    if part.kind not in CHAINS:
+    if not goes_on(part.kind):
         return []
     configs = (point.config.replace(seed=config.seed) for point in part.points)
     return list(takewhile(lambda one: one != config, configs))

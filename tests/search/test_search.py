@@ -22,7 +22,8 @@ from fastmlp.search.grid import BEST, grid_search
 from fastmlp.search.ranking import rank
 from fastmlp.search.store import FILE, Trial
 from fastmlp.search.trials import Outcome
-from fastmlp.training.trainer import evaluate, train
+from fastmlp.training.evaluation import evaluate
+from fastmlp.training.trainer import train
 
 
 def sha(path):
