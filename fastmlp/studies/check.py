@@ -20,7 +20,7 @@ NEEDS = {
     "twins": ("ours", "theirs"),
 }
 KINDS_NEED: Mapping[str, Mapping[str, Collection[str]]] = {
-    "claim": {kind: needs for kind, (_, needs) in claims.KINDS.items()},
+    "claim": {kind: needs for kind, (_, needs) in claims.TESTS.items()},
     "figure": figures.NEEDS,
 }
 

@@ -1,6 +1,6 @@
 """Published findings, tested: the ``claim`` entries of a section.
 
-Each ``says`` what was published, and by its ``kind`` how it is tested:
+Each ``says`` what was published. Its ``kind`` decides how that is tested:
 
 - ``order``: ``sides``, the best first (or the least, with ``lower = true``), are in this order.
 - ``same``: the two ``sides`` differ by no more than the spread over seeds.
@@ -29,7 +29,7 @@ HOLDS, WITHIN_SPREAD, FAILS = "holds", "holds, within the spread of seeds", "doe
 
 def check(results: StudyResults, claim: Mapping[str, Any]) -> list[Block]:
     """Return the verdict on a claim, with its numbers."""
-    test, _ = KINDS[claim["kind"]]
+    test, _ = TESTS[claim["kind"]]
     verdict, blocks = test(results, claim)
     note = f" {claim['note']}" if "note" in claim else ""
     return [Paragraph(f"**Published:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
@@ -167,7 +167,7 @@ def _table(
 
 
 # How each kind is tested, and what an entry of it cannot do without.
-KINDS = {
+TESTS = {
     "order": (_order, ("metric", "sides")),
     "same": (_same, ("metric", "sides")),
     "pairs": (_pairs, ("metric", "axis", "worse", "better", "most")),

@@ -2,12 +2,12 @@
 
 Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
 
-- ``series``: a line each for the settings of `part` and `where` (or for ``sides``), told apart by the
-  field ``by``; a panel each for ``quantities``. ``legend`` says what tells them apart.
-- ``parts``: a row of panels each for ``sides``, with training and validation in the same panel; a
-  column each for loss, ``cost`` if asked for, and accuracy.
-- ``bars``: a group each for ``sides``, a bar each for ``quantities`` or, with ``twins`` (a list of
-  parts), for each of those parts.
+- ``series``: a line for each of the settings of `part` and `where` (or of ``sides``), told apart by
+  the field ``by``; a panel for each of ``quantities``. ``legend`` says what tells lines apart.
+- ``parts``: a row of panels for each of ``sides``, with training and validation in the same panel;
+  a column for loss, one for ``cost`` if asked for, one for accuracy.
+- ``bars``: a group of bars for each of ``sides``, a bar for each of ``quantities`` or, with ``twins``
+  (a list of parts), for each of those parts.
 - ``samples``: a few images of each class, before and after normalisation.
 - ``weights``: the first layer's weights as pictures, one an output, ten in a row.
 

@@ -1,4 +1,4 @@
-"""What a report measures that is no trial: the ``measure`` entries of a section.
+"""What a report shows beside trials: the ``measure`` entries of a section.
 
 A measure is two functions. One measures, with the data at hand, and returns plain values for
 ``measured.json``. The other turns those into blocks.

@@ -1,6 +1,6 @@
-"""Study: what a study file says, checked: experiments to run and sections to report.
+"""Study: what a study file says, checked. It has experiments to run and sections to report.
 
-Beside the tables of a search file (`fastmlp.search.experiment`), which are the part "main", there is::
+The tables of a search file (`fastmlp.search.experiment`) are the part "main". Beside them there is::
 
     [study]
     title = "..."
@@ -25,7 +25,7 @@ Beside the tables of a search file (`fastmlp.search.experiment`), which are the 
     figure = [ ... ]                 # see `fastmlp.studies.figures`
     measure = ["gradients"]          # see `fastmlp.studies.measures`
     twins = [ ... ]                  # parts that should agree; see `fastmlp.studies.agreement`
-    all = ["main"]                   # parts whose points are listed, every one
+    all = ["main"]                   # parts whose settings are listed, every one
 """
 
 from __future__ import annotations
@@ -161,11 +161,11 @@ class Study:
         )
 
     def with_seeds(self, seeds: int) -> Self:
-        """Return the study with as many seeds a point, but where it asks for one only."""
+        """Return the study with as many seeds a setting, except where it asks for one only."""
         return self._changed(lambda part: replace(part, seeds=seeds if part.seeds > 1 else 1))
 
     def quick(self) -> Self:
-        """Return the study on few images, for few epochs, with one seed: whether all works."""
+        """Return the study on few images, for few epochs, with one seed. It shows whether all works."""
 
         def shorten(part: StudyPart) -> StudyPart:
             config = part.config.replace(epochs=min(part.config.epochs, QUICK_EPOCHS))

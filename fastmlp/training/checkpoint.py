@@ -21,6 +21,7 @@ from fastmlp.training.draws import Parameters, sizes_of
 from fastmlp.training.engine import Engine
 from fastmlp.training.history import Row
 from fastmlp.training.network import Network
+from fastmlp.training.schedule import SCHEDULES
 from fastmlp.training.stopping import Patience
 
 KIND = "checkpoint"  # of file
@@ -49,11 +50,12 @@ def agreement(
 ) -> dict[str, Any]:
     """Return what a checkpoint and the training that goes on from it must agree in.
 
-    Threads change no bit. The number of epochs may grow, but for a schedule that depends on it.
+    Threads change no bit. The number of epochs may grow, unless the schedule depends on it.
     """
     settings = config.as_dict()
-    for name in ("threads", "epochs") if config.schedule != "cosine" else ("threads",):
-        del settings[name]
+    del settings["threads"]
+    if not SCHEDULES[config.schedule].uses_epochs:
+        del settings["epochs"]
     settings["hidden"] = list(settings["hidden"])
     return {
         "config": settings,
