@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from fastmlp.search.grid import grid_search as grid_search
     from fastmlp.search.ranking import SearchResult as SearchResult
     from fastmlp.training.config import TrainConfig as TrainConfig
-    from fastmlp.training.many import train_many as train_many
+    from fastmlp.training.evaluation import evaluate as evaluate
+    from fastmlp.training.loop import TrainResult as TrainResult
     from fastmlp.training.network import Network as Network
     from fastmlp.training.network import load as load
-    from fastmlp.training.trainer import TrainResult as TrainResult
-    from fastmlp.training.trainer import evaluate as evaluate
+    from fastmlp.training.side_by_side import train_many as train_many
     from fastmlp.training.trainer import train as train
 
 from fastmlp._version import __version__
@@ -50,13 +50,13 @@ _HOMES = {
     "FastMLPError": "errors",
     "FormatError": "errors",
     "StoreError": "errors",
-    "train_many": "training.many",
+    "train_many": "training.side_by_side",
     "Network": "training.network",
     "load": "training.network",
     "SearchResult": "search.ranking",
     "grid_search": "search.grid",
-    "TrainResult": "training.trainer",
-    "evaluate": "training.trainer",
+    "TrainResult": "training.loop",
+    "evaluate": "training.evaluation",
     "train": "training.trainer",
 }
 __all__ = ["__version__", *_HOMES]

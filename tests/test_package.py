@@ -39,7 +39,7 @@ HOMES = {
     "llvmlite": {"kernels", "cli.doctor", "bench"},
     "matplotlib": {"reporting.figures"},
     "numba": {"kernels", "bench"},
-    "torch": {"bench", "studies.special"},
+    "torch": {"bench", "studies.twins"},
 }
 SEES_KERNELS = {"cli.doctor", "bench"}
 

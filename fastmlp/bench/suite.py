@@ -20,7 +20,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.machine import description as machine
 from fastmlp.machine.cores import usable_cores
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.many import train_many
+from fastmlp.training.side_by_side import train_many
 from fastmlp.training.trainer import train
 
 # Of a timed run of a kernel: thousands of calls on the smallest layers, a few on the largest.

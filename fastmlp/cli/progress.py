@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -83,7 +84,7 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def show(self, row: dict[str, Any]) -> None:
+    def show(self, row: Mapping[str, Any]) -> None:
         """Show that an epoch of the history is done."""
         valid = f"valid loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
         if self.bar is None:

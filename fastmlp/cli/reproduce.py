@@ -44,7 +44,7 @@ def reproduce(
         for study in map(find, names()):
             click.echo(f"{study.name:22} {study.title}")
         return
-    from fastmlp.studies.run import reproduce as run
+    from fastmlp.studies.reproduce import reproduce as run
 
     for study in chosen:
         if quick:

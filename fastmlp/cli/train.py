@@ -32,7 +32,8 @@ from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from fastmlp.training.trainer import TrainResult
+    from fastmlp.training.history import Row
+    from fastmlp.training.loop import TrainResult
 
 PARTS = ("train", "valid", "test")
 DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
@@ -135,7 +136,7 @@ def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) ->
     compile_kernels(config, parts["train"])
     with Progress(config.epochs) as progress:
 
-        def on_epoch(row: dict[str, Any]) -> None:
+        def on_epoch(row: Row) -> None:
             folder.record(row)
             progress.show(row)
 
@@ -150,7 +151,7 @@ def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) ->
 
 def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> None:
     """Write the network first, score it once, and write and print what the run came to."""
-    from fastmlp.training.trainer import evaluate
+    from fastmlp.training.evaluation import evaluate
 
     network, usable = result.network, _is_usable(result)
     if usable:

@@ -11,7 +11,7 @@ from joblib import Parallel
 
 from fastmlp.search.trial import Outcome, Parts, run_trial
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.trainer import Row
+from fastmlp.training.history import Row
 
 Tasks = Mapping[int, TrainConfig]
 """What is to be trained, by the number of the trial."""

@@ -21,8 +21,8 @@ from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import Outcome, Parts, trial_of
 from fastmlp.search.workers import Workers
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.evaluation import evaluate
 from fastmlp.training.network import Network
-from fastmlp.training.trainer import evaluate
 
 BEST = Path("best", "model.safetensors")  # in the folder of a search
 

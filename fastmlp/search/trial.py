@@ -10,8 +10,9 @@ from fastmlp.datasets import Dataset
 from fastmlp.errors import line_of
 from fastmlp.search.record import Trial, finite
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.history import Row
 from fastmlp.training.network import Network
-from fastmlp.training.trainer import Row, train
+from fastmlp.training.trainer import train
 
 Parts = tuple[Dataset, Dataset]
 """The training and the validation part."""

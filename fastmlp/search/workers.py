@@ -31,7 +31,7 @@ from fastmlp.search.calls import (
 )
 from fastmlp.search.cluster import on_cluster
 from fastmlp.search.trial import Parts
-from fastmlp.training.many import arrange
+from fastmlp.training.side_by_side import arrange
 
 Backend = Literal["threading", "loky"]
 

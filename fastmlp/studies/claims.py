@@ -1,14 +1,14 @@
 """Published findings, tested: the ``claim`` entries of a section.
 
-Each ``says`` what was published, and by its ``kind`` how it is tested:
+Each ``says`` what was published. Its ``kind`` decides how that is tested:
 
 - ``order``: ``sides``, the best first (or the least, with ``lower = true``), are in this order.
 - ``same``: the two ``sides`` differ by no more than the spread over seeds.
-- ``pairs``: of all pairs of points that differ in ``axis`` alone, ``better`` against ``worse``, at
+- ``pairs``: of all pairs of settings that differ in ``axis`` alone, ``better`` against ``worse``, at
   least the share ``most`` is better.
 - ``within``: along ``axis`` the best value lies from ``low`` to ``high``.
 
-A side has a ``label`` and says which point it is, like a row of a table. ``metric`` is what is
+A side has a ``label`` and says which setting it is, like a row of a table. ``metric`` is what is
 compared, at the end or, with ``epoch``, after that epoch; it need not be an accuracy.
 """
 
@@ -20,33 +20,34 @@ from itertools import pairwise
 from typing import Any
 
 from fastmlp.reporting.document import Block, Paragraph, Table
-from fastmlp.studies.results import Point, Results
-from fastmlp.studies.tables import FIELDS, PLUS_MINUS, WORDS, number, ours, setting
+from fastmlp.studies.results import Setting, StudyResults
+from fastmlp.studies.study import MAIN
+from fastmlp.studies.tables import FIELDS, PLUS_MINUS, WORDS, field_value, number, ours
 
 HOLDS, WITHIN_SPREAD, FAILS = "holds", "holds, within the spread of seeds", "does not hold"
 
 
-def check(results: Results, claim: Mapping[str, Any]) -> list[Block]:
+def check(results: StudyResults, claim: Mapping[str, Any]) -> list[Block]:
     """Return the verdict on a claim, with its numbers."""
-    test, _ = KINDS[claim["kind"]]
+    test, _ = TESTS[claim["kind"]]
     verdict, blocks = test(results, claim)
     note = f" {claim['note']}" if "note" in claim else ""
     return [Paragraph(f"**Published:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
 
 
-def points(results: Results, claim: Mapping[str, Any]) -> list[Point]:
-    """Return the points that a claim is about, as far as they were run."""
+def settings(results: StudyResults, claim: Mapping[str, Any]) -> list[Setting]:
+    """Return the settings that a claim is about, as far as they were run."""
     if "sides" in claim:
-        return [point for _, point in _sides(results, claim) if point is not None]
-    return results.points(claim.get("part", "main"), claim.get("where"))
+        return [setting for _, setting in _sides(results, claim) if setting is not None]
+    return results.settings(claim.get("part", MAIN), claim.get("where"))
 
 
-def _order(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _order(results: StudyResults, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
     sides = _sides(results, claim)
-    if any(point is None for _, point in sides):
+    if any(setting is None for _, setting in sides):
         return "not run on this machine", []
     lower = claim.get("lower", False)
-    scores = [_score(point, claim, lower) for _, point in sides if point is not None]
+    scores = [_score(setting, claim, lower) for _, setting in sides if setting is not None]
     clear = all(a - b > _spread(a_error, b_error) for (a, a_error), (b, b_error) in _steps(scores))
     holds = all(a > b for (a, _), (b, _) in _steps(scores))
     return (HOLDS if clear and holds else WITHIN_SPREAD if holds else FAILS), [
@@ -54,11 +55,11 @@ def _order(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]
     ]
 
 
-def _same(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _same(results: StudyResults, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
     sides = _sides(results, claim)
-    if any(point is None for _, point in sides):
+    if any(setting is None for _, setting in sides):
         return "not run on this machine", []
-    (a, a_error), (b, b_error) = [_score(point, claim, False) for _, point in sides if point]
+    (a, a_error), (b, b_error) = [_score(setting, claim, False) for _, setting in sides if setting]
     gap, spread = abs(a - b), _spread(a_error, b_error)
     name = claim["metric"]
     shown, wide = number(results, name, gap), number(results, name, spread)
@@ -66,16 +67,18 @@ def _same(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]
     return f"{HOLDS if gap <= spread else FAILS}: {told}", [_table(results, claim, sides)]
 
 
-def _pairs(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _pairs(results: StudyResults, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
     axis, metric, rows, verdicts = claim["axis"], claim["metric"], [], []
-    points = results.points(claim.get("part", "main"), claim.get("where"))
-    worse = {point.config: point for point in points if point.matches({axis: claim["worse"]})}
+    settings = results.settings(claim.get("part", MAIN), claim.get("where"))
+    worse = {
+        setting.config: setting for setting in settings if setting.matches({axis: claim["worse"]})
+    }
     for value in claim["better"]:
         pairs = [
-            (point, worse[other])
-            for point in points
-            if point.matches({axis: value})
-            and (other := point.config.replace(**{axis: claim["worse"]})) in worse
+            (setting, worse[other])
+            for setting in settings
+            if setting.matches({axis: value})
+            and (other := setting.config.replace(**{axis: claim["worse"]})) in worse
         ]
         gains = [
             mean - base
@@ -89,7 +92,7 @@ def _pairs(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]
         sign = "+" if mean_gain is not None and mean_gain > 0 else ""
         rows.append(
             [
-                f"{setting(float(value))} against {setting(float(claim['worse']))}",
+                f"{field_value(float(value))} against {field_value(float(claim['worse']))}",
                 f"{better} of {len(pairs)}",
                 sign + number(results, metric, mean_gain),
                 str(diverged),
@@ -101,21 +104,21 @@ def _pairs(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]
     return verdict, [Table(header, rows)]
 
 
-def _within(results: Results, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _within(results: StudyResults, claim: Mapping[str, Any]) -> tuple[str, list[Block]]:
     axis = claim["axis"]
-    points = results.points(claim.get("part", "main"), claim.get("where"))
-    points.sort(key=lambda point: getattr(point.config, axis))
-    if not points:
+    settings = results.settings(claim.get("part", MAIN), claim.get("where"))
+    settings.sort(key=lambda setting: getattr(setting.config, axis))
+    if not settings:
         return "not run on this machine", []
-    scores = [_score(point, claim, claim.get("lower", False))[0] for point in points]
-    best = getattr(points[scores.index(max(scores))].config, axis)
+    scores = [_score(setting, claim, claim.get("lower", False))[0] for setting in settings]
+    best = getattr(settings[scores.index(max(scores))].config, axis)
     holds = claim["low"] <= best <= claim["high"]
-    sides = [(setting(getattr(point.config, axis)), point) for point in points]
-    verdict = f"{HOLDS if holds else FAILS}: the best is {setting(best)}"
+    sides = [(field_value(getattr(setting.config, axis)), setting) for setting in settings]
+    verdict = f"{HOLDS if holds else FAILS}: the best is {field_value(best)}"
     return verdict, [_table(results, claim, list(sides))]
 
 
-def _sides(results: Results, claim: Mapping[str, Any]) -> list[tuple[str, Point | None]]:
+def _sides(results: StudyResults, claim: Mapping[str, Any]) -> list[tuple[str, Setting | None]]:
     shared = {name: claim[name] for name in ("part", "best") if name in claim}
     where = claim.get("where", {})
     return [
@@ -127,12 +130,12 @@ def _sides(results: Results, claim: Mapping[str, Any]) -> list[tuple[str, Point 
     ]
 
 
-def _score(point: Point, claim: Mapping[str, Any], lower: bool) -> tuple[float, float]:
+def _score(setting: Setting, claim: Mapping[str, Any], lower: bool) -> tuple[float, float]:
     """Return mean and deviation, greater for better; what diverged is worst."""
-    mean = point.mean(claim["metric"], claim.get("epoch"))
+    mean = setting.mean(claim["metric"], claim.get("epoch"))
     if mean is None:
         return -math.inf, 0.0
-    return -mean if lower else mean, point.deviation(claim["metric"], claim.get("epoch"))
+    return -mean if lower else mean, setting.deviation(claim["metric"], claim.get("epoch"))
 
 
 def _steps(
@@ -146,25 +149,25 @@ def _spread(a: float, b: float) -> float:
 
 
 def _table(
-    results: Results, claim: Mapping[str, Any], sides: list[tuple[str, Point | None]]
+    results: StudyResults, claim: Mapping[str, Any], sides: list[tuple[str, Setting | None]]
 ) -> Table:
     metric, epoch = claim["metric"], claim.get("epoch")
     name = WORDS[metric] + (f" after epoch {epoch}" if epoch else "")
     rows = []
-    for label, point in sides:
-        if point is None:
+    for label, setting in sides:
+        if setting is None:
             continue
-        if epoch is None or not point.sound:
-            shown = ours(results, point, metric)
+        if epoch is None or not setting.sound:
+            shown = ours(results, setting, metric)
         else:
-            mean, error = point.mean(metric, epoch), point.deviation(metric, epoch)
+            mean, error = setting.mean(metric, epoch), setting.deviation(metric, epoch)
             shown = f"{number(results, metric, mean)} {PLUS_MINUS} {number(results, metric, error)}"
-        rows.append([label, shown, str(len(point.runs))])
+        rows.append([label, shown, str(len(setting.trials))])
     return Table(["setting", name, "seeds"], rows)
 
 
 # How each kind is tested, and what an entry of it cannot do without.
-KINDS = {
+TESTS = {
     "order": (_order, ("metric", "sides")),
     "same": (_same, ("metric", "sides")),
     "pairs": (_pairs, ("metric", "axis", "worse", "better", "most")),

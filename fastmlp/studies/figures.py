@@ -2,12 +2,12 @@
 
 Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
 
-- ``series``: a line each for the points of `part` and `where` (or for ``sides``), told apart by the
-  field ``by``; a panel each for ``quantities``. ``legend`` says what tells them apart.
-- ``parts``: a row of panels each for ``sides``, with training and validation in the same panel; a
-  column each for loss, ``cost`` if asked for, and accuracy.
-- ``bars``: a group each for ``sides``, a bar each for ``quantities`` or, with ``twins`` (a list of
-  parts), for each of those parts.
+- ``series``: a line for each of the settings of `part` and `where` (or of ``sides``), told apart by
+  the field ``by``; a panel for each of ``quantities``. ``legend`` says what tells lines apart.
+- ``parts``: a row of panels for each of ``sides``, with training and validation in the same panel;
+  a column for loss, one for ``cost`` if asked for, one for accuracy.
+- ``bars``: a group of bars for each of ``sides``, a bar for each of ``quantities`` or, with ``twins``
+  (a list of parts), for each of those parts.
 - ``samples``: a few images of each class, before and after normalisation.
 - ``weights``: the first layer's weights as pictures, one an output, ten in a row.
 
@@ -34,9 +34,10 @@ from fastmlp.reporting.figures import (
     name_axes_by_epoch,
     new_figure,
 )
-from fastmlp.studies.measures import Lab
-from fastmlp.studies.results import Point, Results
-from fastmlp.studies.tables import FIELDS, WORDS, setting
+from fastmlp.studies.laboratory import Laboratory
+from fastmlp.studies.results import Setting, StudyResults
+from fastmlp.studies.study import MAIN
+from fastmlp.studies.tables import FIELDS, WORDS, field_value
 from fastmlp.training.network import Network
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\")
@@ -45,7 +46,7 @@ BAND = 0.18  # opacity
 SAMPLES = 5  # of each class
 
 
-def draw(results: Results, section: Mapping[str, Any], folder: Path) -> None:
+def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> None:
     """Draw the figures of a section that are made of stored trials."""
     for entry in section.get("figure", []):
         if entry["kind"] in FROM_TRIALS:
@@ -59,12 +60,12 @@ def draw(results: Results, section: Mapping[str, Any], folder: Path) -> None:
         draw_confusion(labels, predicted, taken["classes"], folder / "confusion.png")
 
 
-def draw_from_images(lab: Lab, section: Mapping[str, Any], folder: Path) -> None:
+def draw_from_images(lab: Laboratory, section: Mapping[str, Any], folder: Path) -> None:
     """Draw the figures of a section that need images or networks."""
     for entry in section.get("figure", []):
         path = folder / f"{entry['file']}.png"
         if entry["kind"] == "samples":
-            draw_samples(lab.data("main")[0], path, normalized=entry.get("normalized", True))
+            draw_samples(lab.data(MAIN)[0], path, normalized=entry.get("normalized", True))
         elif entry["kind"] == "weights":
             networks = [(side["label"], lab.networks(side)) for side in entry["sides"]]
             draw_weights([(label, found[0]) for label, found in networks if found], path)
@@ -73,7 +74,7 @@ def draw_from_images(lab: Lab, section: Mapping[str, Any], folder: Path) -> None
 # -- lines -----------------------------------------------------------------------------------------
 
 
-def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
+def _series(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
     lines = _lines(results, entry)
     quantities = entry.get("quantities", ["train_loss", "valid_accuracy"])
     columns = 4 if len(quantities) > 1 else 3
@@ -82,8 +83,8 @@ def _series(results: Results, entry: Mapping[str, Any], path: Path) -> None:
         for axes, name in zip(
             np.atleast_1d(figure.subplots(1, len(quantities))), quantities, strict=True
         ):
-            for style, (label, point) in lines:
-                _line(axes, point, name, label, style)
+            for style, (label, setting) in lines:
+                _line(axes, setting, name, label, style)
             if entry.get("log") and name.endswith(("loss", "cost")):
                 _scale_by_logarithm(axes)
             name_axes_by_epoch(axes, WORDS[name])
@@ -110,42 +111,48 @@ def _scale_by_logarithm(axes: Axes) -> None:
     )
 
 
-def _lines(results: Results, entry: Mapping[str, Any]) -> list[tuple[int, tuple[str, Point]]]:
-    """Return the figure's points with styles and labels; style 0 is the study's basic setting."""
+def _lines(
+    results: StudyResults, entry: Mapping[str, Any]
+) -> list[tuple[int, tuple[str, Setting]]]:
+    """Return the figure's settings with styles and labels; style 0 is the study's basic setting."""
     if "sides" in entry:
         found = [(side["label"], results.select(side)) for side in entry["sides"]]
-        lines = [(label, point) for label, point in found if point is not None]
+        lines = [(label, setting) for label, setting in found if setting is not None]
     else:
-        points = results.points(entry.get("part", "main"), entry.get("where"))
-        lines = [(setting(getattr(point.config, entry["by"])), point) for point in points]
-    basic = results.study.parts["main"].config
-    first = next((n for n, (_, point) in enumerate(lines) if point.config == basic), 0)
+        settings = results.settings(entry.get("part", MAIN), entry.get("where"))
+        lines = [
+            (field_value(getattr(setting.config, entry["by"])), setting) for setting in settings
+        ]
+    basic = results.study.parts[MAIN].config
+    first = next((n for n, (_, setting) in enumerate(lines) if setting.config == basic), 0)
     if len(lines) > len(COLOURS):
         raise ConfigError(f"figure: found {len(lines)} lines, expected at most {len(COLOURS)}")
     others = iter(range(1, len(COLOURS)))
     return [(0 if n == first else next(others), line) for n, line in enumerate(lines)]
 
 
-def _parts(results: Results, entry: Mapping[str, Any], path: Path) -> None:
-    sides = [(side["label"], point) for side in entry["sides"] if (point := results.select(side))]
+def _parts(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
+    sides = [
+        (side["label"], setting) for side in entry["sides"] if (setting := results.select(side))
+    ]
     kinds = ["loss", *(["cost"] if entry.get("cost") else []), "accuracy"]
     with new_figure(path, 3.4 * len(kinds) + 0.6, 0.5 + 2.5 * len(sides)) as figure:
         grid = figure.subplots(len(sides), len(kinds), squeeze=False)
-        for row, (label, point) in zip(grid, sides, strict=True):
+        for row, (label, setting) in zip(grid, sides, strict=True):
             for axes, kind in zip(row, kinds, strict=True):
                 for style, (part, words) in enumerate(
                     (("train", "training"), ("valid", "validation"))
                 ):
-                    _line(axes, point, f"{part}_{kind}", words, style)
+                    _line(axes, setting, f"{part}_{kind}", words, style)
                 name_axes_by_epoch(axes, kind)
             row[0].set_title(label, loc="left", fontsize=10)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
 
 
-def _line(axes: Axes, point: Point, name: str, label: str, style: int) -> None:
+def _line(axes: Axes, setting: Setting, name: str, label: str, style: int) -> None:
     """Draw the mean over seeds, as far as all seeds go, with a band over them."""
-    histories = [run.trial.history for run in point.runs]
+    histories = [one.trial.history for one in setting.trials]
     length = max(map(len, histories))
     values = np.full((len(histories), length), np.nan)
     for row, history in zip(values, histories, strict=True):
@@ -176,8 +183,8 @@ def _line(axes: Axes, point: Point, name: str, label: str, style: int) -> None:
 # -- bars ------------------------------------------------------------------------------------------
 
 
-def _bars(results: Results, entry: Mapping[str, Any], path: Path) -> None:
-    quantities, twins = entry["quantities"], entry.get("twins", ["main"])
+def _bars(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
+    quantities, twins = entry["quantities"], entry.get("twins", [MAIN])
     sides = entry["sides"]
     bars = [(twin, name) for twin in twins for name in quantities]
     words = entry.get("words", [WORDS[name] for _, name in bars])
@@ -187,9 +194,9 @@ def _bars(results: Results, entry: Mapping[str, Any], path: Path) -> None:
         axes.grid(visible=False, axis="x")
         lowest = 1.0
         for number, ((twin, name), label) in enumerate(zip(bars, words, strict=True)):
-            points = [results.select({**side, "part": twin}) for side in sides]
-            heights = [np.nan if p is None else p.mean(name) or np.nan for p in points]
-            errors = [0.0 if p is None else p.deviation(name) for p in points]
+            settings = [results.select({**side, "part": twin}) for side in sides]
+            heights = [np.nan if p is None else p.mean(name) or np.nan for p in settings]
+            errors = [0.0 if p is None else p.deviation(name) for p in settings]
             if not np.isfinite(heights).any():
                 continue
             lowest = min(lowest, float(np.nanmin(heights)))

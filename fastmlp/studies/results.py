@@ -1,4 +1,4 @@
-"""Results: the trials of a study as values, in a few small files that a report is made of.
+"""The results of a study: its trials as values, and the few small files that a report is made of.
 
 ``trials.csv`` has a line a trial, ``histories.csv.gz`` a line an epoch (six digits, for figures),
 ``measured.json`` what is no trial (gradient checks, counts), ``machine.json`` what it ran on.
@@ -19,7 +19,7 @@ from typing import Any, Self
 from fastmlp.errors import ConfigError
 from fastmlp.machine.files import write_atomic
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
-from fastmlp.studies.study import Study
+from fastmlp.studies.study import MAIN, Study
 from fastmlp.training.config import TrainConfig
 
 TRIALS, HISTORIES, MEASURED, MACHINE = (
@@ -32,21 +32,21 @@ NUMBERS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("test_loss", "test_accuracy", "seconds"),
 )
-# Of trials.csv and of Trial; "epochs" there is TrainConfig's, the most that there could have been.
-COLUMNS = {
+# Of trials.csv and of Trial. "epochs" in the file is TrainConfig's, the most that there could have been.
+TRIAL_COLUMNS = {
     **{name: name for name in ("seed", "status", "reason")},
     **{"epochs_trained": "epochs", "epoch_kept": "epoch"},
     **{name: name for name in NUMBERS},
 }
-CURVES = (
+HISTORY_COLUMNS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("train_cost", "valid_cost", "seconds"),
 )
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trial of a part: its configuration and what came of it."""
+class StudyTrial:
+    """A trial of a part of a study: its configuration and what came of it."""
 
     part: str
     config: TrainConfig
@@ -54,25 +54,25 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Point:
-    """The runs of one configuration, one a seed."""
+class Setting:
+    """The trials of one configuration, one a seed."""
 
     part: str
-    runs: tuple[Run, ...]
+    trials: tuple[StudyTrial, ...]
 
     @property
     def config(self) -> TrainConfig:
         """The settings, with the first seed."""
-        return self.runs[0].config
+        return self.trials[0].config
 
     @property
     def sound(self) -> bool:
         """Whether every training came to a regular end."""
-        return all(run.trial.sound for run in self.runs)
+        return all(one.trial.sound for one in self.trials)
 
     def values(self, name: str, epoch: int | None = None) -> list[float]:
-        """Return a number of each run that came to a regular end, or of one of its epochs."""
-        sound = [run.trial for run in self.runs if run.trial.sound]
+        """Return a number of each trial that came to a regular end, or of one of its epochs."""
+        sound = [one.trial for one in self.trials if one.trial.sound]
         if name == "epoch_seconds":
             return [epoch_seconds(trial) for trial in sound]
         if epoch is not None:
@@ -83,9 +83,9 @@ class Point:
         return [value for value in found if value is not None]
 
     def mean(self, name: str, epoch: int | None = None) -> float | None:
-        """Return the mean over seeds; None if a run has no such number."""
+        """Return the mean over seeds; None if a trial has no such number."""
         values = self.values(name, epoch)
-        return statistics.fmean(values) if len(values) == len(self.runs) else None
+        return statistics.fmean(values) if len(values) == len(self.trials) else None
 
     def deviation(self, name: str, epoch: int | None = None) -> float:
         """Return the sample standard deviation over seeds; 0 for one seed."""
@@ -93,7 +93,7 @@ class Point:
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
     def matches(self, where: Mapping[str, Any]) -> bool:
-        """Tell whether the settings have these values; "none" stands for None."""
+        """Return whether the settings have these values; "none" stands for None."""
         config = self.config.as_dict()
         for name, value in where.items():
             if name not in config:
@@ -105,68 +105,68 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Results:
+class StudyResults:
     """All that a report is made of, with the study that asked for it."""
 
     study: Study
-    runs: Sequence[Run]
+    trials: Sequence[StudyTrial]
     measured: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, Any] = field(default_factory=dict)
 
-    def points(self, part: str = "main", where: Mapping[str, Any] | None = None) -> list[Point]:
-        """Return the points of a part whose settings have the values of `where`."""
-        groups: dict[TrainConfig, list[Run]] = {}
-        for run in self.runs:
-            if run.part == part:
-                groups.setdefault(run.config.replace(seed=0), []).append(run)
-        points = [Point(part, tuple(runs)) for runs in groups.values()]
-        return [point for point in points if point.matches(where or {})]
+    def settings(self, part: str = MAIN, where: Mapping[str, Any] | None = None) -> list[Setting]:
+        """Return the settings of a part whose fields have the values of `where`."""
+        groups: dict[TrainConfig, list[StudyTrial]] = {}
+        for one in self.trials:
+            if one.part == part:
+                groups.setdefault(one.config.replace(seed=0), []).append(one)
+        settings = [Setting(part, tuple(trials)) for trials in groups.values()]
+        return [setting for setting in settings if setting.matches(where or {})]
 
-    def select(self, entry: Mapping[str, Any]) -> Point | None:
-        """Return the one point that an entry of the study file means; None if it was not run.
+    def select(self, entry: Mapping[str, Any]) -> Setting | None:
+        """Return the one setting that an entry of the study file means; None if it was not run.
 
         ``part`` and ``where`` narrow the choice; ``best = true`` takes the best of what is left by
         validation, a diverged one never.
         """
-        part, where = entry.get("part", "main"), entry.get("where", {})
-        points = self.points(part, where)
+        part, where = entry.get("part", MAIN), entry.get("where", {})
+        settings = self.settings(part, where)
         if entry.get("best"):
             loss = self.study.metric == "valid_loss"
             scores = {
-                (-score if loss else score): point
-                for point in reversed(points)
-                if point.sound and (score := point.mean(self.study.metric)) is not None
+                (-score if loss else score): setting
+                for setting in reversed(settings)
+                if setting.sound and (score := setting.mean(self.study.metric)) is not None
             }
             return scores[max(scores)] if scores else None
-        if len(points) > 1:
+        if len(settings) > 1:
             raise ConfigError(
-                f"{self.study.name}: where = {dict(where)} means {len(points)} points of {part}, "
+                f"{self.study.name}: where = {dict(where)} means {len(settings)} points of {part}, "
                 "expected one; add fields, or best = true"
             )
-        return points[0] if points else None
+        return settings[0] if settings else None
 
     def write(self, folder: Path) -> None:
         """Write the four files."""
         # `read` begins with a part's own settings, from which a grid of one value differs, too.
-        parts = [self.study.parts[name].config for name in {run.part: None for run in self.runs}]
-        varied = _varied([*parts, *(run.config for run in self.runs)])
+        parts = [self.study.parts[name].config for name in {one.part: None for one in self.trials}]
+        varied = _varied([*parts, *(one.config for one in self.trials)])
         table = [
             {
-                "part": run.part,
-                **{name: json.dumps(getattr(run.config, name)) for name in varied},
-                **{column: getattr(run.trial, name) for column, name in COLUMNS.items()},
+                "part": one.part,
+                **{name: json.dumps(getattr(one.config, name)) for name in varied},
+                **{column: getattr(one.trial, name) for column, name in TRIAL_COLUMNS.items()},
             }
-            for run in self.runs
+            for one in self.trials
         ]
         curves = [
             {"trial": number, "epoch": row["epoch"]}
-            | {name: _short(row.get(name)) for name in CURVES}
-            for number, run in enumerate(self.runs)
-            for row in run.trial.history
+            | {name: _short(row.get(name)) for name in HISTORY_COLUMNS}
+            for number, one in enumerate(self.trials)
+            for row in one.trial.history
         ]
-        header = ["part", *varied, *COLUMNS]
+        header = ["part", *varied, *TRIAL_COLUMNS]
         write_atomic(folder / TRIALS, _csv(header, table).encode())
-        text = _csv(["trial", "epoch", *CURVES], curves)
+        text = _csv(["trial", "epoch", *HISTORY_COLUMNS], curves)
         write_atomic(folder / HISTORIES, gzip.compress(text.encode(), mtime=0))
         for name, value in ((MEASURED, self.measured), (MACHINE, self.machine)):
             write_atomic(folder / name, (json.dumps(value, indent=1) + "\n").encode())
@@ -177,11 +177,11 @@ class Results:
         histories: dict[int, list[dict[str, Any]]] = {}
         with gzip.open(folder / HISTORIES, "rt", newline="") as file:
             for line in csv.DictReader(file):
-                row = {name: float(line[name]) if line[name] else None for name in CURVES}
+                row = {name: float(line[name]) if line[name] else None for name in HISTORY_COLUMNS}
                 history = histories.setdefault(int(line["trial"]), [])
                 history.append({"epoch": int(line["epoch"]), **row})
         known = {one.name for one in fields(TrainConfig)}
-        runs = []
+        trials = []
         with (folder / TRIALS).open(newline="") as file:
             for number, line in enumerate(csv.DictReader(file)):
                 changes = {
@@ -200,11 +200,11 @@ class Results:
                     history=histories.get(number, []),
                     **{name: float(line[name]) if line[name] else None for name in NUMBERS},  # type: ignore[arg-type]
                 )
-                runs.append(Run(line["part"], config, trial))
+                trials.append(StudyTrial(line["part"], config, trial))
         measured, machine = (
             json.loads((folder / name).read_text()) for name in (MEASURED, MACHINE)
         )
-        return cls(study, runs, measured, machine)
+        return cls(study, trials, measured, machine)
 
 
 def epoch_seconds(trial: Trial) -> float:
@@ -212,9 +212,9 @@ def epoch_seconds(trial: Trial) -> float:
     return float(statistics.median(row["seconds"] for row in trial.history))
 
 
-def varied(points: Iterable[Point]) -> list[str]:
-    """Return the fields in which some points differ."""
-    return _varied([point.config for point in points])
+def varied(settings: Iterable[Setting]) -> list[str]:
+    """Return the fields in which some settings differ."""
+    return _varied([setting.config for setting in settings])
 
 
 def _varied(configs: Sequence[TrainConfig]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Study: what a study file says, checked: experiments to run and sections to report.
+"""Study: what a study file says, checked. It has experiments to run and sections to report.
 
-Beside the tables of a search file (`fastmlp.search.experiment`), which are the part "main", there is::
+The tables of a search file (`fastmlp.search.experiment`) are the part "main". Beside them there is::
 
     [study]
     title = "..."
@@ -8,7 +8,8 @@ Beside the tables of a search file (`fastmlp.search.experiment`), which are the 
     percent = true                   # print accuracies as percentages
 
     [study.parts.wide]               # another experiment; what it leaves out is as in the main one
-    kind = "penalised"               # how it is trained; see `fastmlp.studies.special.KINDS`
+    label = "..."                    # what reports call it; by default its name
+    kind = "penalised"               # how it is trained; see `fastmlp.studies.kinds.KINDS`
     seeds = 1
     data = { ... }
     config = { ... }
@@ -23,7 +24,8 @@ Beside the tables of a search file (`fastmlp.search.experiment`), which are the 
     claim = [ ... ]                  # published findings; see `fastmlp.studies.claims`
     figure = [ ... ]                 # see `fastmlp.studies.figures`
     measure = ["gradients"]          # see `fastmlp.studies.measures`
-    all = ["main"]                   # parts whose points are listed, every one
+    twins = [ ... ]                  # parts that should agree; see `fastmlp.studies.agreement`
+    all = ["main"]                   # parts whose settings are listed, every one
 """
 
 from __future__ import annotations
@@ -47,26 +49,29 @@ from fastmlp.search.experiment import (
 from fastmlp.training.config import TrainConfig, read_toml
 
 FOLDER = Path(__file__).parent
+MAIN = "main"  # the part that the file's own tables are
 QUICK_IMAGES = (512, 256, 256)  # of the three parts
 QUICK_EPOCHS = 2
 
 STUDY = ("title", "about", "percent", "parts", "section")
-PART = ("kind", "seeds", "data", "config", "grid")
+PART = ("label", "kind", "seeds", "data", "config", "grid")
 SECTION = (
     *("title", "text", "tolerance", "columns", "row", "claim"),
-    *("figure", "measure", "all", "clock"),
+    *("figure", "measure", "twins", "all", "clock"),
 )
 
 
 @dataclass(frozen=True)
-class Part:
+class StudyPart:
     """An experiment of a study.
 
     Attributes
     ----------
     name : str
+    label : str
+        What reports call it; by default its name.
     kind : str
-        How it is trained: "" by `fastmlp.train`, else one of `fastmlp.studies.special.KINDS`.
+        How it is trained: "" by `fastmlp.train`, else one of `fastmlp.studies.kinds.KINDS`.
     data : DataTable
     config : TrainConfig
         What the grid does not vary.
@@ -77,6 +82,7 @@ class Part:
     """
 
     name: str
+    label: str
     kind: str
     data: DataTable
     config: TrainConfig
@@ -111,7 +117,7 @@ class Study:
     percent : bool
     metric : {"valid_accuracy", "valid_loss"}
         What the best point is chosen by.
-    parts : mapping of str to Part
+    parts : mapping of str to StudyPart
     sections : tuple of mapping
         As in the file.
     """
@@ -121,7 +127,7 @@ class Study:
     about: str
     percent: bool
     metric: str
-    parts: Mapping[str, Part]
+    parts: Mapping[str, StudyPart]
     sections: tuple[Mapping[str, Any], ...]
 
     @classmethod
@@ -137,7 +143,7 @@ class Study:
         experiment = Experiment.from_toml(path)
         try:
             study = checked_table("study", read_toml(path).get("study", {}), STUDY)
-            tables = {"main": {}, **checked_table("study.parts", study.get("parts", {}))}
+            tables = {MAIN: {}, **checked_table("study.parts", study.get("parts", {}))}
             parts = {name: _part(name, table, experiment) for name, table in tables.items()}
             sections = study.get("section", [])
             for section in sections:
@@ -155,13 +161,13 @@ class Study:
         )
 
     def with_seeds(self, seeds: int) -> Self:
-        """Return the study with as many seeds a point, but where it asks for one only."""
+        """Return the study with as many seeds a setting, except where it asks for one only."""
         return self._changed(lambda part: replace(part, seeds=seeds if part.seeds > 1 else 1))
 
     def quick(self) -> Self:
-        """Return the study on few images, for few epochs, with one seed: whether all works."""
+        """Return the study on few images, for few epochs, with one seed. It shows whether all works."""
 
-        def shorten(part: Part) -> Part:
+        def shorten(part: StudyPart) -> StudyPart:
             config = part.config.replace(epochs=min(part.config.epochs, QUICK_EPOCHS))
             return replace(part, config=config, seeds=1, quick=True)
 
@@ -191,7 +197,7 @@ def find(name: str) -> Study:
     raise ConfigError(f"study: found {name!r}, expected {', '.join(names())} or a .toml file")
 
 
-def _part(name: str, table: object, main: Experiment) -> Part:
+def _part(name: str, table: object, main: Experiment) -> StudyPart:
     """Return a part, with what its table leaves out taken from the main experiment."""
     values = checked_table(f"study.parts.{name}", table, PART)
     data = DataTable.from_table(values["data"]) if "data" in values else main.data
@@ -201,4 +207,5 @@ def _part(name: str, table: object, main: Experiment) -> Part:
     seeds = values.get("seeds", main.seeds)
     check_choice(seeds, main.metric)
     expand(config, grid)
-    return Part(name, values.get("kind", ""), data, config, grid, seeds)
+    label, kind = values.get("label", name), values.get("kind", "")
+    return StudyPart(name, label, kind, data, config, grid, seeds)

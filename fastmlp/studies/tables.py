@@ -1,6 +1,6 @@
 """Published values beside ours: the ``row``, ``all`` and ``clock`` entries of a section.
 
-A row has a ``label``, says which point it is about (``part``, ``where``, ``best``), what was
+A row has a ``label``, says which setting it is about (``part``, ``where``, ``best``), what was
 published (``published = { test_accuracy = 0.86 }``), and, in ``because``, why ours may differ.
 There ``{label|quantity}`` stands for our value in the row with that label.
 """
@@ -14,7 +14,8 @@ from typing import Any
 
 from fastmlp.errors import ConfigError
 from fastmlp.reporting.document import Block, Details, Paragraph, Table
-from fastmlp.studies.results import Point, Results, epoch_seconds, varied
+from fastmlp.studies.results import Setting, StudyResults, epoch_seconds, varied
+from fastmlp.studies.study import MAIN
 
 WORDS = {
     "train_loss": "training loss",
@@ -40,32 +41,32 @@ MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 
 
-def compare(results: Results, section: Mapping[str, Any]) -> list[Block]:
+def compare(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
     """Return the table of a section's rows, and the reasons of what differs below it."""
     columns = section.get("columns", ["train_accuracy", "valid_accuracy", "test_accuracy"])
     tolerance = section.get("tolerance", TOLERANCE)
     lines, reasons, missing = [], [], []
     for row in section.get("row", []):
-        point = results.select(row)
-        if point is None:
+        setting = results.select(row)
+        if setting is None:
             missing.append(row["label"])
             continue
         published = row.get("published", {})
         differs = False
         for name in columns:
             value = published.get(name)
-            verdict = judge(results, point.mean(name), value, tolerance)
+            verdict = judge(results, setting.mean(name), value, tolerance)
             differs |= verdict.startswith("differs")
             shown = number(results, name, value)
             lines.append(
-                [_label(row, point), WORDS[name], shown, ours(results, point, name), verdict]
+                [_label(row, setting), WORDS[name], shown, ours(results, setting, name), verdict]
             )
         if differs:
             because = _filled(results, row.get("because") or "not explained")
             reasons.append(f"**Why {row['label']} differs:** {because}")
     blocks: list[Block] = []
     if lines:
-        seeds = {len(point.runs) for row in section["row"] if (point := results.select(row))}
+        seeds = {len(setting.trials) for row in section["row"] if (setting := results.select(row))}
         many = " or ".join(map(str, sorted(seeds)))
         near = number(results, "test_accuracy", tolerance)
         blocks.append(Table(["setting", "quantity", "published", "ours", "verdict"], lines))
@@ -81,47 +82,49 @@ def compare(results: Results, section: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def list_all(results: Results, part: str) -> list[Block]:
-    """Return every point of a part, the best by validation first."""
-    points = results.points(part)
-    names = varied(points)
+def list_all(results: StudyResults, part: str) -> list[Block]:
+    """Return every setting of a part, the best by validation first."""
+    settings = results.settings(part)
+    names = varied(settings)
     sign = 1 if results.study.metric == "valid_loss" else -1
 
-    def place(point: Point) -> tuple[bool, float]:
-        mean = point.mean(results.study.metric)
+    def place(setting: Setting) -> tuple[bool, float]:
+        mean = setting.mean(results.study.metric)
         return mean is None, 0.0 if mean is None else sign * mean
 
     quantities = ["train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "test_accuracy"]
     rows = []
-    for rank, point in enumerate(sorted(points, key=place), 1):
-        config = point.config.as_dict()
-        epochs = sorted({run.trial.epochs for run in point.runs})
+    for rank, setting in enumerate(sorted(settings, key=place), 1):
+        config = setting.config.as_dict()
+        epochs = sorted({one.trial.epochs for one in setting.trials})
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-        cells = [ours(results, point, name) for name in quantities]
-        rows.append([str(rank), *(setting(config[name]) for name in names), *cells, span])
+        cells = [ours(results, setting, name) for name in quantities]
+        rows.append([str(rank), *(field_value(config[name]) for name in names), *cells, span])
     header = ["rank", *(FIELDS.get(name, name) for name in names)]
     header += [*(WORDS[name] for name in quantities), "epochs"]
-    return [Details(f"All {len(points)} settings of this study's {part} grid", Table(header, rows))]
+    return [
+        Details(f"All {len(settings)} settings of this study's {part} grid", Table(header, rows))
+    ]
 
 
-def clock(results: Results, entry: Mapping[str, Any]) -> list[Block]:
+def clock(results: StudyResults, entry: Mapping[str, Any]) -> list[Block]:
     """Return how long a part took beside what was published, for the grid or an epoch of it.
 
     The entry has ``part``, ``per`` ("grid" or "epoch"), ``published`` (seconds) and ``says``.
     """
-    runs = [run for run in results.runs if run.part == entry.get("part", "main")]
-    if not runs:
+    trials = [one for one in results.trials if one.part == entry.get("part", MAIN)]
+    if not trials:
         return []
     cores = results.machine["usable_cores"]
     if entry["per"] == "grid":
-        first = min(run.config.seed for run in runs)
-        chosen = [run.trial for run in runs if run.config.seed == first]
+        first = min(one.config.seed for one in trials)
+        chosen = [one.trial for one in trials if one.config.seed == first]
         at_once = min(cores, len(chosen))
         seconds = sum(trial.epochs * epoch_seconds(trial) for trial in chosen) / at_once
         words = f"{len(chosen)} trainings (one seed), {at_once} at a time"
     else:
-        seconds = statistics.median(epoch_seconds(run.trial) for run in runs)
-        words = f"an epoch on one core, median over {len(runs)} trainings"
+        seconds = statistics.median(epoch_seconds(one.trial) for one in trials)
+        words = f"an epoch on one core, median over {len(trials)} trainings"
     published = entry["published"]
     return [
         Table(
@@ -138,7 +141,9 @@ def clock(results: Results, entry: Mapping[str, Any]) -> list[Block]:
     ]
 
 
-def judge(results: Results, mean: float | None, published: float | None, tolerance: float) -> str:
+def judge(
+    results: StudyResults, mean: float | None, published: float | None, tolerance: float
+) -> str:
     """Say whether a mean agrees with a published value."""
     if published is None:
         return "cannot be compared: not published"
@@ -151,22 +156,22 @@ def judge(results: Results, mean: float | None, published: float | None, toleran
     return f"differs by {'+' if difference > 0 else MINUS}{shown}"
 
 
-def ours(results: Results, point: Point, name: str) -> str:
+def ours(results: StudyResults, setting: Setting, name: str) -> str:
     """Return the mean and standard deviation of a number over seeds."""
-    lost = [run.trial.status for run in point.runs if not run.trial.sound]
+    lost = [one.trial.status for one in setting.trials if not one.trial.sound]
     if lost:
-        return f"{'failed' if 'failed' in lost else 'diverged'} ({len(lost)} of {len(point.runs)})"
-    mean = point.mean(name)
+        return (
+            f"{'failed' if 'failed' in lost else 'diverged'} ({len(lost)} of {len(setting.trials)})"
+        )
+    mean = setting.mean(name)
     if mean is None:
         return ""
-    if len(point.runs) == 1:
+    if len(setting.trials) == 1:
         return number(results, name, mean)
-    return (
-        f"{number(results, name, mean)} {PLUS_MINUS} {number(results, name, point.deviation(name))}"
-    )
+    return f"{number(results, name, mean)} {PLUS_MINUS} {number(results, name, setting.deviation(name))}"
 
 
-def number(results: Results, name: str, value: float | None) -> str:
+def number(results: StudyResults, name: str, value: float | None) -> str:
     """Return a number as the report prints that quantity."""
     if value is None:
         return "\N{EM DASH}"
@@ -177,7 +182,7 @@ def number(results: Results, name: str, value: float | None) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"
 
 
-def setting(value: Any) -> str:
+def field_value(value: Any) -> str:
     """Return the value of a field of TrainConfig for a table or legend."""
     if isinstance(value, tuple):
         return "-".join(map(str, value)) or "none"
@@ -186,17 +191,17 @@ def setting(value: Any) -> str:
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _label(row: Mapping[str, Any], point: Point) -> str:
+def _label(row: Mapping[str, Any], setting: Setting) -> str:
     """Return a row's label; where the best was searched for, with what was found."""
     if not row.get("best"):
         return str(row["label"])
     names = row.get("tell", [])
-    config = point.config.as_dict()
-    told = ", ".join(f"{FIELDS.get(name, name)} {setting(config[name])}" for name in names)
+    config = setting.config.as_dict()
+    told = ", ".join(f"{FIELDS.get(name, name)} {field_value(config[name])}" for name in names)
     return f"{row['label']} ({told})" if told else str(row["label"])
 
 
-def _filled(results: Results, text: str) -> str:
+def _filled(results: StudyResults, text: str) -> str:
     """Replace each ``{label|quantity}`` by our value."""
     rows = {
         row["label"]: row for section in results.study.sections for row in section.get("row", [])
@@ -206,8 +211,8 @@ def _filled(results: Results, text: str) -> str:
         label, name = match.groups()
         if label not in rows:
             raise ConfigError(f"because: found {label!r}, expected the label of a row")
-        point = results.select(rows[label])
-        return "(not run)" if point is None else ours(results, point, name)
+        setting = results.select(rows[label])
+        return "(not run)" if setting is None else ours(results, setting, name)
 
     return re.sub(r"\{([^|{}]+)\|(\w+)\}", value, text)
 

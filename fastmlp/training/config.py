@@ -1,7 +1,6 @@
 """TrainConfig: every hyper-parameter of a training run, checked once, to and from TOML."""
 
 import dataclasses
-import difflib
 import math
 import reprlib
 import tomllib
@@ -14,10 +13,10 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, suggest
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.training.layers import EXPECTED as LAYER_EXPECTED
-from fastmlp.training.layers import check_order, spell_item, widths_of
+from fastmlp.training.layers import Layer, check_order, network_layers, spell_item, widths_of
 
 Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
 Optimizer = Literal["sgd", "adam", "rmsprop"]
@@ -200,8 +199,18 @@ class TrainConfig:
         """
         for name in changes:
             if name not in _CONSTRAINTS:
-                raise ConfigError(f"{name}: no such parameter; {_suggestion(name)}")
+                raise ConfigError(f"{name}: no such parameter; {suggest(name, _CONSTRAINTS)}")
         return dataclasses.replace(self, **changes)
+
+    def layers(self, outputs: int) -> tuple[Layer, ...]:
+        """Return the layers of the network that is trained, with so many outputs."""
+        return network_layers(
+            self.hidden,
+            outputs,
+            activation=self.activation,
+            residual=self.residual,
+            dropout=self.dropout,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields by name; ``TrainConfig(**config.as_dict())`` equals ``config``."""
@@ -380,8 +389,3 @@ def _shown(value: object) -> str:
         return " ".join(reprlib.repr(value).split())
     except ValueError:  # Python prints no integer of thousands of digits
         return f"a huge {type(value).__name__}"
-
-
-def _suggestion(name: str) -> str:
-    near = difflib.get_close_matches(name, _CONSTRAINTS, n=1)
-    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(_CONSTRAINTS)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.kernels.arguments import Samples
+from fastmlp.kernels.arguments import Samples as Samples
 from fastmlp.training.engine import Engine
 
 

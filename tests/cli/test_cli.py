@@ -284,7 +284,7 @@ def test_an_interrupt_while_scoring_lets_results_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, while_training: int, status: str
 ) -> None:
     interrupt(monkeypatch, "fastmlp.cli.progress.Progress.show", while_training)
-    interrupt(monkeypatch, "fastmlp.training.trainer.evaluate", 1)
+    interrupt(monkeypatch, "fastmlp.training.evaluation.evaluate", 1)
     assert run("train", "--epochs", 2, "--out", "a") == 130
     assert {path.name for path in Path("a").iterdir()} == RESULTS
     assert metrics(Path("a"))["status"] == status
@@ -296,7 +296,7 @@ def test_an_interrupt_while_scoring_lets_results_be_written(
 def test_the_model_is_kept_from_the_impatient(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    interrupt(monkeypatch, "fastmlp.training.trainer.evaluate", 2)
+    interrupt(monkeypatch, "fastmlp.training.evaluation.evaluate", 2)
     assert run("train", "--epochs", 2, "--out", "a") == 130
     assert fastmlp.load("a/model.safetensors").classes == fastmlp.load_digits().classes
     last = capsys.readouterr().out.splitlines()[-1]

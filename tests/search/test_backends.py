@@ -23,7 +23,7 @@ from fastmlp.search import workers as own_workers
 from fastmlp.search.grid import grid_search
 from fastmlp.search.ranking import SearchResult
 from fastmlp.search.state import BEST
-from fastmlp.training import many
+from fastmlp.training import side_by_side
 
 Parts = tuple[Dataset, Dataset, Dataset]
 
@@ -306,7 +306,7 @@ def test_jobs_and_threads_share_the_cores(parts, monkeypatch, count, jobs, threa
         yield from ()
 
     used: list[Any] = []
-    monkeypatch.setattr(many, "usable_cores", lambda: 4)
+    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 4)
     monkeypatch.setattr(own_workers, "in_threads", in_threads)
     config = CONFIG.replace(hidden=(512,), batch_size=200, threads=threads)  # worth sharing
     tasks = dict(enumerate([config] * count))

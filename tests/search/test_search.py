@@ -25,7 +25,8 @@ from fastmlp.search.record import Trial, checksum_of
 from fastmlp.search.state import BEST
 from fastmlp.search.store import FILE
 from fastmlp.search.trial import Outcome
-from fastmlp.training.trainer import evaluate, train
+from fastmlp.training.evaluation import evaluate
+from fastmlp.training.trainer import train
 
 
 def sha(path):

@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from fastmlp.cli.reproduce import reproduce as command
 from fastmlp.errors import ConfigError
 from fastmlp.reporting.document import to_markdown
-from fastmlp.studies import figures, run
-from fastmlp.studies.results import MEASURED, TRIALS, Results
+from fastmlp.studies import figures
+from fastmlp.studies.report import report
+from fastmlp.studies.reproduce import reproduce
+from fastmlp.studies.results import MEASURED, TRIALS, StudyResults, StudyTrial
 from fastmlp.studies.study import Study, find, names
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -48,12 +50,12 @@ def test_there_are_five() -> None:
 def test_every_entry_means_one_point(name: str) -> None:
     study = find(name)
     assert len(study.parts["main"].points) == POINTS[name]
-    points = [
-        run.Run(part.name, point.config, None)  # type: ignore[arg-type]
+    trials = [
+        StudyTrial(part.name, point.config, None)  # type: ignore[arg-type]
         for part in study.parts.values()
         for point in part.points
     ]
-    results = Results(study, points)
+    results = StudyResults(study, trials)
     for entry in entries(study):
         if not entry.get("best"):
             assert results.select(entry) is not None, entry
@@ -73,7 +75,7 @@ def refused(tmp_path: Path, study: str, message: str) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(f'[data]\nname = "digits"\n{study}\n')
     with pytest.raises(ConfigError, match=message):
-        run.reproduce(Study.from_toml(file), tmp_path / "out")
+        reproduce(Study.from_toml(file), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -98,6 +100,9 @@ def refused(tmp_path: Path, study: str, message: str) -> None:
         ('clock = [{ says = "", published = 1 }]', "clock.per: not found"),
         ('columns = ["tst"]', "columns: found 'tst', expected one of .*test_accuracy"),
         ('measure = ["confusion"]', "measure: found 'confusion', expected a row"),
+        ('measure = ["twins"]', "measure: found 'twins', expected `twins` in the section"),
+        ('twins = [{ ours = "main" }]', "twins.theirs: not found"),
+        ('twins = [{ ours = "main", theirs = "b" }]', "twins: found 'b', expected one of main"),
         ('figure = [{ kind = "bars", file = "a", caption = "" }]', "figure.sides: not found"),
         (
             'figure = [{ kind = "series", file = "a", caption = "", by = "lr" }]',
@@ -167,7 +172,7 @@ def test_a_study_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(figures, "_lines", lambda *given: drawn.append(lines(*given)) or drawn[-1])
     file = tmp_path / "mine.toml"
     file.write_text(MINE)
-    text = run.reproduce(Study.from_toml(file), tmp_path / "out").read_text()
+    text = reproduce(Study.from_toml(file), tmp_path / "out").read_text()
     assert "Not run on this machine" not in text  # a grid of one value is a setting, too
     assert "**Published:** A large rate is best. **Here: holds: the best is 0.1.**" in text
     assert [label for _, (label, _) in drawn[0]] == ["0.001", "0.1"]
@@ -191,8 +196,8 @@ def test_quick_runs_of_all_studies(tmp_path: Path) -> None:
         assert set(re.findall(r"\]\((\S+?\.png)\)", text)) == {
             path.name for path in folder.glob("*.png")
         }
-        results = Results.read(find(folder.name).quick(), folder)
-        assert text == to_markdown(run.report(results))
+        results = StudyResults.read(find(folder.name).quick(), folder)
+        assert text == to_markdown(report(results))
 
 
 @pytest.mark.timeout(600)
@@ -200,12 +205,12 @@ def test_quick_runs_of_all_studies(tmp_path: Path) -> None:
 def test_a_second_run_trains_nothing_and_writes_the_same(tmp_path: Path) -> None:
     lines: list[str] = []
     study = find("cifar10-softmax").quick()
-    run.reproduce(study, tmp_path, say=lines.append)
+    reproduce(study, tmp_path, say=lines.append)
     assert any("1/18" in line for line in lines)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
     before |= {name: (tmp_path / name).read_bytes() for name in (TRIALS, MEASURED)}
     lines.clear()
-    run.reproduce(study, tmp_path, say=lines.append)
+    reproduce(study, tmp_path, say=lines.append)
     assert not [line for line in lines if "1/18" in line or "epochs done" in line]
     for name, content in before.items():
         assert (tmp_path / name).read_bytes() == content, name
@@ -218,8 +223,8 @@ def with_reports() -> list[str]:
 @pytest.mark.parametrize("name", with_reports())
 def test_a_report_says_what_its_trials_say(name: str) -> None:
     folder, study = REPORTS / name, find(name)
-    results = Results.read(study, folder)
-    text = to_markdown(run.report(results))
+    results = StudyResults.read(study, folder)
+    text = to_markdown(report(results))
     assert (folder / "report.md").read_text() == text
     for picture in re.findall(r"\]\((\S+?\.png)\)", text):
         assert (folder / picture).exists()
@@ -241,5 +246,5 @@ def test_a_changed_trial_shows(name: str, tmp_path: Path) -> None:
     changed = [re.sub(r"0\.(\d)", lambda m: f"0.{(int(m[1]) + 5) % 10}", line) for line in lines]
     table.write_text("\n".join([head, *changed]) + "\n")
     study = find(name)
-    text = to_markdown(run.report(Results.read(study, tmp_path)))
+    text = to_markdown(report(StudyResults.read(study, tmp_path)))
     assert text != (REPORTS / name / "report.md").read_text()

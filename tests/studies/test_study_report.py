@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from fastmlp.errors import ConfigError
 from fastmlp.reporting import document
 from fastmlp.search.record import Trial
 from fastmlp.studies import claims, tables
-from fastmlp.studies.measures import check_kernels
-from fastmlp.studies.results import Results, Run
+from fastmlp.studies.agreement import show_twins, take_twins
+from fastmlp.studies.gradients import check_kernels
+from fastmlp.studies.results import StudyResults, StudyTrial
 from fastmlp.studies.study import Study
 from fastmlp.training.config import TrainConfig
 
@@ -61,18 +63,18 @@ def trial(seed: int, accuracy: float | None) -> Trial:
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Results:
+def results(tmp_path: Path) -> StudyResults:
     path = tmp_path / "made-up.toml"
     path.write_text(FILE)
     study = Study.from_toml(path)
-    runs = [
-        Run("main", point.config.replace(seed=seed), trial(seed, accuracy))
+    trials = [
+        StudyTrial("main", point.config.replace(seed=seed), trial(seed, accuracy))
         for point in study.parts["main"].points
         for seed, accuracy in enumerate(
             ACCURACIES[point.config.momentum, point.config.learning_rate]
         )
     ]
-    return Results(study, runs, {"made": [1, 2]}, {"usable_cores": 2})
+    return StudyResults(study, trials, {"made": [1, 2]}, {"usable_cores": 2})
 
 
 def rows_of(blocks: list[document.Block]) -> list[list[str]]:
@@ -80,11 +82,11 @@ def rows_of(blocks: list[document.Block]) -> list[list[str]]:
     return [list(row) for row in table.rows]
 
 
-def test_files_give_back_what_was_written(results: Results, tmp_path: Path) -> None:
+def test_files_give_back_what_was_written(results: StudyResults, tmp_path: Path) -> None:
     results.write(tmp_path)
-    again = Results.read(results.study, tmp_path)
-    assert [run.config for run in again.runs] == [run.config for run in results.runs]
-    for one, other in zip(again.runs, results.runs, strict=True):
+    again = StudyResults.read(results.study, tmp_path)
+    assert [one.config for one in again.trials] == [one.config for one in results.trials]
+    for one, other in zip(again.trials, results.trials, strict=True):
         for name in ("status", "reason", "train_loss", "valid_accuracy", "test_loss", "seconds"):
             assert getattr(one.trial, name) == getattr(other.trial, name)
         assert one.trial.history[0]["train_loss"] == 0.333333
@@ -94,7 +96,7 @@ def test_files_give_back_what_was_written(results: Results, tmp_path: Path) -> N
     assert (tmp_path / "histories.csv.gz").read_bytes() == written
 
 
-def test_a_table_says_what_agrees_and_why_not(results: Results) -> None:
+def test_a_table_says_what_agrees_and_why_not(results: StudyResults) -> None:
     where = {"momentum": 0.5, "learning_rate": 0.1}
     near = {"label": "near", "where": where, "published": {"test_accuracy": 0.625}}
     far = {**near, "label": "far", "published": {"test_accuracy": 0.7}}
@@ -116,7 +118,7 @@ def test_a_table_says_what_agrees_and_why_not(results: Results) -> None:
     assert "**Why far differs:** the near one has 0.6100 ± 0.0141" in texts
 
 
-def _with(results: Results, section: dict[str, Any]) -> Results:
+def _with(results: StudyResults, section: dict[str, Any]) -> StudyResults:
     from dataclasses import replace
 
     return replace(results, study=replace(results.study, sections=(section,)))
@@ -135,20 +137,20 @@ def side(label: str, momentum: float, rate: float = 0.1) -> dict[str, Any]:
         ([side("a", 0.0), side("b", 0.9)], "holds"),  # what diverged is worst
     ],
 )
-def test_an_order_is_checked(results: Results, sides: list[Any], verdict: str) -> None:
+def test_an_order_is_checked(results: StudyResults, sides: list[Any], verdict: str) -> None:
     claim = {"kind": "order", "says": "so.", "metric": "valid_accuracy", "sides": sides}
     (text, _) = claims.check(results, claim)
     assert isinstance(text, document.Paragraph)
     assert text.text == f"**Published:** so. **Here: {verdict}.**"
 
 
-def test_an_order_within_the_spread_says_so(results: Results) -> None:
-    runs = [
-        Run(run.part, run.config, trial(run.config.seed, value))
-        for run, value in zip(results.runs[:4], (0.5, 0.7, 0.55, 0.6), strict=True)
+def test_an_order_within_the_spread_says_so(results: StudyResults) -> None:
+    trials = [
+        StudyTrial(one.part, one.config, trial(one.config.seed, value))
+        for one, value in zip(results.trials[:4], (0.5, 0.7, 0.55, 0.6), strict=True)
     ]
-    few = Results(results.study, runs)
-    first, second = few.points()
+    few = StudyResults(results.study, trials)
+    first, second = few.settings()
     sides = [
         {
             "label": name,
@@ -162,7 +164,7 @@ def test_an_order_within_the_spread_says_so(results: Results) -> None:
     assert "holds: the difference is 0.0250" in told
 
 
-def test_pairs_are_counted(results: Results) -> None:
+def test_pairs_are_counted(results: StudyResults) -> None:
     claim = {"kind": "pairs", "says": "so.", "axis": "momentum", "worse": 0.0, "most": 0.5}
     claim |= {"better": [0.5, 0.9], "metric": "valid_accuracy"}
     blocks = claims.check(results, claim)
@@ -173,13 +175,13 @@ def test_pairs_are_counted(results: Results) -> None:
     ]
 
 
-def test_the_best_along_an_axis(results: Results) -> None:
+def test_the_best_along_an_axis(results: StudyResults) -> None:
     claim = {"kind": "within", "says": "so.", "axis": "momentum", "low": 0.6, "high": 0.95}
     claim |= {"metric": "valid_accuracy", "where": {"learning_rate": 0.01}}
     assert "holds: the best is 0.9" in claims.check(results, claim)[0].text  # type: ignore[union-attr]
 
 
-def test_an_entry_that_means_several_points_is_refused(results: Results) -> None:
+def test_an_entry_that_means_several_points_is_refused(results: StudyResults) -> None:
     with pytest.raises(ConfigError, match="means 2 points of main, expected one"):
         results.select({"where": {"momentum": 0.5}})
 
@@ -224,9 +226,74 @@ def test_the_gradient_check_sees_a_right_and_a_wrong_gradient(
     good = check_kernels(config, data)
     assert good["absolute"] < 1e-7
     assert good["relative"] < 1e-4
-    import fastmlp.studies.measures as module
+    import fastmlp.studies.gradients as module
 
     step = module.sgd
     monkeypatch.setattr(module, "sgd", lambda *a, **k: step(*a, **{**k, "weight_decay": 0.0}))
     assert check_kernels(config, data)["absolute"] > 1e-3
     assert math.isfinite(good["relative"])
+
+
+TWINS = (
+    FILE.replace("seeds = 2", "seeds = 1")
+    + """
+[study.parts.main]
+label = "ours, float32"
+[study.parts.wide]
+label = "ours, float64"
+config = { dtype = "float64" }
+[study.parts.theirs]
+label = "theirs, float32"
+[[study.section]]
+title = "Twins"
+measure = ["twins"]
+twins = [{ ours = "main", theirs = "theirs" }, { ours = "wide", theirs = "main" }]
+"""
+)
+
+
+def twins(tmp_path: Path, parts: dict[str, float]) -> tuple[list[Any], list[document.Block]]:
+    """Return what is measured of twins whose losses are those of their parts, and what is shown of it."""
+    path = tmp_path / "twins.toml"
+    path.write_text(TWINS)
+    study = Study.from_toml(path)
+    trials = [
+        StudyTrial(name, point.config, trial(0, 0.5))
+        for name in parts
+        for point in study.parts[name].points
+    ]
+    for one in trials:
+        one.trial.history[0]["train_loss"] = parts[one.part]  # type: ignore[index]
+    results = StudyResults(study, trials)
+    (section,) = study.sections
+    taken = take_twins(SimpleNamespace(results=results), section)  # type: ignore[arg-type]
+    return taken, show_twins(results, section, taken)
+
+
+def texts(blocks: list[document.Block]) -> list[str]:
+    return [block.text for block in blocks if isinstance(block, document.Paragraph)]
+
+
+def test_twins_are_compared_and_called_by_the_labels_of_their_parts(tmp_path: Path) -> None:
+    taken, blocks = twins(tmp_path, {"main": 1.0, "wide": 1.0, "theirs": 1.00001})
+    assert [row["within"] for row in taken] == [True] * 6 + [None] * 6
+    assert rows_of(blocks)[0] == [
+        *("(0.1, 0, 0)", "ours, float32", "theirs, float32"),
+        *("1.0e-05", "1.0e-05", "yes"),
+    ]
+    assert texts(blocks) == ["The limits are 0.0001 in float32 and 1e-09 in float64."]
+
+
+@pytest.mark.parametrize(("wide", "explained"), [(1.005, True), (1.001, False)])
+def test_rounding_explains_what_parts_no_further(
+    tmp_path: Path, wide: float, explained: bool
+) -> None:
+    taken, blocks = twins(tmp_path, {"main": 1.0, "wide": wide, "theirs": 1.01})
+    assert [row["within"] for row in taken[:6]] == [False] * 6
+    assert any("grow" in text for text in texts(blocks)) == explained
+
+
+def test_twins_that_were_not_trained_are_named(tmp_path: Path) -> None:
+    taken, blocks = twins(tmp_path, {"main": 1.0})
+    assert taken == []
+    assert texts(blocks)[-1] == "Not run on this machine: theirs, float32; ours, float64."

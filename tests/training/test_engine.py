@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from fastmlp.kernels.pack import lanes_of
 
 from fastmlp.kernels import reference
-from fastmlp.kernels.pack import lanes_of
 from fastmlp.training.engine import Engine
+from fastmlp.training.evaluation import score
 from fastmlp.training.optimizers import sgd
-from fastmlp.training.trainer import score
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Learning rates by epoch, in closed form and against PyTorch's schedulers."""
 
+from typing import get_args
+
 import pytest
 
-from fastmlp.training.config import TrainConfig
-from fastmlp.training.schedule import learning_rate
+from fastmlp.training.config import Schedule, TrainConfig
+from fastmlp.training.schedule import SCHEDULES, learning_rate
 
 
 def rates(config: TrainConfig) -> list[float]:
@@ -49,3 +51,14 @@ def test_agrees_with_pytorch(schedule: str) -> None:
         optimizer.step()
         scheduler.step()
     assert rates(config) == pytest.approx(expected, rel=1e-10)
+
+
+def test_every_schedule_has_a_formula() -> None:
+    assert set(SCHEDULES) == set(get_args(Schedule))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_schedule_says_whether_it_uses_the_number_of_epochs(schedule: str) -> None:
+    config = TrainConfig(schedule=schedule, epochs=4, step_epochs=2)  # type: ignore[arg-type]
+    same = rates(config) == rates(config.replace(epochs=8))[:4]
+    assert same != SCHEDULES[schedule].uses_epochs

@@ -16,11 +16,14 @@ import pytest
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Dataset, FormatError, TrainConfig
+from fastmlp.training.draws import draw_epoch
 from fastmlp.training.engine import forward
+from fastmlp.training.evaluation import evaluate, is_finite
+from fastmlp.training.loop import TrainResult
 from fastmlp.training.network import Network, initialize
 from fastmlp.training.schedule import learning_rate
 from fastmlp.training.stopping import Patience
-from fastmlp.training.trainer import TrainResult, draw_epoch, evaluate, is_finite, train
+from fastmlp.training.trainer import train
 
 TIMES = ("seconds", "samples_per_second")
 
@@ -449,7 +452,7 @@ def test_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("held back twice")
 
-    monkeypatch.setattr("fastmlp.training.trainer.draw_epoch", interrupted)
+    monkeypatch.setattr("fastmlp.training.loop.draw_epoch", interrupted)
     assert train(SMALL, TRAIN).reason == "interrupted after epoch 0"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -465,7 +468,7 @@ def test_ctrl_c_in_an_epoch_that_diverges_says_both() -> None:
         return draw_epoch(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastmlp.training.trainer.draw_epoch", draw)
+        patch.setattr("fastmlp.training.loop.draw_epoch", draw)
         result = train(config, TRAIN)
     assert result.status == "interrupted"
     assert result.reason == f"interrupted after epoch {epoch}; {ended.reason}"

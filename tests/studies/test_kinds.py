@@ -6,7 +6,8 @@ import pytest
 from fastmlp import TrainConfig, train
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.studies.special import _reversed, train_as
+from fastmlp.studies.kinds import train_as
+from fastmlp.studies.puzzles import reversed_pieces
 
 LINEAR = TrainConfig(
     hidden=(),
@@ -80,7 +81,8 @@ def test_a_reversed_image_is_turned_and_has_red_for_blue(parts: tuple[Dataset, D
     scaling = Normalization.of(data, "feature")
     engine = Engine([np.zeros((2, 48))], [np.zeros(2)], batch_size=7, dtype="float64", threads=1)
     order = np.random.default_rng(1).permutation(len(data))
-    pieces = _reversed(engine, data, scaling, order, sgd(9, 0.1), np.random.default_rng(0))
+    coins = np.random.default_rng(0).random(9) < 0.5
+    pieces = reversed_pieces(engine, data, scaling, 7, order, sgd(9, 0.1), coins)
     images = np.concatenate([samples.images for samples, _, _ in pieces])
     plain = scaling.apply(data.images[order]).reshape(-1, 3, 4, 4)
     turned = plain[:, ::-1, ::-1, ::-1]

@@ -1,8 +1,8 @@
-"""train_many(): several models at once on the same images, as the machine runs them fastest.
+"""train_many(): several models side by side on the same images, as the machine runs them fastest.
 
-Each gathers its own batches, though those of models with one seed are the same: gathering is 1 % of a step of
-3072-512-128-32-2 and a fifth of one of 3072-10 (batch 100, one core), and to share it models would have to wait for
-each other at every step.
+Each model gathers its own batches, though models with one seed have the same ones. Gathering is 1 % of a step of
+3072-512-128-32-2 and a fifth of one of 3072-10 (batch 100, one core). To share it, models would have to wait for each
+other at every step.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import last_level_cache
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.layers import count_weights, widths_of
+from fastmlp.training.draws import network_sizes
+from fastmlp.training.history import Row
+from fastmlp.training.layers import count_weights
+from fastmlp.training.loop import TrainResult
 from fastmlp.training.team import team_size
-from fastmlp.training.trainer import Row, TrainResult, train
+from fastmlp.training.trainer import train
+
+Models = Mapping[int, TrainConfig]  # by their place among all that are trained
 
 
 def train_many(
@@ -74,27 +79,37 @@ def train_many(
 
         return train(config, train_part, valid, on_epoch=after_epoch)
 
-    results: dict[int, TrainResult | None] = {}
-    for at_once, members in arrange(dict(enumerate(configs)), train_part, jobs):
-        with ThreadPoolExecutor(at_once, "fastmlp-model") as pool:
-            futures: dict[int, Future[TrainResult | None]] = {}
-            try:
-                with held_interrupt():  # no model begins that is not waited for
-                    futures |= {i: pool.submit(run, i, one) for i, one in members.items()}
-                for future in futures.values():
-                    # In slices: Python sees a signal that comes just before a wait only at its end.
-                    while wait([future], timeout=1).not_done:
-                        pass
-                    future.result()
-            except KeyboardInterrupt:
-                interrupted.set()
-                _outlast(futures.values())
-            except BaseException:
-                interrupted.set()
-                raise
-        results |= {index: future.result() for index, future in futures.items()}
-    ordered = [results.get(index) for index in range(len(configs))]
-    return [result for result in ordered if result is not None]
+    results: dict[int, TrainResult] = {}
+    for at_once, models in arrange(dict(enumerate(configs)), train_part, jobs):
+        results |= _run_group(run, models, at_once, interrupted)
+    return [results[index] for index in sorted(results)]
+
+
+def _run_group(
+    run: Callable[[int, TrainConfig], TrainResult | None],
+    models: Models,
+    at_once: int,
+    interrupted: threading.Event,
+) -> dict[int, TrainResult]:
+    """Train some models, so many at once; after Ctrl-C, set `interrupted` and wait for those that have begun."""
+    futures: dict[int, Future[TrainResult | None]] = {}
+    with ThreadPoolExecutor(at_once, "fastmlp-model") as pool:
+        try:
+            with held_interrupt():  # no model begins that is not waited for
+                futures |= {index: pool.submit(run, index, one) for index, one in models.items()}
+            for future in futures.values():
+                # In slices: Python sees a signal that comes just before a wait only at its end.
+                while wait([future], timeout=1).not_done:
+                    pass
+                future.result()
+        except KeyboardInterrupt:
+            interrupted.set()
+            _outlast(futures.values())
+        except BaseException:
+            interrupted.set()
+            raise
+    ended = {index: future.result() for index, future in futures.items()}
+    return {index: result for index, result in ended.items() if result is not None}
 
 
 def _outlast(futures: Iterable[Future[TrainResult | None]]) -> None:
@@ -108,7 +123,7 @@ def _outlast(futures: Iterable[Future[TrainResult | None]]) -> None:
 
 
 def arrange(
-    configs: Mapping[int, TrainConfig], train_part: Dataset, jobs: int | None = None
+    configs: Models, train_part: Dataset, jobs: int | None = None
 ) -> list[tuple[int, dict[int, TrainConfig]]]:
     """Decide who trains beside whom, and with how many threads.
 
@@ -130,7 +145,7 @@ def arrange(
     def fits(config: TrainConfig) -> bool:
         return not cache or cores * _state_bytes(config, train_part) <= cache
 
-    def group(members: Mapping[int, TrainConfig], most: int) -> tuple[int, dict[int, TrainConfig]]:
+    def group(members: Models, most: int) -> tuple[int, dict[int, TrainConfig]]:
         wanted = max(config.threads or 1 for config in members.values())
         at_once = min(len(members), jobs or max(1, most // wanted))
         share = max(1, cores // at_once)
@@ -144,17 +159,14 @@ def arrange(
     return [group(members, most) for members, most in ((beside, cores), (in_turn, 1)) if members]
 
 
-def _sizes(config: TrainConfig, train_part: Dataset) -> tuple[int, ...]:
-    return (train_part.images.shape[1], *widths_of(config.hidden), len(train_part.classes))
-
-
 def _threads(config: TrainConfig, train_part: Dataset, share: int) -> int:
+    """Return how many of its share of cores a model's team takes."""
     batch = min(config.batch_size, len(train_part))
-    return team_size(count_weights(_sizes(config, train_part)), batch, share)
+    return team_size(count_weights(network_sizes(config, train_part)), batch, share)
 
 
 def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:
-    """Bytes that a step reads and writes: weights, and what the optimiser remembers of each."""
-    weights = count_weights(_sizes(config, train_part))
+    """Return the bytes that a step reads and writes: weights, and what the optimiser remembers of each."""
+    weights = count_weights(network_sizes(config, train_part))
     states = {"sgd": int(config.momentum > 0), "adam": 2, "rmsprop": 1}[config.optimizer]
     return weights * (1 + states) * (8 if config.dtype == "float64" else 4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.training import many
+from fastmlp.training import side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,12 @@ def test_gives_the_bits_of_train(digits, jobs):
 
 
 def test_models_that_outgrow_the_cache_take_turns(digits, monkeypatch):
-    monkeypatch.setattr(many, "last_level_cache", lambda: 32 * 2**20)
+    monkeypatch.setattr(side_by_side, "last_level_cache", lambda: 32 * 2**20)
     small, large = fastmlp.TrainConfig(hidden=(8,)), fastmlp.TrainConfig(hidden=(2048, 2048))
-    monkeypatch.setattr(many, "usable_cores", lambda: 2)
+    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 2)
 
     def arranged(*configs, jobs=None):
-        groups = many.arrange(dict(enumerate(configs)), digits.train, jobs)
+        groups = side_by_side.arrange(dict(enumerate(configs)), digits.train, jobs)
         return [
             (at_once, {i: one.threads for i, one in members.items()}) for at_once, members in groups
         ]
@@ -90,7 +90,7 @@ def test_ctrl_c_while_models_are_handed_out_waits_for_those_that_have_begun(digi
             return future
 
     begun = threading.Event()
-    monkeypatch.setattr(many, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(side_by_side, "ThreadPoolExecutor", Pool)
     found = fastmlp.train_many(
         ENDLESS, digits.train, jobs=1, on_epoch=lambda index, row: begun.set()
     )
@@ -99,14 +99,14 @@ def test_ctrl_c_while_models_are_handed_out_waits_for_those_that_have_begun(digi
 
 def test_an_impatient_ctrl_c_loses_no_result(digits, monkeypatch):
     def interrupted(futures, **options):
-        monkeypatch.setattr(many, "wait", impatient)
+        monkeypatch.setattr(side_by_side, "wait", impatient)
         raise KeyboardInterrupt
 
     def impatient(futures):
-        monkeypatch.setattr(many, "wait", wait)
+        monkeypatch.setattr(side_by_side, "wait", wait)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(many, "wait", interrupted)
+    monkeypatch.setattr(side_by_side, "wait", interrupted)
     (found,) = fastmlp.train_many(ENDLESS[:1], digits.train)
     assert found.status == "interrupted"
     assert found.history

@@ -1,0 +1,95 @@
+"""What a study asks for, checked before hours of training instead of after them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from fastmlp.errors import ConfigError
+from fastmlp.studies import claims, figures, measures, tables
+from fastmlp.studies.kinds import refuse
+from fastmlp.studies.study import MAIN, Study
+from fastmlp.training.config import TrainConfig
+
+# What an entry of a section cannot do without, whatever its kind; and what its kind adds.
+NEEDS = {
+    "row": ("label",),
+    "clock": ("says", "per", "published"),
+    "claim": ("says",),
+    "figure": ("file", "caption"),
+    "twins": ("ours", "theirs"),
+}
+KINDS_NEED: Mapping[str, Mapping[str, Collection[str]]] = {
+    "claim": {kind: needs for kind, (_, needs) in claims.TESTS.items()},
+    "figure": figures.NEEDS,
+}
+
+
+def check(study: Study) -> None:
+    """Check that a study can be trained and told.
+
+    Raises
+    ------
+    ConfigError
+        If it asks for what there is not.
+    """
+    for part in study.parts.values():
+        if part.kind:
+            for point in part.points:
+                refuse(part.kind, point.config)
+    for number, section in enumerate(study.sections, 1):
+        _all_of(f"{study.name}: section {number}", section, ["title"])
+        title = f"{study.name}: section {section['title']!r}"
+        _one_of(f"{title}, columns", section.get("columns", []), tables.WORDS)
+        _one_of(f"{title}, measure", section.get("measure", []), measures.MEASURES)
+        _one_of(f"{title}, all", section.get("all", []), study.parts)
+        _check_measures(study, title, section)
+        for table in NEEDS:
+            for entry in section.get(table, []):
+                _check_entry(study, f"{title}, {table}", table, entry)
+
+
+def _check_measures(study: Study, title: str, section: Mapping[str, Any]) -> None:
+    """Check that what is measured is named elsewhere in the file."""
+    rows = [row for one in study.sections for row in one.get("row", [])]
+    for name, found, expected in (
+        ("confusion", any("confusion" in row for row in rows), "a row with `confusion`"),
+        ("twins", "twins" in section, "`twins` in the section"),
+    ):
+        if name in section.get("measure", []) and not found:
+            raise ConfigError(f"{title}, measure: found {name!r}, expected {expected}")
+
+
+def _check_entry(study: Study, name: str, table: str, entry: Mapping[str, Any]) -> None:
+    settings, sides = TrainConfig().as_dict(), entry.get("sides", [])
+    if table in KINDS_NEED:
+        _one_of(f"{name}.kind", [entry.get("kind")], KINDS_NEED[table])
+        _all_of(name, entry, KINDS_NEED[table][entry["kind"]])
+    _all_of(name, entry, NEEDS[table])
+    if table == "twins":
+        _one_of(name, [entry["ours"], entry["theirs"]], study.parts)
+    if entry.get("kind") == "series" and "sides" not in entry:
+        _all_of(name, entry, ["by"])
+        _one_of(f"{name}.by", [entry["by"]], settings)
+    if table == "claim" and "axis" in entry:  # of a figure, words
+        _one_of(f"{name}.axis", [entry["axis"]], settings)
+    if "metric" in entry:
+        _one_of(f"{name}.metric", [entry["metric"]], tables.WORDS)
+    _one_of(f"{name}.quantities", entry.get("quantities", []), tables.WORDS)
+    for side in sides:
+        _all_of(f"{name}.sides", side, ["label"])
+    for one in (entry, *sides):
+        _one_of(f"{name}.part", [one.get("part", MAIN)], study.parts)
+        _one_of(f"{name}.where", one.get("where", {}), settings)
+
+
+def _all_of(name: str, entry: Mapping[str, Any], keys: Iterable[str]) -> None:
+    for key in keys:
+        if key not in entry:
+            raise ConfigError(f"{name}.{key}: not found, expected it")
+
+
+def _one_of(name: str, values: Iterable[object], known: Collection[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise ConfigError(f"{name}: found {value!r}, expected one of {', '.join(known)}")

@@ -1,0 +1,92 @@
+"""reproduce(): a study -> trials in its store -> small files -> report.md, figures, report.html."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastmlp.machine import description as machine
+from fastmlp.studies import figures
+from fastmlp.studies.check import check
+from fastmlp.studies.laboratory import Laboratory
+from fastmlp.studies.measures import MEASURES
+from fastmlp.studies.report import render
+from fastmlp.studies.study import Study
+
+STORE = "store"  # folder of trials.sqlite files, one for each data set; not for the repository
+
+
+def reproduce(
+    study: Study,
+    folder: Path,
+    *,
+    data_home: Path | None = None,
+    html: bool = False,
+    say: Callable[[str], object] = print,
+) -> Path:
+    """Train what is missing of a study and write its report.
+
+    Parameters
+    ----------
+    study : Study
+    folder : Path
+        Gets the report; finished trials are kept in its subfolder ``store``.
+    data_home : Path, optional
+        The data folder, as for `fastmlp.datasets.load`.
+    html : bool
+        Whether to write ``report.html``, too.
+    say : callable
+        Told in a line what happens.
+
+    Returns
+    -------
+    Path
+        Of the report.
+
+    Raises
+    ------
+    ConfigError, DataError, StoreError
+        If the file, the data or the store are wrong. Finished trials are kept.
+    """
+    check(study)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STORE).mkdir(exist_ok=True)
+    (folder / STORE / ".gitignore").write_text("*\n")
+    start = time.perf_counter()
+    lab = Laboratory(study, folder / STORE, data_home, say)
+    lab.train()
+    lab.test()
+    for section in study.sections:
+        for name in section.get("measure", []):
+            say(f"measuring {name}")
+            lab.keep_measured(name, MEASURES[name].take(lab, section))
+        figures.draw_from_images(lab, section, folder)
+    described = _describe(lab, time.perf_counter() - start)
+    replace(lab.results, machine=described).write(folder)
+    return render(study, folder, html=html)
+
+
+def _describe(lab: Laboratory, seconds: float) -> dict[str, Any]:
+    """Return what machine.json says."""
+    return {
+        **machine.describe(),
+        "commit": _commit(),
+        "finished": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "seconds_this_run": round(seconds, 1),
+        "seconds_of_all_trials": round(sum(one.trial.seconds for one in lab.results.trials), 1),
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the source, if it lies in a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

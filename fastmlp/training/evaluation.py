@@ -1,0 +1,57 @@
+"""How good a network is. Nothing here changes one."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+
+import numpy as np
+
+from fastmlp.datasets import Dataset
+from fastmlp.errors import DataError
+from fastmlp.training.engine import forward
+from fastmlp.training.network import Network
+
+
+def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
+    """Mean cross-entropy and share of right answers: ``{"loss": ..., "accuracy": ...}``.
+
+    Raises
+    ------
+    DataError
+        If the data set's images or classes are not those of the network.
+    """
+    found, own = dataset.classes, tuple(network.classes)
+    # Names may differ (those of a `state_dict` are numbers), but not the order of the same names.
+    fits = len(found) == len(own) and (found == own or set(found) != set(own))
+    if dataset.images.shape[1] != network.sizes[0] or not fits:
+        raise DataError(
+            f"dataset: found {dataset.shape} images of {reprlib.repr(found)}, expected "
+            f"{network.shape} of {reprlib.repr(own)} as in the network's training"
+        )
+    return score(forward(network, dataset.images), dataset.labels)
+
+
+def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean cross-entropy and accuracy of logits [N, C] for labels [N], in float64."""
+    losses, correct = score_each(logits, labels)
+    return {"loss": float(losses.mean()), "accuracy": float(correct.mean())}
+
+
+def score_each(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cross-entropy [N] in float64, and which [N] are right, of logits [N, C] for labels [N]."""
+    logits = logits.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    return losses, logits.argmax(1) == labels
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Return whether all elements are finite.
+
+    One sum in float64 keeps every NaN and infinity of float32.
+    """
+    # Infinities of both signs, and sums near float64's limit, would warn.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return math.isfinite(array.sum(dtype=np.float64)) or bool(np.isfinite(array).all())

@@ -1,0 +1,84 @@
+"""The history of a training: a row an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+from fastmlp.training.engine import EpochRecord
+
+
+class Row(TypedDict):
+    """What is known of an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    train_loss, train_accuracy : float
+        Mean over the epoch of what each batch gave before its step.
+    valid_loss, valid_accuracy : float or None
+        After the epoch; None without validation data.
+    learning_rate : float
+    seconds, samples_per_second : float
+        Of training, without validation and compilation.
+    train_cost, valid_cost : float, optional
+        Loss plus the penalty of the weight decay, where a training measures it.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    samples_per_second: float
+    train_cost: NotRequired[float]
+    valid_cost: NotRequired[float]
+
+
+def make_row(
+    epoch: int,
+    learning_rate: float,
+    record: EpochRecord,
+    seconds: float,
+    scores: Mapping[str, float] | None,
+) -> Row:
+    """Return the row of an epoch.
+
+    Parameters
+    ----------
+    epoch : int
+        Counted from 1.
+    learning_rate : float
+    record : EpochRecord
+        Of the training part.
+    seconds : float
+        That the steps took.
+    scores : mapping, optional
+        ``loss`` and ``accuracy`` of the validation part.
+    """
+    return {
+        "epoch": epoch,
+        "train_loss": float(record.losses.mean()),
+        "train_accuracy": float(record.correct.mean()),
+        "valid_loss": None if scores is None else scores["loss"],
+        "valid_accuracy": None if scores is None else scores["accuracy"],
+        "learning_rate": learning_rate,
+        "seconds": seconds,
+        "samples_per_second": len(record.losses) / seconds,
+    }
+
+
+def first_not_finite(row: Row) -> str | None:
+    """Return the name of a row's first loss or cost that is NaN or infinite, None if all are finite."""
+    for name, value in row.items():
+        if (
+            name.endswith(("_loss", "_cost"))
+            and isinstance(value, float)
+            and not math.isfinite(value)
+        ):
+            return name
+    return None

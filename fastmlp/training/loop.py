@@ -1,0 +1,273 @@
+"""The one training loop: epochs, history, and what ends a training.
+
+It ends with its last epoch, when patience runs out, when it diverges, or on Ctrl-C. The loop knows neither kernels nor
+files. `fastmlp.training.trainer` puts the compiled engine into it, and studies other code with the same arithmetic.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from fastmlp.datasets import Dataset
+from fastmlp.errors import DataError
+from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.training.config import TrainConfig
+from fastmlp.training.draws import Parameters, draw_epoch, draw_parameters, network_sizes
+from fastmlp.training.engine import EpochRecord
+from fastmlp.training.evaluation import is_finite, score
+from fastmlp.training.history import Row, first_not_finite, make_row
+from fastmlp.training.network import Network
+from fastmlp.training.schedule import learning_rate
+from fastmlp.training.stopping import Patience
+
+Status = Literal["done", "stopped", "diverged", "interrupted"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run ended with.
+
+    Attributes
+    ----------
+    network : Network
+        Of the epoch with the lowest validation loss if there is one and ``config.restore_best``, else of the last.
+    history : list of dict
+        One row an epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (mean over the epoch of what
+        each batch gave before its step), ``valid_loss`` and ``valid_accuracy`` (after the epoch; None without
+        validation data), ``learning_rate``, ``seconds`` and ``samples_per_second`` (of training, without
+        validation and compilation).
+    status : {"done", "stopped", "diverged", "interrupted"}
+        All epochs; early stopping; a loss or parameter that is not finite; Ctrl-C.
+    reason : str
+        The status in one line, with epoch and learning rate where it diverged.
+    best_epoch : int
+        The epoch of the lowest validation loss, 0 without validation data.
+    config : TrainConfig
+    """
+
+    network: Network
+    history: list[Row]
+    status: Status
+    reason: str
+    best_epoch: int
+    config: TrainConfig
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in training, without validation and compilation."""
+        return float(sum(row["seconds"] for row in self.history))
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training images a second, the median over epochs."""
+        rates = [row["samples_per_second"] for row in self.history]
+        return float(np.median(rates)) if rates else 0.0
+
+
+class Stepper(Protocol):
+    """What holds a network's parameters and takes steps with them.
+
+    `fastmlp.training.engine.Engine` is one. What samples and steps are is a stepper's own affair.
+    """
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """All parameters in one array, in any order."""
+
+    def weights(self) -> Parameters:
+        """Return copies of weights [out, in] and biases [out]."""
+
+    def warm_up(self, samples: Any) -> None:
+        """Prepare for training on these samples, outside of what is timed."""
+
+    def epoch(
+        self,
+        samples: Any,
+        order: np.ndarray,
+        steps: Any,
+        *,
+        flips: np.ndarray | None = None,
+        factors: np.ndarray | None = None,
+        penalties: bool = False,
+        dropout_key: int = 0,
+    ) -> EpochRecord:
+        """Take one step for each batch of ``samples[order]``."""
+
+    def logits(self, samples: Any) -> np.ndarray:
+        """Return the logits [n, classes] of all samples."""
+
+    def close(self) -> None:
+        """End what the stepper has begun."""
+
+
+class Loop(ABC):
+    """One training, from epoch to epoch.
+
+    A subclass says what takes the steps (`make_engine`, `samples`, `steps`). It may also say how an epoch's batches
+    are taken (`take`), what else the history records (`measure`), and what is kept after an epoch (`keep`).
+
+    Parameters
+    ----------
+    config : TrainConfig
+    train : Dataset
+    valid : Dataset, optional
+    start : Network, optional
+        Whose parameters to begin with, instead of drawing them.
+
+    Attributes
+    ----------
+    normalization : Normalization
+        Measured on the training part.
+    engine : Stepper
+    history : list of Row
+    patience : Patience
+    best : (weights, biases) or None
+        Parameters of the epoch with the lowest validation loss, where the configuration restores them.
+
+    Raises
+    ------
+    DataError
+        If the widths of `start` do not fit.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        train: Dataset,
+        valid: Dataset | None = None,
+        start: Network | None = None,
+    ) -> None:
+        self.config, self.train, self.valid = config, train, valid
+        sizes = network_sizes(config, train)
+        if start is not None and start.sizes != sizes:
+            raise DataError(f"start: found a network of widths {start.sizes}, expected {sizes}")
+        self.normalization = train.normalization(config.normalize)
+        self.batch_size = min(config.batch_size, len(train))
+        given = None if start is None else (list(start.weights), list(start.biases))
+        self.engine: Stepper = self.make_engine(given or draw_parameters(config, train))
+        self.train_samples = self.samples(train)
+        self.valid_samples = None if valid is None else self.samples(valid)
+        self.patience = Patience(config.patience, config.stopping)
+        self.best: Parameters | None = None
+        self.history: list[Row] = []
+
+    # -- what a subclass says ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def make_engine(self, parameters: Parameters) -> Stepper:
+        """Return what takes the steps, with these parameters."""
+
+    @abstractmethod
+    def samples(self, dataset: Dataset) -> Any:
+        """Return a data set as the engine takes it."""
+
+    @abstractmethod
+    def steps(self, count: int, rate: float) -> Any:
+        """Return the numbers of an epoch's steps as the engine takes them, at this learning rate."""
+
+    def take(self, order: np.ndarray, flips: np.ndarray, steps: Any) -> EpochRecord:
+        """Take an epoch's steps."""
+        return self.engine.epoch(self.train_samples, order, steps, flips=flips)
+
+    def measure(self, row: Row, record: EpochRecord) -> None:
+        """Add to an epoch's row what else is to be recorded; by default nothing."""
+        return
+
+    def keep(self) -> None:
+        """Keep the state between two epochs; by default nowhere."""
+        return
+
+    # -- the loop ------------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, counted from 0."""
+        return len(self.history)
+
+    def run(self, on_epoch: Callable[[Row], object] | None = None) -> TrainResult:
+        """Train the epochs that are left, and close the engine.
+
+        Parameters
+        ----------
+        on_epoch : callable, optional
+            Called with the epoch's row of the history; returning True ends training with status "stopped".
+        """
+        try:
+            return self._run(on_epoch)
+        except KeyboardInterrupt:
+            told = f"interrupted after epoch {self.epoch}"
+            problem = self._divergence(self.history[-1]) if self.history else None
+            return self._result("interrupted", f"{told}; {problem}" if problem else told)
+        finally:
+            self.engine.close()
+
+    def _run(self, on_epoch: Callable[[Row], object] | None) -> TrainResult:
+        self.engine.warm_up(self.train_samples)
+        while (ended := self._ended()) is None:
+            with held_interrupt():
+                row = self._epoch()
+                self.history.append(row)
+                if problem := self._divergence(row):
+                    return self._result("diverged", problem)
+                self.keep()
+                if on_epoch is not None and on_epoch(row.copy()) is True:
+                    return self._result("stopped", f"stopped by on_epoch at epoch {row['epoch']}")
+        return self._result(*ended)
+
+    def _ended(self) -> tuple[Status, str] | None:
+        if self.history and self.patience.verdict == "stop":
+            kind = "rises in a row" if self.config.stopping == "rises" else "epochs without a best"
+            return "stopped", (
+                f"stopped at epoch {self.epoch}: {self.patience.waited} {kind}, best was epoch "
+                f"{self.patience.best_epoch}"
+            )
+        if self.epoch >= self.config.epochs:
+            return "done", f"all {self.epoch} epochs done"
+        return None
+
+    def _epoch(self) -> Row:
+        order, flips = draw_epoch(self.config, len(self.train), self.epoch)
+        rate = learning_rate(self.config, self.epoch)
+        steps = self.steps(-(-len(order) // self.batch_size), rate)
+        start = time.perf_counter()
+        record = self.take(order, flips, steps)
+        seconds = time.perf_counter() - start
+        scores = None
+        if self.valid is not None:
+            scores = score(self.engine.logits(self.valid_samples), self.valid.labels)
+            self.patience = self.patience.update(scores["loss"])
+            if self.patience.verdict == "improved" and self.config.restore_best:
+                self.best = self.engine.weights()
+        row = make_row(self.epoch + 1, rate, record, seconds, scores)
+        self.measure(row, record)
+        return row
+
+    def _divergence(self, row: Row) -> str | None:
+        """Say what is not finite, if anything is."""
+        name = first_not_finite(row)
+        if name is None:
+            if is_finite(self.engine.parameters):
+                return None
+            name = "parameters"
+        return (
+            f"{name.replace('_', ' ')} not finite at epoch {row['epoch']}, learning rate "
+            f"{row['learning_rate']:g}; try a smaller one"
+        )
+
+    def _result(self, status: Status, reason: str) -> TrainResult:
+        network = Network(
+            *(self.best or self.engine.weights()),
+            layers=self.config.layers(len(self.train.classes)),
+            activation=self.config.activation,
+            normalization=self.normalization,
+            classes=self.train.classes,
+            shape=self.train.shape,
+        )
+        best_epoch = self.patience.best_epoch
+        return TrainResult(network, self.history, status, reason, best_epoch, self.config)
