@@ -1,1 +1,8 @@
 """The machine below: its cores, its description, files that are whole or absent, and interrupts."""
+
+from typing import TYPE_CHECKING
+
+from fastmlp._moved import moved_names
+
+if not TYPE_CHECKING:  # so that types of other names are still checked
+    __getattr__ = moved_names(__name__)
