@@ -1,5 +1,6 @@
 """The tensor: a value, the edges to what it was computed from, and the walk back along them."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -124,7 +125,7 @@ class Tensor:
 
     def sigmoid(self) -> "Tensor":
         """1 / (1 + exp(-x)) of each entry x; no entry is so large that this overflows."""
-        s = np.exp(-np.logaddexp(0.0, -self.data))
+        s = _logistic(self.data)
         return _result(s, (self, lambda g: g * s * (1.0 - s)))
 
     def tanh(self) -> "Tensor":
@@ -136,6 +137,28 @@ class Tensor:
         """max(x, 0) of each entry x; at 0, where it has a kink, the gradient is 0 as in PyTorch."""
         positive = self.data > 0.0
         return _result(np.maximum(self.data, 0.0), (self, lambda g: np.where(positive, g, 0.0)))
+
+    def gelu(self, approximate: str = "none") -> "Tensor":
+        """x P(x) of each entry x, where P is the normal distribution function.
+
+        Parameters
+        ----------
+        approximate : "none" or "tanh"
+            "tanh" takes 0.5 (1 + tanh(u)) for P(x), with u = sqrt(2 / pi) (x + 0.044715 x^3).
+        """
+        near = np.clip(self.data, -40.0, 40.0)  # farther out P is 0 or 1, and powers of x overflow
+        if approximate == "none":
+            share = 0.5 * _erfc(-near / math.sqrt(2.0))
+            density = np.exp(-0.5 * near * near) / math.sqrt(2.0 * math.pi)
+        elif approximate == "tanh":
+            scale = 2.0 * math.sqrt(2.0 / math.pi)  # 0.5 (1 + tanh(u)) is the logistic of 2 u
+            share = _logistic(scale * (near + 0.044715 * near**3))
+            density = share * (1.0 - share) * scale * (1.0 + 3.0 * 0.044715 * near * near)
+        else:
+            found = f"found {approximate!r}"
+            raise ValueError(f"gelu: expected approximate 'none' or 'tanh', {found}")
+        slope = share + near * density
+        return _result(self.data * share, (self, lambda g: g * slope))
 
     def __matmul__(self, other: Operand) -> "Tensor":
         """Matrix product, [..., N, K] @ [..., K, M]: dX = dZ Y^T and dY = X^T dZ for Z = X Y."""
@@ -226,6 +249,14 @@ def _result(data: ArrayLike, *edges: Edge) -> Tensor:
     return result
 
 
+def _logistic(x: Array) -> Array:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+# Not 1 - erf, which has no digits left where erf is nearly 1.
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
 def _tensor(value: Operand) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
@@ -274,4 +305,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": Tensor.relu,
     "sigmoid": Tensor.sigmoid,
     "tanh": Tensor.tanh,
+    "gelu": Tensor.gelu,
+    "gelu_tanh": lambda x: x.gelu("tanh"),
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastmlp.autograd import Tensor, check_gradients
+from fastmlp.autograd.tensor import ACTIVATIONS
 
 COLUMNS = np.array([2, 0, 1, 2])
 
@@ -43,6 +44,13 @@ OPERATIONS = [
     ("sigmoid", Tensor.sigmoid, lambda torch, x: x.sigmoid(), ANY),
     ("tanh", Tensor.tanh, lambda torch, x: x.tanh(), ANY),
     ("relu", Tensor.relu, lambda torch, x: x.relu(), ANY),
+    ("gelu", Tensor.gelu, lambda torch, x: torch.nn.functional.gelu(x), ANY),
+    (
+        "gelu_tanh",
+        lambda x: x.gelu("tanh"),
+        lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
+        ANY,
+    ),
     ("sum", Tensor.sum, lambda torch, x: x.sum(), ANY),
     ("row_sum", Tensor.row_sum, lambda torch, x: x.sum(-1), ROWS),
     ("row_max", Tensor.row_max, lambda torch, x: x.amax(-1), ROWS),
@@ -116,6 +124,34 @@ def test_operation_agrees_with_torch(ours, theirs, shapes):
     for ours_in, theirs_in in zip(inputs, references, strict=True):
         assert ours_in.grad.shape == ours_in.shape
         np.testing.assert_allclose(ours_in.grad, theirs_in.grad.numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_agree_with_torch_far_out(name):
+    torch = pytest.importorskip("torch")
+    ours, theirs = next((ours, theirs) for one, ours, theirs, _ in OPERATIONS if one == name)
+    x = Tensor([-700.0, -45.0, -20.0, -6.0, -1e-9, 1e-9, 6.0, 20.0, 45.0, 700.0])
+    result = ours(x)
+    result.sum().backward()
+    y = torch.tensor(x.data, requires_grad=True)
+    reference = theirs(torch, y)
+    reference.sum().backward()
+    # Torch adds to 1 what is far below it, and so loses its digits.
+    np.testing.assert_allclose(result.data, reference.detach().numpy(), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(x.grad, y.grad.numpy(), rtol=1e-12, atol=1e-14)
+    shown = ACTIVATIONS[name](Tensor(x.data))
+    np.testing.assert_array_equal(shown.data, result.data)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_neither_overflow_nor_warn(name):
+    x = Tensor([-1e308, -1e200, -1000.0, 0.0, 1000.0, 1e200, 1e308])
+    result = ACTIVATIONS[name](x)
+    result.sum().backward()
+    assert np.isfinite(result.data).all()
+    assert np.isfinite(x.grad).all()
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(ACTIVATIONS[name](Tensor(np.nan)).data)
 
 
 def test_every_listed_operation_of_the_study_is_in_the_table():

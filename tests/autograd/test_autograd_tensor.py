@@ -169,7 +169,8 @@ def test_a_nan_stays_visible():
         (lambda x: mlp([x], x), "parameters: expected W"),
         (lambda x: mlp([Tensor(np.ones((3, 2))), Tensor(np.ones(3))], x), "parameters: expected W"),
         (lambda x: mlp([Tensor(np.ones((2, 2))), Tensor(np.ones(2))], x), r"@: .*\(2, 3\) @"),
-        (lambda x: mlp([x, x], x, "gelu"), "activation: expected one of .*relu.* found 'gelu'"),
+        (lambda x: mlp([x, x], x, "swish"), "activation: expected one of .*relu.* found 'swish'"),
+        (lambda x: x.gelu("erf"), "gelu: expected approximate 'none' or 'tanh', found 'erf'"),
         (lambda x: cross_entropy(x, [0, 1, 2]), "select: expected"),
     ],
 )
