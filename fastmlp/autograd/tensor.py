@@ -160,6 +160,12 @@ class Tensor:
         slope = share + near * density
         return _result(self.data * share, (self, lambda g: g * slope))
 
+    def silu(self) -> "Tensor":
+        """x / (1 + exp(-x)) of each entry x: x times its sigmoid."""
+        s = _logistic(self.data)
+        slope = s * (1.0 + self.data * (1.0 - s))
+        return _result(self.data * s, (self, lambda g: g * slope))
+
     def __matmul__(self, other: Operand) -> "Tensor":
         """Matrix product, [..., N, K] @ [..., K, M]: dX = dZ Y^T and dY = X^T dZ for Z = X Y."""
         x, y = self, _tensor(other)
@@ -307,4 +313,5 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": Tensor.tanh,
     "gelu": Tensor.gelu,
     "gelu_tanh": lambda x: x.gelu("tanh"),
+    "silu": Tensor.silu,
 }

@@ -51,6 +51,7 @@ OPERATIONS = [
         lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
         ANY,
     ),
+    ("silu", Tensor.silu, lambda torch, x: torch.nn.functional.silu(x), ANY),
     ("sum", Tensor.sum, lambda torch, x: x.sum(), ANY),
     ("row_sum", Tensor.row_sum, lambda torch, x: x.sum(-1), ROWS),
     ("row_max", Tensor.row_max, lambda torch, x: x.amax(-1), ROWS),
