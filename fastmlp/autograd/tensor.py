@@ -166,6 +166,11 @@ class Tensor:
         slope = s * (1.0 + self.data * (1.0 - s))
         return _result(self.data * s, (self, lambda g: g * slope))
 
+    def leaky_relu(self, slope: float = 0.01) -> "Tensor":
+        """x where it is above 0, else `slope` x; at 0 the gradient is `slope` as in PyTorch."""
+        slopes = np.where(self.data > 0.0, 1.0, slope)
+        return _result(self.data * slopes, (self, lambda g: g * slopes))
+
     def __matmul__(self, other: Operand) -> "Tensor":
         """Matrix product, [..., N, K] @ [..., K, M]: dX = dZ Y^T and dY = X^T dZ for Z = X Y."""
         x, y = self, _tensor(other)
@@ -314,4 +319,5 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": Tensor.gelu,
     "gelu_tanh": lambda x: x.gelu("tanh"),
     "silu": Tensor.silu,
+    "leaky_relu": Tensor.leaky_relu,
 }

@@ -52,6 +52,13 @@ OPERATIONS = [
         ANY,
     ),
     ("silu", Tensor.silu, lambda torch, x: torch.nn.functional.silu(x), ANY),
+    ("leaky_relu", Tensor.leaky_relu, lambda torch, x: torch.nn.functional.leaky_relu(x), ANY),
+    (
+        "leaky_relu 0.3",
+        lambda x: x.leaky_relu(0.3),
+        lambda torch, x: torch.nn.functional.leaky_relu(x, 0.3),
+        ANY,
+    ),
     ("sum", Tensor.sum, lambda torch, x: x.sum(), ANY),
     ("row_sum", Tensor.row_sum, lambda torch, x: x.sum(-1), ROWS),
     ("row_max", Tensor.row_max, lambda torch, x: x.amax(-1), ROWS),
