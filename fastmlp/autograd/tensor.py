@@ -171,6 +171,17 @@ class Tensor:
         slopes = np.where(self.data > 0.0, 1.0, slope)
         return _result(self.data * slopes, (self, lambda g: g * slopes))
 
+    def elu(self, alpha: float = 1.0) -> "Tensor":
+        """x where it is above 0, else `alpha` (exp(x) - 1); at 0 the gradient is `alpha`."""
+        positive, below = self.data > 0.0, np.minimum(self.data, 0.0)
+        values = np.where(positive, self.data, alpha * np.expm1(below))
+        slope = np.where(positive, 1.0, alpha * np.exp(below))
+        return _result(values, (self, lambda g: g * slope))
+
+    def selu(self) -> "Tensor":
+        """ELU with the two constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+        return self.elu(1.6732632423543772) * 1.0507009873554805
+
     def __matmul__(self, other: Operand) -> "Tensor":
         """Matrix product, [..., N, K] @ [..., K, M]: dX = dZ Y^T and dY = X^T dZ for Z = X Y."""
         x, y = self, _tensor(other)
@@ -320,4 +331,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": lambda x: x.gelu("tanh"),
     "silu": Tensor.silu,
     "leaky_relu": Tensor.leaky_relu,
+    "elu": Tensor.elu,
+    "selu": Tensor.selu,
 }
