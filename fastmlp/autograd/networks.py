@@ -33,7 +33,7 @@ def mlp(
         W_1, b_1, W_2, b_2, ...: W_l [in, out] (`Network.weights` transposed), b_l [out].
     X : array_like or Tensor [N, D]
     activation : str
-        One of `ACTIVATIONS`.
+        A key of `fastmlp.autograd.tensor.ACTIVATIONS`: "relu", "gelu_tanh", ...
     residual : bool
         Add A_{l-1} to A_l, after act, where both are hidden layers and equally wide.
 
