@@ -32,6 +32,7 @@ from fastmlp.estimator import solvers
 from fastmlp.estimator.callbacks import Tasks
 from fastmlp.estimator.run import Examples, Parameters, Run
 from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import Initialization
 from fastmlp.training.network import initialize
 
@@ -345,17 +346,10 @@ class EngineTraining(BaseMultilayerPerceptron):
 
     @contextmanager
     def _progress(self, epochs: int) -> Iterator[Callable[[], None]]:
-        """Yield what reports an epoch: by a line, as scikit-learn's, by a bar, or not at all."""
+        """Yield a function that reports an epoch: by a bar, by scikit-learn's lines, or not at all."""
         if self.verbose == PROGRESS:
-            from tqdm import tqdm
-
-            with tqdm(total=epochs, unit="epoch", dynamic_ncols=True) as bar:
-
-                def advance() -> None:
-                    bar.set_postfix(self._figures(), refresh=False)
-                    bar.update()
-
-                yield advance
+            with ProgressDisplay(epochs, "epoch", bar=True) as display:
+                yield lambda: display.show(self.n_iter_, "", self._figures())
         else:
             yield self._print if self._talks() else lambda: None
 
@@ -364,8 +358,8 @@ class EngineTraining(BaseMultilayerPerceptron):
         if self.early_stopping:
             print(f"Validation score: {self.validation_scores_[-1]:f}")
 
-    def _figures(self) -> dict[str, float]:
-        figures = {"loss": self.loss_}
+    def _figures(self) -> str:
+        figures = f"loss={self.loss_:.3g}"
         if self.validation_scores_:
-            figures["validation score"] = self.validation_scores_[-1]
+            figures += f", validation score={self.validation_scores_[-1]:.3g}"
         return figures

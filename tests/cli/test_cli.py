@@ -21,10 +21,11 @@ from PIL import Image
 import fastmlp
 from fastmlp.cli import main, progress
 from fastmlp.cli.options import DIGITS, from_file, to_toml
-from fastmlp.cli.run import new_folder
+from fastmlp.cli.run_folder import new_folder
 from fastmlp.cli.train import _settings
 from fastmlp.cli.train import train as train_command
 from fastmlp.datasets import Dataset, Normalization, cifar10
+from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network
@@ -233,13 +234,13 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(capsys: Capture) ->
 
 def test_each_epoch_is_on_disk_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    show = progress.Progress.show
+    show = ProgressDisplay.show
 
-    def look(self: progress.Progress, row: dict[str, Any]) -> None:
+    def look(self: ProgressDisplay, done: int, line: str, beside: str) -> None:
         seen.append(len(history(Path("a"))))
-        show(self, row)
+        show(self, done, line, beside)
 
-    monkeypatch.setattr(progress.Progress, "show", look)
+    monkeypatch.setattr(ProgressDisplay, "show", look)
     assert run("train", "--epochs", 3, "--out", "a") == 0
     assert seen == [1, 2, 3]
 
@@ -283,7 +284,7 @@ def test_an_interrupt_saves_what_was_reached() -> None:
 def test_an_interrupt_while_scoring_lets_results_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, while_training: int, status: str
 ) -> None:
-    interrupt(monkeypatch, "fastmlp.cli.progress.Progress.show", while_training)
+    interrupt(monkeypatch, "fastmlp.cli.progress.ProgressDisplay.show", while_training)
     interrupt(monkeypatch, "fastmlp.training.trainer.evaluate", 1)
     assert run("train", "--epochs", 2, "--out", "a") == 130
     assert {path.name for path in Path("a").iterdir()} == RESULTS
