@@ -5,7 +5,7 @@ import time
 import pytest
 
 from fastmlp.bench.ceiling import flops_per_second, spend_flops
-from fastmlp.bench.measure import PAUSE
+from fastmlp.bench.timing import PAUSE
 from fastmlp.machine import description as machine
 
 RATES = pytest.StashKey[list[str]]()

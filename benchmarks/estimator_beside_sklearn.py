@@ -22,7 +22,7 @@ from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
-from fastmlp.bench.measure import PAUSE
+from fastmlp.bench.timing import PAUSE
 from fastmlp.datasets import load
 from fastmlp.machine.description import describe
 

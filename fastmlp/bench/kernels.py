@@ -1,7 +1,7 @@
-"""Each kernel alone: how fast one core runs it, in the buffers of a network that trained a step.
+"""How fast one core runs each kernel alone, in the buffers of a network that has trained a step.
 
-Calls repeat on the same buffers, so data are found in whichever cache of that core holds them; only
-the gather sees other images each time, as it does in training.
+Calls repeat on the same buffers, so that data come from whichever cache of the core holds them. Only
+the gather reads other images each time, as in training.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.bench.contender import load, steps_of
-from fastmlp.bench.measure import repeats
 from fastmlp.bench.problem import Problem
+from fastmlp.bench.timing import repeats
 from fastmlp.kernels.epoch import (
     NO_DROPOUT,
     Model,
@@ -116,7 +116,7 @@ class LayerKernel:
     call: Callable[[int], object]
 
     def calls_in(self, seconds: float) -> int:
-        """Compile, warm up, and return how many calls take about so long."""
+        """Compile, warm up, and return how many calls take about so many seconds."""
         self.call(1)
         return repeats(self.call, 1, seconds)
 
@@ -124,8 +124,8 @@ class LayerKernel:
 def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
     """Yield every kernel on every layer of a problem.
 
-    The update has the problem's momentum and decay; its learning rate is 0, so that weights stay
-    as they are however often it repeats.
+    The update has the problem's momentum and decay and a learning rate of 0, so that repeating it
+    changes no weight.
     """
     engine, samples = load(problem, "float32", threads=1)
     engine.epoch(samples, problem.order(0)[0], steps_of(problem, 1))

@@ -55,7 +55,7 @@ def bench(quick: bool, out: Path | None, **given: Any) -> None:
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
 
-    from fastmlp.bench import folder, report, suite
+    from fastmlp.bench import folder, markdown, suite
 
     start = time.perf_counter()
 
@@ -63,7 +63,7 @@ def bench(quick: bool, out: Path | None, **given: Any) -> None:
         say(f"{time.perf_counter() - start:5.0f} s  {line}")
 
     results = suite.run(settings, tell)
-    click.echo(report.render(results), nl=False)
+    click.echo(markdown.render(results), nl=False)
     if out is not None:
         folder.write(results, out)
         tell(f"written to {out}")

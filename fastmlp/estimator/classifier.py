@@ -14,9 +14,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from fastmlp.errors import ConfigError, DataError
+from fastmlp.estimator.adapter import Examples
 from fastmlp.estimator.callbacks import CallbackSupportMixin
 from fastmlp.estimator.convert import ClassifierConversions
-from fastmlp.estimator.run import Examples
 from fastmlp.estimator.training import CONSTRAINTS, EngineTraining
 
 

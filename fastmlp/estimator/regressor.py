@@ -11,9 +11,9 @@ from sklearn.neural_network import _multilayer_perceptron
 from sklearn.utils import check_array
 
 from fastmlp.errors import DataError
+from fastmlp.estimator.adapter import Examples
 from fastmlp.estimator.callbacks import CallbackSupportMixin
 from fastmlp.estimator.convert import Conversions
-from fastmlp.estimator.run import Examples
 from fastmlp.estimator.training import CONSTRAINTS, EngineTraining
 
 

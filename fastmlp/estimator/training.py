@@ -29,8 +29,8 @@ from sklearn.utils.validation import (
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.estimator import solvers
+from fastmlp.estimator.adapter import Coefficients, EngineAdapter, Examples
 from fastmlp.estimator.callbacks import Tasks
-from fastmlp.estimator.run import Examples, Parameters, Run
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import Initialization
@@ -231,11 +231,11 @@ class EngineTraining(BaseMultilayerPerceptron):
             rows, held_out = self._split(examples)
         if held_out is not None:
             self._begin_validation()
-        best: Parameters | None = None
+        best: Coefficients | None = None
         order = np.arange(len(rows))
         epochs = 1 if incremental else self.max_iter
         with (
-            Run(self, examples, self._batch(len(rows)), resumes=resumes) as run,
+            EngineAdapter(self, examples, self._batch(len(rows)), resumes=resumes) as engine,
             self._progress(epochs) as report,
         ):
             try:
@@ -245,19 +245,19 @@ class EngineTraining(BaseMultilayerPerceptron):
                         tasks.begin_epoch()
                         if self.shuffle:
                             order = shuffle(order, random_state=self._random_state)
-                        self.loss_ = run.epoch(rows[order], self._scale(), self._dropout_key())
+                        self.loss_ = engine.epoch(rows[order], self._scale(), self._dropout_key())
                         self.n_iter_ += 1
                         self.t_ += len(rows)
                         self.loss_curve_.append(self.loss_)
-                        stalls, is_best = self._judge(run, held_out)
+                        stalls, is_best = self._judge(engine, held_out)
                         waited = self._no_improvement_count + 1
                         self._no_improvement_count = waited if stalls else 0
                         if is_best:
-                            best = run.parameters()
+                            best = engine.coefficients()
                         report()
                         self._optimizer.iteration_ends(self.t_)
                         if tasks.watched:
-                            run.write_back()
+                            engine.write_back()
                     if tasks.end_epoch() or self._has_converged():
                         break
                     if self.n_iter_ == self.max_iter and not incremental:
@@ -269,7 +269,7 @@ class EngineTraining(BaseMultilayerPerceptron):
                         )
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=2)
-            run.write_back()
+            engine.write_back()
         if self.early_stopping:
             if best is not None:
                 self._best_coefs, self._best_intercepts = best
@@ -291,10 +291,10 @@ class EngineTraining(BaseMultilayerPerceptron):
         drawn = int(self._random_state.randint(2**64, dtype=np.uint64))
         return int(np.random.default_rng([drawn, self.t_]).integers(2**64, dtype=np.uint64))
 
-    def _judge(self, run: Run, held_out: Examples | None) -> tuple[bool, bool]:
+    def _judge(self, engine: EngineAdapter, held_out: Examples | None) -> tuple[bool, bool]:
         """Return whether the epoch improved by less than `tol`, and whether to keep its weights."""
         if held_out is not None:
-            stalls, is_best = self._validate(run, held_out)
+            stalls, is_best = self._validate(engine, held_out)
             if self.early_stopping:
                 return stalls, is_best
         best = np.inf if self.best_loss_ is None else self.best_loss_
@@ -307,9 +307,9 @@ class EngineTraining(BaseMultilayerPerceptron):
         if self.validation_loss_curve_ is None:
             self.validation_loss_curve_ = []
 
-    def _validate(self, run: Run, held_out: Examples) -> tuple[bool, bool]:
+    def _validate(self, engine: EngineAdapter, held_out: Examples) -> tuple[bool, bool]:
         """Record validation loss and score; return whether they stall, and are the best so far."""
-        outputs = run.outputs(held_out)
+        outputs = engine.outputs(held_out)
         name = "binary_log_loss" if self.out_activation_ == "logistic" else self.loss
         with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
             loss = float(LOSS_FUNCTIONS[name](held_out.y, outputs, held_out.weight))

@@ -15,14 +15,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from fastmlp.bench import folder, measure, readme, report, roofline, suite, summary
+from fastmlp.bench import folder, markdown, readme, roofline, suite, summary, timing
 from fastmlp.bench.ceiling import _multiply_add
 from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.kernels import GATHER, UPDATE, layer_kernels
-from fastmlp.bench.measure import contest, in_turns
-from fastmlp.bench.problem import NETWORKS, Parameters, Problem, flops_per_sample
-from fastmlp.bench.results import Contest, Results
+from fastmlp.bench.measurements import Contest, Measurements
+from fastmlp.bench.problem import NETWORKS, Problem, WeightsAndBiases, flops_per_sample
 from fastmlp.bench.settings import QUICK, Settings
+from fastmlp.bench.timing import contest, in_turns
 from fastmlp.cli.bench import bench
 from fastmlp.errors import ConfigError, FormatError
 from fastmlp.kernels.pack import lanes_of
@@ -67,7 +67,7 @@ def made_contest(**changes: Any) -> Contest:
 
 
 @pytest.fixture
-def results() -> Results:
+def results() -> Measurements:
     """Return what a small run could have found."""
     return {
         "date": "2001-02-03 04:05 UTC",
@@ -213,13 +213,13 @@ class Fake:
     def run(self, steps: int) -> None:
         pass
 
-    def parameters(self) -> Parameters:
+    def parameters(self) -> WeightsAndBiases:
         return self._problem.start
 
 
 def test_a_contest_goes_on_without_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "PAUSE", 0.0)
-    monkeypatch.setattr(measure, "repeats", lambda call, times, seconds: times)
+    monkeypatch.setattr(timing, "PAUSE", 0.0)
+    monkeypatch.setattr(timing, "repeats", lambda call, times, seconds: times)
     contenders = [Fake("broken", RuntimeError("no")), Fake("absent", here=False), Fake("idle")]
     problem = Problem((4, 2), batch_size=5, samples=10)
     found, missing = contest("A", problem, 1, contenders, rounds=2, seconds=0.01)
@@ -272,7 +272,7 @@ def test_peak_memory_is_that_of_the_process_alone() -> None:
 # -- what is said of it ----------------------------------------------------------------------------
 
 
-def test_numbers_are_taken_within_rounds(results: Results) -> None:
+def test_numbers_are_taken_within_rounds(results: Measurements) -> None:
     (one,) = results["contests"]
     assert summary.rates(one, "Peer") == pytest.approx([1e2 / 3e-4, 1e2 / 12e-4, 1e2 / 8e-4])
     assert summary.ratios(one, "Peer") == pytest.approx([3, 3, 8])
@@ -287,11 +287,11 @@ def test_numbers_are_taken_within_rounds(results: Results) -> None:
     assert summary.spread([7]) == 0
 
 
-def test_the_report_says_what_was_measured(results: Results) -> None:
-    text = report.render(results)
+def test_the_report_says_what_was_measured(results: Measurements) -> None:
+    text = markdown.render(results)
     assert row(text, "fastmlp") == ["**1,000,000**"]
     assert row(text, "Peer") == ["125,000"]
-    assert row(text, report.CEILING) == ["1,627,604"]
+    assert row(text, markdown.CEILING) == ["1,627,604"]
     assert row(text, "Peer", 1) == ["3.00 ± 41.7%"]
     assert row(text, "steps") == ["20"]
     assert row(text, "before training") == ["2.50000"]
@@ -309,10 +309,10 @@ def test_the_report_says_what_was_measured(results: Results) -> None:
     assert "not free" not in text
 
 
-def test_defeats_and_disturbances_are_told(results: Results) -> None:
+def test_defeats_and_disturbances_are_told(results: Measurements) -> None:
     results["contests"][0]["entries"][1]["seconds"] = [5e-5, 2e-4, 5e-5]
     results["contests"][0]["ceiling_busy"] = [1.0, 2.0, 1.2]
-    text = report.render(results)
+    text = markdown.render(results)
     assert "Faster than fastmlp: Peer at B, 100: 0.50x." in text
     assert "**The machine was not free.**" in text
     assert "B, 100: 1.20 cores" in text
@@ -320,7 +320,7 @@ def test_defeats_and_disturbances_are_told(results: Results) -> None:
     assert row(text, "Peer") == ["**2,000,000**"]
 
 
-def test_a_brief_run_has_a_report_too(results: Results, tmp_path: Path) -> None:
+def test_a_brief_run_has_a_report_too(results: Measurements, tmp_path: Path) -> None:
     brief = copy.deepcopy(results)
     brief |= {"footprint": None, "comparisons": [], "bandwidth": [], "missing": {}}
     for one in [*brief["contests"], *brief["one_core"]]:  # a single round
@@ -333,12 +333,12 @@ def test_a_brief_run_has_a_report_too(results: Results, tmp_path: Path) -> None:
     assert row(text, "Peer", 1) == ["3.00 ± 0.0%"]
 
 
-def test_files_of_a_run(results: Results, tmp_path: Path) -> None:
+def test_files_of_a_run(results: Measurements, tmp_path: Path) -> None:
     folder.write(results, tmp_path)
     stored = tmp_path / folder.RESULTS
     assert folder.read(stored) == results
     assert len(stored.read_text().splitlines()) < 30  # a line a record
-    assert report.render(results) in (tmp_path / folder.REPORT).read_text()
+    assert markdown.render(results) in (tmp_path / folder.REPORT).read_text()
     with Image.open(tmp_path / folder.ROOFLINE) as picture:
         assert min(picture.size) > 500
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -349,8 +349,8 @@ def test_files_of_a_run(results: Results, tmp_path: Path) -> None:
     }
 
 
-def test_marks_of_the_roofline(results: Results) -> None:
-    kernel, _, step = roofline.points(results)
+def test_marks_of_the_roofline(results: Measurements) -> None:
+    kernel, _, step = roofline.marks(results)
     assert kernel == ("forward", pytest.approx(6.144), pytest.approx(1e11))
     flops = 2 * 2 * 3072 * 10 * 100
     assert step == (
@@ -368,7 +368,7 @@ def test_foreign_results_are_refused(content: str, tmp_path: Path) -> None:
         folder.read(path)
 
 
-def test_the_readme_is_generated(results: Results) -> None:
+def test_the_readme_is_generated(results: Measurements) -> None:
     part = readme.part(results)
     assert row(part, "Peer") == ["125,000"]
     empty = f"# Title\n\n{readme.BEGIN}\n{readme.END}\n\nEnd.\n"
@@ -386,15 +386,15 @@ def test_the_readme_shows_the_stored_run() -> None:
     text, stored = (ROOT / "README.md").read_text(), folder.read(STORED)
     expected = readme.into(text, readme.part(stored))
     assert text == expected, "run: python benchmarks/update_readme.py"
-    assert (STORED.parent / folder.REPORT).read_text().startswith(report.render(stored))
+    assert (STORED.parent / folder.REPORT).read_text().startswith(markdown.render(stored))
 
 
 def test_the_command_prints_and_writes(
-    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    results: Measurements, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Settings] = []
 
-    def run(settings: Settings, tell: Callable[[str], object]) -> Results:
+    def run(settings: Settings, tell: Callable[[str], object]) -> Measurements:
         asked.append(settings)
         tell("working")
         return results
@@ -405,7 +405,7 @@ def test_the_command_prints_and_writes(
         bench, ["--quick", "--networks", "B,C", "--rounds", "2", "--out", str(out)]
     )
     assert done.exit_code == 0, done.output
-    assert done.stdout == report.render(results)
+    assert done.stdout == markdown.render(results)
     assert "working" in done.stderr
     assert (out / folder.RESULTS).exists()
     expected = Settings(**{**QUICK, "networks": ("B", "C"), "rounds": 2})

@@ -18,7 +18,7 @@ from sklearn.preprocessing import LabelBinarizer
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.estimator import run
+from fastmlp.estimator import adapter
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -257,9 +257,11 @@ def test_dropout() -> None:
 def test_dropout_never_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     # Every call begins with the same random state, and the rows come in the same order.
     keys = []
-    epoch = run.Run.epoch
+    epoch = adapter.EngineAdapter.epoch
     monkeypatch.setattr(
-        run.Run, "epoch", lambda self, *given: keys.append(given[-1]) or epoch(self, *given)
+        adapter.EngineAdapter,
+        "epoch",
+        lambda self, *given: keys.append(given[-1]) or epoch(self, *given),
     )
     model = classifier(dropout=0.5, warm_start=True, max_iter=2, random_state=0)
     for _ in range(3):
@@ -311,14 +313,14 @@ def test_progress_is_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_interrupted_fit_keeps_what_it_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    epoch = run.Run.epoch
+    epoch = adapter.EngineAdapter.epoch
 
-    def interrupted(self: run.Run, *arguments: Any) -> float:
+    def interrupted(self: adapter.EngineAdapter, *arguments: Any) -> float:
         if self._estimator.n_iter_ == 3:
             signal.raise_signal(signal.SIGINT)
         return epoch(self, *arguments)
 
-    monkeypatch.setattr(run.Run, "epoch", interrupted)
+    monkeypatch.setattr(adapter.EngineAdapter, "epoch", interrupted)
     with pytest.warns(UserWarning, match="interrupted"):
         model = classifier().fit(X, y)
     monkeypatch.undo()
@@ -338,9 +340,9 @@ def test_threads_change_no_bit() -> None:
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_a_task_of_joblib_trains_with_one_thread(backend: str) -> None:
-    assert run._threads(None) is None
-    assert Parallel(2, backend=backend)(delayed(run._threads)(n) for n in (None, 2)) == [1, 2]
-    assert Parallel(1)(delayed(run._threads)(n) for n in (None, 2)) == [None, 2]
+    assert adapter._threads(None) is None
+    assert Parallel(2, backend=backend)(delayed(adapter._threads)(n) for n in (None, 2)) == [1, 2]
+    assert Parallel(1)(delayed(adapter._threads)(n) for n in (None, 2)) == [None, 2]
 
 
 @pytest.mark.filterwarnings("ignore:this CPU has no bfloat16:RuntimeWarning")
@@ -355,8 +357,8 @@ def test_products_in_bfloat16() -> None:
 
 
 def test_counts_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "usable_cores", lambda: 8)
-    assert [run._threads(n) for n in (3, -1, -2, -20)] == [3, 8, 7, 1]
+    monkeypatch.setattr(adapter, "usable_cores", lambda: 8)
+    assert [adapter._threads(n) for n in (3, -1, -2, -20)] == [3, 8, 7, 1]
 
 
 # -- scikit-learn's callbacks ---------------------------------------------------------------------

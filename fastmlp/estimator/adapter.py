@@ -15,7 +15,7 @@ from fastmlp.machine.cores import usable_cores
 _ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 _LOSSES = {"softmax": "softmax", "logistic": "logistic", "identity": "squared"}
 
-Parameters = tuple[list[np.ndarray], list[np.ndarray]]
+Coefficients = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 class Examples(NamedTuple):
@@ -35,7 +35,7 @@ class Examples(NamedTuple):
     weight: np.ndarray | None
 
 
-class Run:
+class EngineAdapter:
     """The network of an estimator while it trains; ``with`` ends its threads.
 
     Parameters
@@ -135,14 +135,14 @@ class Run:
             ACTIVATIONS[self._out_activation](outputs)
         return outputs
 
-    def parameters(self) -> Parameters:
+    def coefficients(self) -> Coefficients:
         """Return copies of the weights [in, out] and biases."""
         weights, biases = self._engine.weights()
         return [weight.T for weight in weights], biases
 
     def write_back(self) -> None:
         """Give the estimator weights, biases and its solver's state."""
-        self._estimator.coefs_, self._estimator.intercepts_ = self.parameters()
+        self._estimator.coefs_, self._estimator.intercepts_ = self.coefficients()
         solvers.save_states(self._estimator._optimizer, self._engine)
 
     def _described(
