@@ -1,6 +1,6 @@
-"""The training that replaces scikit-learn's, with its random draws, its losses and its decisions.
+"""The training that replaces scikit-learn's, with the same random draws, losses and decisions.
 
-scikit-learn validates, initialises and, for what the engine does not accelerate, also trains.
+scikit-learn validates and initialises. It also trains what the engine does not accelerate.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from fastmlp.training.network import initialize
 STOCHASTIC = ("sgd", "adam", "rmsprop")
 PROGRESS = "progress"
 
-# What both estimators take beyond scikit-learn's.
+# Parameters that both estimators have beyond scikit-learn's.
 CONSTRAINTS = {
     "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "step"})],
@@ -59,7 +59,7 @@ CONSTRAINTS = {
 
 
 class EngineTraining(BaseMultilayerPerceptron):
-    """What both estimators do in another way than the base of scikit-learn's."""
+    """What both estimators do differently from scikit-learn's base class."""
 
     def _fit(
         self,
@@ -69,7 +69,7 @@ class EngineTraining(BaseMultilayerPerceptron):
         incremental: bool = False,
         validation: tuple[Any, Any, Any] | None = None,
     ) -> Any:
-        """Train, after `validation` (X_val, y_val, sample_weight_val) is checked like the rest."""
+        """Check the data, `validation` (X_val, y_val, sample_weight_val) included, and train."""
         given = X, y, sample_weight
         reason = self._left_to_sklearn(X)
         if reason:
@@ -104,7 +104,7 @@ class EngineTraining(BaseMultilayerPerceptron):
     # -- what scikit-learn does ------------------------------------------------------------
 
     def _left_to_sklearn(self, X: Any) -> str | None:
-        """Say what of this fit the engine does not accelerate, if anything."""
+        """Return what of this fit the engine does not accelerate, or None."""
         if self.solver not in STOCHASTIC:
             return f"solver={self.solver!r}"
         if self.loss == "poisson":
@@ -160,7 +160,7 @@ class EngineTraining(BaseMultilayerPerceptron):
     # -- data ----------------------------------------------------------------------------
 
     def _check_shapes(self, examples: Examples) -> None:
-        """Refuse what compiled code, which checks no bounds, must never see."""
+        """Refuse wrong shapes, because compiled code checks no bounds."""
         sizes = [examples.X.shape[1], *(bias.shape[0] for bias in self.intercepts_)]
         found = [coef.shape for coef in self.coefs_]
         if found != list(pairwise(sizes)) or sizes[-1] != self.n_outputs_:
@@ -171,7 +171,7 @@ class EngineTraining(BaseMultilayerPerceptron):
             )
 
     def _held_out(self, examples: Examples, X: Any, y: Any, sample_weight: Any) -> Examples:
-        """Return validated validation data."""
+        """Return the validation data, checked."""
         if X is None or y is None:
             name, other = ("X_val", "y_val") if X is None else ("y_val", "X_val")
             raise DataError(f"{name}: found None, expected it together with {other}")
@@ -188,7 +188,7 @@ class EngineTraining(BaseMultilayerPerceptron):
         return Examples(X, y, sample_weight)
 
     def _split(self, examples: Examples) -> tuple[np.ndarray, Examples]:
-        """Set rows aside as scikit-learn does; return those to train on, and what is held out."""
+        """Set rows aside as scikit-learn does; return the rows to train on, and the held-out data."""
         stratified = is_classifier(self) and self.n_outputs_ == 1
         rows, others = train_test_split(
             np.arange(len(examples.X)),
@@ -276,15 +276,15 @@ class EngineTraining(BaseMultilayerPerceptron):
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
 
     def _scale(self) -> float:
-        """Return what the step schedule multiplies the learning rate by in the next epoch."""
+        """Return the step schedule's factor of the learning rate in the next epoch."""
         if self.learning_rate != "step":
             return 1.0
         return float(self.step_factor ** (len(self.loss_curve_) // self.step_epochs))
 
     def _dropout_key(self) -> int:
-        """Draw what the next epoch's dropout follows from; without it nothing, as in scikit-learn.
+        """Draw the key of the next epoch's dropout; without dropout draw nothing, as scikit-learn.
 
-        Rows seen before count, too: each `partial_fit` begins with `random_state` anew.
+        The rows seen so far are part of it, because each `partial_fit` restarts `random_state`.
         """
         if not self.dropout:
             return 0
@@ -308,10 +308,10 @@ class EngineTraining(BaseMultilayerPerceptron):
             self.validation_loss_curve_ = []
 
     def _validate(self, engine: EngineAdapter, held_out: Examples) -> tuple[bool, bool]:
-        """Record validation loss and score; return whether they stall, and are the best so far."""
+        """Record validation loss and score; return whether they stall, and whether they are best."""
         outputs = engine.outputs(held_out)
         name = "binary_log_loss" if self.out_activation_ == "logistic" else self.loss
-        with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
+        with np.errstate(over="ignore", invalid="ignore"):  # the network may have diverged
             loss = float(LOSS_FUNCTIONS[name](held_out.y, outputs, held_out.weight))
             score = self._score_of(outputs, held_out)
         if self.monitor == "loss":
