@@ -1,6 +1,6 @@
-"""The last full runs, in reports/, keep what this package promises.
+"""The last full runs, in reports/, keep what the package promises.
 
-The floors are for two cores with AVX-512, where the stored run was made. Nothing is measured here.
+The floors are for two cores with AVX-512, where the stored run was made. These tests measure nothing.
 """
 
 import csv
@@ -23,7 +23,7 @@ JAX, SKLEARN = "JAX jit + scan", "scikit-learn MLPClassifier"
 
 BF16 = "PyTorch bf16 autocast"
 
-# Network, batch size, peer, and how many times as fast fastmlp is at the least.
+# Network, batch size, peer, and the least factor by which fastmlp is faster.
 RATIOS = [
     ("A", 10, EAGER, 12),
     ("A", 10, JAX, 2),
