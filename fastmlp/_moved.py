@@ -1,6 +1,7 @@
-"""Old module names keep working for one release: an import hook, and names that left a module.
+"""Names of version 0.1 keep working for one release: an import hook, and names that left a module.
 
-To move a module once more, change its line of `MODULES`. The tables and this file go in 0.3.
+To move a module once more, change its line of `MODULES`. To move a name out of a module, add it to
+`NAMES`. This file goes in 0.3.
 """
 
 import importlib
@@ -35,7 +36,8 @@ MODULES = {
     "trials": "search.trials",
 }
 
-# Modules that are packages now: the names they held, and the modules that hold them.
+# By module of version 0.1: names that are not in the module of the table above, or whose module is a
+# package now, and where they are.
 NAMES = {
     "machine": {
         "PACKAGES": "machine.description",
@@ -75,29 +77,35 @@ class MovedModules:
         """Let the import make an empty module; `exec_module` replaces it."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Import the new module, and let the old name mean it."""
-        old = module.__name__
-        new = f"fastmlp.{MODULES[old.removeprefix('fastmlp.')]}"
-        _warn(old, new)
-        sys.modules[old] = importlib.import_module(new)
+        """Let the old name mean the new module; where names have left it, stand before it."""
+        name = module.__name__
+        new = MODULES[name.removeprefix("fastmlp.")]
+        _warn(name, f"fastmlp.{new}")
+        if name.removeprefix("fastmlp.") in NAMES:
+            module.__dict__["__getattr__"] = moved_names(name)
+        else:
+            sys.modules[name] = importlib.import_module(f"fastmlp.{new}")
 
 
-def moved_names(package: str) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package that was a module.
+def moved_names(module: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module of version 0.1 whose names are elsewhere.
 
     Parameters
     ----------
-    package : str
+    module : str
         Its ``__name__``.
     """
-    homes = NAMES[package.removeprefix("fastmlp.")]
+    old = module.removeprefix("fastmlp.")
+    homes = NAMES[old]
 
     def get(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = f"fastmlp.{homes[name]}"
-        _warn(f"{package}.{name}", f"{home}.{name}")
-        return getattr(importlib.import_module(home), name)
+        if name in homes:
+            home = f"fastmlp.{homes[name]}"
+            _warn(f"{module}.{name}", f"{home}.{name}")
+            return getattr(importlib.import_module(home), name)
+        if old in MODULES:
+            return getattr(importlib.import_module(f"fastmlp.{MODULES[old]}"), name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return get
 
