@@ -1,10 +1,10 @@
-"""Does bfloat16 keep the accuracy? The studies' networks in float32 and bfloat16, with many seeds.
+"""Compare test accuracies in float32 and bfloat16: the studies' networks, with many seeds.
 
     python benchmarks/bfloat16_accuracy.py reports/bfloat16      # real data; about a quarter of an hour on two cores
 
-Writes results.csv (one row a run) and report.md (means, standard deviations, differences), the report from the rows.
-Five seeds do not tell for study 2: there a test accuracy spreads by half a point, and the differences of the six fives
-among thirty seeds of its model 5 went from -0.55 to +0.67 points, with a mean of -0.04.
+Writes results.csv (one row a run), and from it report.md (means, standard deviations, differences).
+Five seeds are too few for study 2. A test accuracy spreads by half a point there: the differences of six groups of five
+seeds of its model 5 went from -0.55 to +0.67 points, with a mean of -0.04.
 """
 
 import csv
@@ -28,8 +28,8 @@ FIELDS = ("network", "dtype", "seed", "test_accuracy", "samples_per_second")
 def experiments():
     """Yield (name, configuration, seeds, and the three parts of the data), settings and data as in the studies.
 
-    But for one: networks are of their best epoch, as is the default. The studies test the last epoch's, which may be a
-    jump of the curve.
+    One setting differs: networks are those of the best epoch, the default. The studies test those of the last epoch,
+    where the curve may jump.
     """
     planes = Experiment.from_toml(FOLDER / "cifar2-bird-plane-128.toml")
     winner = {"learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.01, "restore_best": True}

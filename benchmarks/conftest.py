@@ -1,11 +1,11 @@
-"""What all benchmarks share. Run them on a quiet machine: ``python -m pytest benchmarks``."""
+"""What all benchmarks share. Run them on an idle machine: ``python -m pytest benchmarks``."""
 
 import time
 
 import pytest
 
 from fastmlp.bench.ceiling import flops_per_second, spend_flops
-from fastmlp.bench.measure import PAUSE
+from fastmlp.bench.timing import PAUSE
 from fastmlp.machine import description as machine
 
 RATES = pytest.StashKey[list[str]]()
@@ -25,7 +25,7 @@ def pytest_report_header() -> str:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print what pytest-benchmark's own table, which knows only seconds, does not."""
+    """Print rates; pytest-benchmark's own table has only seconds."""
     if config.stash[RATES]:
         terminalreporter.section("rates, by the median round")
         for line in config.stash[RATES]:
@@ -34,13 +34,13 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def rates(request: pytest.FixtureRequest) -> list[str]:
-    """Return the list of lines to print when all is done."""
+    """Return the list of lines to print at the end."""
     return request.config.stash[RATES]
 
 
 @pytest.fixture
 def ceiling() -> float:
-    """Return the floating-point operations a second that one core can do now: the best of three."""
+    """Return the floating-point operations a second of one core at present: the best of three."""
     seconds = []
     for _ in range(3):
         start = time.perf_counter()

@@ -1,12 +1,11 @@
-"""How fast does MLPClassifier fit beside scikit-learn's? The same settings and losses, taking turns.
+"""Time MLPClassifier's fits beside scikit-learn's, in turns, with the same settings and losses.
 
     python benchmarks/estimator_beside_sklearn.py reports/estimator     # real data; about twenty minutes on two cores
 
-Trains the network that is promised to be so many times as fast on every row of the digits, of MNIST and of CIFAR-10's
-training part, and networks of one layer, which must not be slower, on fewer rows. Each gets all cores. Compiling is
-not timed: a first, short fit comes before. Losses of two epochs must agree on 4,000 rows; on all of them rounding has
-longer to grow, and how far they are apart is reported. Writes results.json, machine.json and report.md, the report
-from the results.
+Trains the network with a promised speed on every row of the digits, of MNIST and of CIFAR-10's training part, and
+networks of one layer, which must not be slower, on fewer rows. Each fit gets all cores. A short fit comes first, so
+that compiling is not timed. Losses of two epochs must agree on 4,000 rows. On all rows rounding has longer to grow, and
+the distance of the losses is reported. Writes results.json and machine.json, and from them report.md.
 """
 
 import json
@@ -22,7 +21,7 @@ from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
-from fastmlp.bench.measure import PAUSE
+from fastmlp.bench.timing import PAUSE
 from fastmlp.datasets import load
 from fastmlp.machine.description import describe
 
@@ -31,7 +30,7 @@ EPOCHS = {"digits": 20, "mnist": 2, "cifar10": 2}
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 KINDS = {"fastmlp": fastmlp.MLPClassifier, "scikit-learn": neural_network.MLPClassifier}
 
-# Data, rows (None: all), hidden layers, type, solver, batch, and how many times as fast at the least.
+# Data, rows (None: all), hidden layers, type, solver, batch, and the least factor of speed.
 PROMISED = [
     (data, None, (512, 128, 32), "float32", solver, batch, 3 if batch == "auto" else 4)
     for data in EPOCHS
@@ -70,13 +69,13 @@ def timed(kind, X, y, **settings):
 
 
 def apart(ours, theirs):
-    """Return how far the losses of the first two epochs are apart, relatively."""
+    """Return the largest relative difference between the losses of the first two epochs."""
     ours, theirs = np.array(ours[:2]), np.array(theirs[:2])
     return float(np.max(abs(ours - theirs) / theirs))
 
 
 def measure(data, rows, hidden, dtype, solver, batch, floor):
-    """Return one row of the results: both fit a few times, taking turns."""
+    """Return one row of the results, from a few fits of both in turns."""
     X, y = (each[:rows] for each in examples(data, dtype))
     settings = {"hidden_layer_sizes": hidden, "solver": solver, "batch_size": batch}
     timed(KINDS["fastmlp"], X[:200], y[:200], max_iter=1, **settings)

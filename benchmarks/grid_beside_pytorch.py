@@ -1,9 +1,9 @@
-"""How fast is the grid of 128 networks, on one core, on all, and in PyTorch? A sample of it, measured in turns.
+"""Time the grid of 128 networks on one core, on all, and in PyTorch: a sample of it, measured in turns.
 
     python benchmarks/grid_beside_pytorch.py reports/grid      # real data; about three minutes on two cores
 
-Trains networks drawn from the first study's grid: with `grid_search` as the study does (validation, store and all),
-and with PyTorch's eager SGD, which only trains. Writes results.json and report.md, the report from the results.
+Trains networks drawn from the first study's grid with `grid_search`, as the study does, validation and store
+included, and with PyTorch's eager SGD, which only trains. Writes results.json, and from it report.md.
 """
 
 import json
@@ -26,7 +26,7 @@ from fastmlp.search.grid import grid_search
 from fastmlp.studies.study import FOLDER
 
 STUDY = FOLDER / "cifar2-bird-plane-128.toml"
-NETWORKS, EPOCHS, ROUNDS = 8, 4, 5
+DRAWN, EPOCHS, ROUNDS = 8, 4, 5
 
 
 def grid_rate(experiment, points, parts, cores):
@@ -47,7 +47,7 @@ def grid_rate(experiment, points, parts, cores):
 
 
 def torch_rate(config, part):
-    """Return images a second of one network's training in PyTorch, by all cores."""
+    """Return the images a second of training one network in PyTorch, on all cores."""
     problem = Problem(
         (part.images.shape[1], *config.hidden, len(part.classes)),
         config.batch_size,
@@ -67,7 +67,7 @@ def run():
     experiment = Experiment.from_toml(STUDY)
     parts = load_parts(experiment.data)
     everyone = expand(experiment.config, experiment.grid)
-    points = random.Random(0).sample(everyone, NETWORKS)
+    points = random.Random(0).sample(everyone, DRAWN)
     cores = usable_cores()
     rates = {"one core": [], "all cores": [], "PyTorch": []}
     grid_rate(experiment, points[:1], parts, 1)  # compiles
@@ -99,7 +99,7 @@ def report(results):
         [
             "# The grid of 128 networks: speed",
             "",
-            f"{NETWORKS} networks drawn from the grid of `cifar2-bird-plane-128` (3072-512-128-32-2, batch 32),",
+            f"{DRAWN} networks drawn from the grid of `cifar2-bird-plane-128` (3072-512-128-32-2, batch 32),",
             f"{EPOCHS} epochs each: the whole search, with validation and store, beside the training alone of one of",
             f"them by PyTorch's eager SGD on all cores. Median (least to most) of {ROUNDS} rounds, in turns. Made by",
             "`benchmarks/grid_beside_pytorch.py`.",

@@ -1,7 +1,7 @@
-"""An epoch by fastmlp and by each peer that is installed, one after another.
+"""An epoch by fastmlp and by each installed peer, one after another.
 
-This is for following one of them from one change of the code to the next (``--benchmark-compare``).
-To compare them with each other use ``fastmlp bench``, which lets them take turns.
+This follows one of them through changes of the code (``--benchmark-compare``). To compare them with
+each other use ``fastmlp bench``, which lets them take turns.
 """
 
 import pytest
@@ -26,7 +26,7 @@ CASES = [(network, batch) for network, (_, batches) in NETWORKS.items() for batc
 def test_epoch(
     network: str, batch: int, contender: Peer, benchmark: BenchmarkFixture, rates: list[str]
 ) -> None:
-    """Time one on as many threads as there are cores."""
+    """Time one of them on all cores."""
     if not contender.available():
         pytest.skip(f"{contender.name} is not installed here")
     sizes, _ = NETWORKS[network]

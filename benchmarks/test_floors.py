@@ -1,6 +1,6 @@
-"""The last full runs, in reports/, keep what this package promises.
+"""The last full runs, in reports/, keep what the package promises.
 
-The floors are for two cores with AVX-512, where the stored run was made. Nothing is measured here.
+The floors are for two cores with AVX-512, where the stored run was made. These tests measure nothing.
 """
 
 import csv
@@ -13,7 +13,7 @@ import pytest
 
 from fastmlp.bench import folder, summary
 from fastmlp.bench.kernels import FORWARD, UPDATE
-from fastmlp.bench.results import FASTMLP, FASTMLP_BF16, Contest, Results
+from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16, Contest, Measurements
 from fastmlp.bench.summary import median
 
 STORED = Path(__file__).resolve().parents[1] / "reports" / "benchmark" / folder.RESULTS
@@ -23,7 +23,7 @@ JAX, SKLEARN = "JAX jit + scan", "scikit-learn MLPClassifier"
 
 BF16 = "PyTorch bf16 autocast"
 
-# Network, batch size, peer, and how many times as fast fastmlp is at the least.
+# Network, batch size, peer, and the least factor by which fastmlp is faster.
 RATIOS = [
     ("A", 10, EAGER, 12),
     ("A", 10, JAX, 2),
@@ -55,7 +55,7 @@ BF16_RATIOS = [
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
+def results() -> Measurements:
     """Return the stored run."""
     if not STORED.exists():
         pytest.skip(f"no full run is stored: fastmlp bench --out {STORED.parent}")
@@ -70,14 +70,16 @@ def contest(contests: list[Contest], network: str, batch: int) -> Contest:
 
 
 @pytest.mark.parametrize(("network", "batch", "peer", "floor"), RATIOS)
-def test_times_as_fast(results: Results, network: str, batch: int, peer: str, floor: float) -> None:
+def test_times_as_fast(
+    results: Measurements, network: str, batch: int, peer: str, floor: float
+) -> None:
     """One model on two threads, against a peer on two threads."""
     assert median(summary.ratios(contest(results["contests"], network, batch), peer)) >= floor
 
 
 @pytest.mark.parametrize(("network", "batch", "peer", "floor"), BF16_RATIOS)
 def test_times_as_fast_in_bfloat16(
-    results: Results, network: str, batch: int, peer: str, floor: float
+    results: Measurements, network: str, batch: int, peer: str, floor: float
 ) -> None:
     """The same in bfloat16; against fastmlp's own float32 too."""
     if FASTMLP_BF16 in results["missing"]:
@@ -87,7 +89,7 @@ def test_times_as_fast_in_bfloat16(
 
 
 @pytest.mark.parametrize("batch", [100, 256])
-def test_share_of_the_ceiling(results: Results, batch: int) -> None:
+def test_share_of_the_ceiling(results: Measurements, batch: int) -> None:
     """The whole step of A on one core, and the kernels of its first layer."""
     assert median(summary.shares(contest(results["one_core"], "A", batch))) >= 0.75
     first = {
@@ -99,14 +101,14 @@ def test_share_of_the_ceiling(results: Results, batch: int) -> None:
     assert first[UPDATE] >= 0.85
 
 
-def test_many_models_and_many_threads(results: Results) -> None:
+def test_many_models_and_many_threads(results: Measurements) -> None:
     """Two models on two cores against one on one; twice as many threads as cores."""
     models, threads = (median(summary.gains(one)) for one in results["comparisons"])
     assert models >= 1.7
     assert threads >= 1 / 1.25
 
 
-def test_starting_and_memory(results: Results) -> None:
+def test_starting_and_memory(results: Measurements) -> None:
     """Seconds to the first step, and the memory of an epoch on all of CIFAR-10."""
     found = results["footprint"]
     assert found is not None

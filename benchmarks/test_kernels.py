@@ -20,14 +20,14 @@ from fastmlp.bench.problem import NETWORKS, Problem
 
 ROUNDS = 9
 
-# Of a round. The number of calls follows from it and not from a clock, so that the seconds of two
-# runs can be compared.
+# Work of a round. It sets the number of calls, and no clock does, so that the seconds of two runs
+# can be compared.
 FLOPS = 100_000_000
 BYTES = 20_000_000
 
 
 def cases() -> Iterator[tuple[str, int, str, int, int]]:
-    """Yield network, batch, kernel, inputs and outputs of all there is to measure."""
+    """Yield network, batch, kernel, inputs and outputs of everything to measure."""
     for network, (sizes, batches) in NETWORKS.items():
         for batch in batches:
             yield network, batch, GATHER, sizes[0], 0

@@ -1,4 +1,4 @@
-"""Write the README's part about speed from reports/benchmark/results.json."""
+"""Write the README's section on speed from reports/benchmark/results.json."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Replace what stands between the README's markers."""
+    """Replace the text between the README's markers."""
     path = ROOT / "README.md"
     stored = folder.read(ROOT / "reports" / "benchmark" / folder.RESULTS)
     write_atomic(path, readme.into(path.read_text(), readme.part(stored)).encode())

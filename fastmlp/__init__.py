@@ -1,6 +1,7 @@
 """fastmlp trains Linear-ReLU multilayer perceptrons on a CPU, fast and reproducibly."""
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
     from fastmlp.training.side_by_side import train_many as train_many
     from fastmlp.training.trainer import train as train
 
+from fastmlp._moved import MovedModules
 from fastmlp._version import __version__
 
-# Public names and where they live; a module is imported when one of its names is first used, so that
+sys.meta_path.append(MovedModules())  # last: it is asked for names that nothing else finds
+
+# The module of each public name. It is imported when one of its names is first used, so that
 # `import fastmlp` compiles nothing and takes no time.
 _HOMES = {
     "TrainConfig": "training.config",

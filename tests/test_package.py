@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # The ladder, a folder a line, from below. Imports run downwards only; those on one line do not see each other, but
 # for surfaces, which call each other in the order that is given.
 LADDER = (
-    {"errors", "_version", "autograd"},
+    {"errors", "_version", "_moved", "autograd"},
     {"machine"},
     {"datasets", "reporting"},
     {"kernels"},
@@ -32,6 +32,7 @@ LADDER = (
     {"cli"},
 )
 SURFACES = {"bench", "cli", "estimator", "studies"}
+DOORS = {"__init__", "__main__"}  # above all of them: public names, and the command
 # The one place of each package that is slow to load or ties code to a technique. "cli.doctor" and
 # "bench" describe and measure what lies below.
 HOMES = {
@@ -49,7 +50,7 @@ def modules() -> dict[str, Path]:
     return {
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path != PACKAGE / "__init__.py"  # gives every public name a home, below all of them
+        if path.parent != PACKAGE or path.stem not in DOORS
     }
 
 
@@ -83,7 +84,7 @@ def own_imports(name: str) -> list[str]:
 def test_every_folder_is_a_step_of_the_ladder() -> None:
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     names = {path.stem for path in entries if path.is_dir() or path.suffix == ".py"}
-    assert names - {"__init__"} == set().union(*LADDER)
+    assert names - DOORS == set().union(*LADDER)
     assert sum(path.is_file() for path in entries) <= 8
 
 
@@ -149,6 +150,15 @@ def test_asking_for_help_loads_no_compiler() -> None:
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "set()\n")
     assert "--learning-rate" in result.stdout
+
+
+def test_the_package_is_a_command() -> None:
+    command = [sys.executable, "-m", "fastmlp"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"fastmlp {fastmlp.__version__}\n", "")
+    done = subprocess.run([*command, "nonsense"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("fastmlp: error: ")
 
 
 @pytest.mark.parametrize("name", fastmlp.__all__)

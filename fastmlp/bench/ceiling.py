@@ -1,7 +1,7 @@
 """What the machine can do at most: multiply-adds a second and bytes a second.
 
-Both run the vectors of the kernels' own tile, on as many cores at once as asked for. The first
-keeps everything in registers, the second does as little arithmetic as a pass over memory can.
+Both use the vectors of the kernels' tile, on any number of cores at once. The first keeps all data in
+registers, the second does next to no arithmetic.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.kernels.codes import ADD
+from fastmlp.kernels.emit.products import CHAINS, fma_chain
+from fastmlp.kernels.emit.vectors import map_vectors
 from fastmlp.kernels.jit import ZERO, kernel
-from fastmlp.kernels.pack import lanes_of
-from fastmlp.kernels.simd import ADD, CHAINS, fma_chain, map_vectors
-from fastmlp.training.engine import aligned
+from fastmlp.kernels.loops.pack import lanes_of
+from fastmlp.training.memory import aligned
 
-# Work of one thread: tens of milliseconds, beside which starting it takes no time.
+# Work of one thread. It takes tens of milliseconds, so that starting the thread does not count.
 FLOPS = 10_000_000_000
 BYTES = 2_000_000_000
 
@@ -47,7 +49,7 @@ def spend_flops(threads: int, dtype: np.dtype[Any] = FLOAT32) -> None:
 
 
 def flops_per_second(threads: int, seconds: float) -> float:
-    """Convert the seconds of one `spend_flops`."""
+    """Return the rate of a `spend_flops` that took so many seconds."""
     return threads * FLOPS / seconds
 
 

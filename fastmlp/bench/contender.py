@@ -1,8 +1,8 @@
 """fastmlp among its peers: the engine behind the interface of `fastmlp.bench.peers.Peer`.
 
-What peers are spared is part of each of its steps: rows are gathered from uint8 and normalised.
-What the trainer adds around the engine (a schedule, early stopping, a line of history an epoch) is
-left out, as it is for the peers.
+Each of its steps gathers rows from uint8 and normalises them, which peers are spared. What the
+trainer adds to the engine (a schedule, early stopping, a line of history an epoch) is left out, as
+it is for the peers.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16
 from fastmlp.bench.peers import Training
-from fastmlp.bench.problem import GREY_DEVIATION, GREY_MEAN, Parameters, Problem
-from fastmlp.bench.results import FASTMLP, FASTMLP_BF16
-from fastmlp.kernels.epoch import Samples
+from fastmlp.bench.problem import GREY_DEVIATION, GREY_MEAN, Problem, WeightsAndBiases
+from fastmlp.kernels.arguments import Samples
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.training.engine import Engine
@@ -38,14 +38,14 @@ class FastMLP:
     decays_biases: bool = True
 
     def available(self) -> bool:
-        """Whether the CPU has the instructions; bfloat16 is emulated where it has not."""
+        """Return whether the CPU has the instructions; without them bfloat16 is emulated."""
         return self.dtype != "bfloat16" or NATIVE_BF16
 
     def prepare(self, problem: Problem, threads: int) -> Training:
         """Compile, and start the threads.
 
-        Where ``threads`` is one for each usable core the engine chooses itself, as it does for
-        users, and takes a single one if a step is too small to share.
+        Where ``threads`` is the number of usable cores, the engine chooses for itself, as it does
+        for users: it takes a single thread if a step is too small to share.
         """
         own_choice = threads == usable_cores()
         return _EngineTraining(problem, self.dtype, None if own_choice else threads)
@@ -90,6 +90,6 @@ class _EngineTraining:
             self._engine.epoch(self._samples, order, steps_of(self._problem, last - first))
         self._trained += steps
 
-    def parameters(self) -> Parameters:
+    def parameters(self) -> WeightsAndBiases:
         weights, biases = self._engine.weights()
-        return Parameters([np.ascontiguousarray(w.T) for w in weights], biases)
+        return WeightsAndBiases([np.ascontiguousarray(w.T) for w in weights], biases)

@@ -1,4 +1,4 @@
-"""The files of a run: results.json, from which all others are made, and they."""
+"""The files of a run: results.json, and the others, which are made from it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import cast
 
-from fastmlp.bench import report
-from fastmlp.bench.results import Results
+from fastmlp.bench import markdown
+from fastmlp.bench.measurements import Measurements
 from fastmlp.bench.roofline import draw_roofline
 from fastmlp.errors import FormatError
 from fastmlp.machine.files import write_atomic
@@ -15,7 +15,7 @@ from fastmlp.machine.files import write_atomic
 RESULTS, MACHINE, REPORT, ROOFLINE = "results.json", "machine.json", "report.md", "roofline.png"
 
 
-def write(results: Results, folder: Path) -> None:
+def write(results: Measurements, folder: Path) -> None:
     """Write results.json, machine.json, report.md and roofline.png; `folder` must exist."""
     machine = json.dumps(results["machine"], indent=2) + "\n"
     picture = (
@@ -27,11 +27,11 @@ def write(results: Results, folder: Path) -> None:
     )
     write_atomic(folder / RESULTS, to_json(results).encode())
     write_atomic(folder / MACHINE, machine.encode())
-    write_atomic(folder / REPORT, f"{report.render(results)}\n{picture}".encode())
+    write_atomic(folder / REPORT, f"{markdown.render(results)}\n{picture}".encode())
     draw_roofline(results, folder / ROOFLINE)
 
 
-def to_json(results: Results) -> str:
+def to_json(results: Measurements) -> str:
     """Return JSON with a line for each record, so that two runs can be compared line by line."""
     fields = []
     for name, value in results.items():
@@ -42,19 +42,19 @@ def to_json(results: Results) -> str:
     return "{\n" + ",\n".join(fields) + "\n}\n"
 
 
-def read(path: Path) -> Results:
+def read(path: Path) -> Measurements:
     """Read results.json.
 
     Raises
     ------
     FormatError
-        If it is not JSON, or lacks one of the fields of `Results`.
+        If it is not JSON, or lacks one of the fields of `Measurements`.
     """
     try:
         results = json.loads(path.read_text())
     except ValueError as error:
         raise FormatError(f"{path}: {error}; expected the results.json of a benchmark") from None
     found = set(results) if isinstance(results, dict) else set()
-    if missing := Results.__required_keys__ - found:
+    if missing := Measurements.__required_keys__ - found:
         raise FormatError(f"{path}: found no {', '.join(sorted(missing))}; run the benchmark again")
-    return cast(Results, results)
+    return cast(Measurements, results)

@@ -1,8 +1,9 @@
-"""What starting costs, and memory: measured in processes that do nothing else.
+"""Time to start, and memory, measured in processes that do nothing else.
 
-Each trains network A through `fastmlp.train`, as a user's script does, on CIFAR-sized images.
-``python -m fastmlp.bench.footprint ROWS`` is such a process: it prints a line when the training is
-over, the most memory it has had resident by then, in bytes.
+Each trains network A (3072-512-128-32-2, see `fastmlp.bench.problem.NETWORKS`) through
+`fastmlp.train`, as a user's script does, on images of CIFAR's size. ``python -m
+fastmlp.bench.footprint ROWS`` is such a process: when the training is over, it prints the most
+memory it has had resident, in bytes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from fastmlp.bench.measurements import Footprint
 from fastmlp.bench.problem import NETWORKS
-from fastmlp.bench.results import Footprint
 
 BATCH = 100
 IMAGES = 50_000  # as many as CIFAR-10 has for training
@@ -27,7 +28,7 @@ def measure() -> Footprint:
     Raises
     ------
     subprocess.CalledProcessError
-        If a training failed; its traceback stands on standard error.
+        If a training failed; its traceback is on standard error.
     """
     with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as filled:
         cold, _ = _spawn(BATCH, filled)
@@ -44,9 +45,9 @@ def measure() -> Footprint:
 
 
 def peak_bytes() -> int | None:
-    """Return the most memory this process has had resident, in bytes; None if the system is silent.
+    """Return the most memory this process has had resident, in bytes; None if it cannot be known.
 
-    Not getrusage on Linux: a child begins with the peak of its parent there.
+    Linux has /proc; its getrusage would begin a child with the peak of its parent.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -88,7 +89,7 @@ def train_once(rows: int) -> None:
 
 
 def _spawn(rows: int, cache: str) -> tuple[float, int | None]:
-    """Train in a fresh process; return its seconds until it was done, and its peak memory."""
+    """Train in a new process; return the seconds until it was done, and its peak memory."""
     command = [sys.executable, "-m", __name__, str(rows)]
     start = time.perf_counter()
     with subprocess.Popen(

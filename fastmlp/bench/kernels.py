@@ -1,7 +1,7 @@
-"""Each kernel alone: how fast one core runs it, in the buffers of a network that trained a step.
+"""How fast one core runs each kernel alone, in the buffers of a network that has trained a step.
 
-Calls repeat on the same buffers, so data are found in whichever cache of that core holds them; only
-the gather sees other images each time, as it does in training.
+Calls repeat on the same buffers, so that data come from whichever cache of the core holds them. Only
+the gather reads other images each time, as in training.
 """
 
 from __future__ import annotations
@@ -9,85 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from fastmlp.bench.contender import load, steps_of
-from fastmlp.bench.measure import repeats
 from fastmlp.bench.problem import Problem
-from fastmlp.kernels.epoch import (
-    NO_DROPOUT,
-    Model,
-    Team,
-    backward_layer,
-    forward_layer,
-    gather_batch,
-    transpose_layer,
-    update_layer,
-)
-from fastmlp.kernels.jit import ZERO, kernel
-from fastmlp.training.engine import aligned
+from fastmlp.bench.timing import repeats
+from fastmlp.kernels import codes
+from fastmlp.kernels.arguments import Batches, Record, Rule, Team
+from fastmlp.kernels.run import run
+from fastmlp.training.memory import aligned
 
 GATHER, FORWARD, BACKWARD = "gather", "forward", "dX"
 UPDATE, TRANSPOSE = "dW and update", "transpose"
 
 ITEM = 4  # bytes of a float32
-
-
-@kernel
-def _gather(
-    times: Any,
-    samples: Any,
-    order: Any,
-    flips: Any,
-    table: Any,
-    workspace: Any,
-    scratch: Any,
-    team: Any,
-) -> None:
-    """Gather the batches of `order` [batches, rows], again from the first after the last."""
-    for i in range(times):
-        rows = order[i % order.shape[0]]
-        gather_batch(samples, rows, flips, table, workspace, workspace, scratch, team)
-
-
-@kernel
-def _forward(times: Any, layer: Any, model: Any, workspace: Any, batch: Any, team: Any) -> None:
-    for _ in range(times):
-        forward_layer(
-            model.table, layer, model, workspace, workspace, NO_DROPOUT, ZERO, batch, team
-        )
-
-
-@kernel
-def _backward(times: Any, layer: Any, model: Any, workspace: Any, batch: Any, team: Any) -> None:
-    for _ in range(times):
-        backward_layer(model.table, layer, workspace, workspace, batch, team)
-
-
-@kernel
-def _update(
-    times: Any,
-    layer: Any,
-    model: Any,
-    workspace: Any,
-    batch: Any,
-    team: Any,
-    rule: Any,
-    hyper: Any,
-    squares: Any,
-) -> None:
-    for _ in range(times):
-        update_layer(
-            model.table, layer, model, workspace, workspace, batch, rule, hyper, squares, team
-        )
-
-
-@kernel
-def _transpose(times: Any, layer: Any, model: Any, workspace: Any, team: Any) -> None:
-    for _ in range(times):
-        transpose_layer(model.table, layer, model.parameters, workspace, team)
 
 
 @dataclass(frozen=True)
@@ -116,7 +52,7 @@ class LayerKernel:
     call: Callable[[int], object]
 
     def calls_in(self, seconds: float) -> int:
-        """Compile, warm up, and return how many calls take about so long."""
+        """Compile, warm up, and return how many calls take about so many seconds."""
         self.call(1)
         return repeats(self.call, 1, seconds)
 
@@ -124,48 +60,84 @@ class LayerKernel:
 def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
     """Yield every kernel on every layer of a problem.
 
-    The update has the problem's momentum and decay; its learning rate is 0, so that weights stay
-    as they are however often it repeats.
+    Each is one instruction of the program that trains it, executed alone. The update has the problem's momentum and
+    decay and a learning rate of 0, so that repeating it changes no weight.
     """
-    engine, samples = load(problem, "float32", threads=1)
-    engine.epoch(samples, problem.order(0)[0], steps_of(problem, 1))
-    velocity = engine.velocity
-    assert velocity is not None
-    workspace, batch = engine.workspace, np.int64(problem.batch_size)
-    model = Model(engine.plan.table, engine.parameters, engine.right, velocity, velocity)
-    team = Team(0, 1, aligned(16, np.dtype(np.int64)))
+    bench = _Instructions(problem)
+    batch, gathered = problem.batch_size, problem.batch_size * problem.sizes[0]
+    (first,) = bench.find(codes.GATHER)
+    yield LayerKernel(GATHER, problem.sizes[0], 0, 0, gathered * (1 + ITEM), bench.repeat(first))
 
-    flips = np.zeros(problem.batch_size, np.bool_)
-    scratch = np.empty((1, 1, 1), problem.images.dtype)  # nothing is mirrored
-    order = problem.order(0)
-    call = _repeated(_gather, samples, order, flips, model.table, workspace, scratch, team)
-    gathered = problem.batch_size * problem.sizes[0]
-    yield LayerKernel(GATHER, problem.sizes[0], 0, 0, gathered * (1 + ITEM), call)
+    layers = len(problem.sizes) - 1
+    products, steps = bench.find(codes.MULTIPLY), bench.find(codes.UPDATE)
+    upwards, downwards = products[:layers], products[layers:][::-1]
+    transposes = bench.find(codes.TRANSPOSE)
+    for layer, (inputs, outputs) in enumerate(pairwise(problem.sizes)):
+        weights, ends = inputs * outputs, batch * (inputs + outputs)
+        flops = 2 * batch * weights
 
-    still = steps_of(replace(problem, learning_rate=0.0), 1)
-    step = np.int64(still.rule), still.hyper[0].astype(np.float32), np.zeros(0)
-    for number, (inputs, outputs) in enumerate(pairwise(problem.sizes)):
-        layer, weights = np.int64(number), inputs * outputs
-        flops = 2 * problem.batch_size * weights
-        ends = problem.batch_size * (inputs + outputs)
-
-        call = _repeated(_forward, layer, model, workspace, batch, team)
+        call = bench.repeat(upwards[layer])
         yield LayerKernel(FORWARD, inputs, outputs, flops, ITEM * (ends + weights), call)
 
-        # Weights and velocity are both read and written.
-        call = _repeated(_update, layer, model, workspace, batch, team, *step)
+        # Weights and velocity are both read and written. The next instruction steps the biases.
+        call = bench.repeat(steps[2 * layer], steps[2 * layer + 1])
         yield LayerKernel(UPDATE, inputs, outputs, flops, ITEM * (ends + 4 * weights), call)
 
-        if number > 0:
+        if layer > 0:
             # Activations are read too: they decide what the gradient lets through.
-            call = _repeated(_backward, layer, model, workspace, batch, team)
-            moved = ends + problem.batch_size * inputs + weights
+            call = bench.repeat(downwards[layer - 1])
+            moved = ends + batch * inputs + weights
             yield LayerKernel(BACKWARD, inputs, outputs, flops, ITEM * moved, call)
 
-            call = _repeated(_transpose, layer, model, workspace, team)
+            call = bench.repeat(transposes[layer - 1])
             yield LayerKernel(TRANSPOSE, inputs, outputs, 0, ITEM * 2 * weights, call)
 
 
-def _repeated(function: Callable[..., object], *arguments: object) -> Callable[[int], object]:
-    """Fix all of a function's arguments but the first, how often it repeats."""
-    return lambda times: function(times, *arguments)
+class _Instructions:
+    """The instructions of a problem's program, on the buffers of a network that trained a step."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._engine, self._samples = load(problem, "float32", threads=1)
+        order = problem.order(0)
+        self._engine.epoch(self._samples, order[0], steps_of(problem, 1))
+        still = steps_of(replace(problem, learning_rate=0.0), len(order))
+        self._rule = Rule(np.int64(still.rule), still.hyper.astype(np.float32))
+        count = order.size
+        self._batches = Batches(
+            order.ravel(),
+            np.zeros(count, np.bool_),
+            np.full(count, 1 / problem.batch_size, np.float32),
+            problem.batch_size,
+            len(order),
+            np.uint64(0),
+        )
+        self._record = Record(
+            np.zeros(count),
+            np.zeros(count, np.bool_),
+            np.zeros(0),
+            np.zeros(0),
+            np.zeros((0, 0), np.float32),
+        )
+
+    def find(self, operation: int) -> list[int]:
+        """Return the numbers of all instructions with an operation."""
+        found = np.flatnonzero(self._engine.plan.program.code["operation"] == operation)
+        return list(map(int, found))
+
+    def repeat(self, *numbers: int) -> Callable[[int], None]:
+        """Return what executes instructions, and nothing else, as many times as its argument says."""
+        engine, whole = self._engine, self._engine.plan.program
+        program = whole._replace(code=whole.code[list(numbers)])
+        room = engine.room._replace(mirrored=np.empty((1, 1, 1), self._samples.images.dtype))
+        team = Team(0, 1, aligned(16, np.dtype(np.int64)))
+
+        def execute(steps: int) -> None:
+            batches = self._batches._replace(steps=steps)
+            run(program, self._samples, batches, engine.model, room, self._rule, self._record, team)
+
+        def call(times: int) -> None:
+            for _ in range(times // self._batches.steps):
+                execute(self._batches.steps)
+            execute(times % self._batches.steps)
+
+        return call

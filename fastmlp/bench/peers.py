@@ -1,6 +1,6 @@
 """The peers that whole epochs are measured against: PyTorch, JAX and scikit-learn.
 
-Each trains a `Problem` as its own users would write it, with the same mathematics,
+Each trains a `Problem` the way its users would write it, with the same mathematics,
 
     v = momentum * v + (gradient + weight_decay * w),    w = w - learning_rate * v,
 
@@ -8,7 +8,7 @@ from the same start and on the same number of threads, and each is given its bes
 
 * rows are normalised float32 in memory up front: no peer gathers from uint8 or normalises;
 * compiling and the first wake-up of thread pools happen in `prepare`;
-* one permutation an epoch, cut into full batches; the rows of a batch are gathered inside the
+* an epoch is one permutation, cut into full batches; the rows of a batch are gathered inside the
   timed run, as people do: ``X[rows]`` in PyTorch, ``X[rows]`` inside JAX's scan, scikit-learn's
   own shuffle.
 
@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastmlp.bench.problem import Parameters, Problem
+from fastmlp.bench.problem import Problem, WeightsAndBiases
 
 if TYPE_CHECKING:
     import jax
@@ -46,9 +46,9 @@ class Training(Protocol):
     """A problem in training: compiled, at its start, waiting for `run`."""
 
     def run(self, steps: int) -> None:
-        """Train this many steps more; returns when their arithmetic is done."""
+        """Train so many more steps; return when their arithmetic is done."""
 
-    def parameters(self) -> Parameters:
+    def parameters(self) -> WeightsAndBiases:
         """Copy the parameters as they are now."""
 
 
@@ -61,10 +61,10 @@ class Peer(Protocol):
 
     @property
     def decays_biases(self) -> bool:
-        """Whether weight decay acts on biases as well as on weights."""
+        """Return whether weight decay acts on biases as well as on weights."""
 
     def available(self) -> bool:
-        """Whether it is installed and can run here; imports nothing heavy."""
+        """Return whether it is installed and can run here; imports nothing heavy."""
 
     def prepare(self, problem: Problem, threads: int) -> Training:
         """Copy the problem's start, compile, and wake ``threads`` threads; trains no step.
@@ -98,7 +98,7 @@ class TorchPeer:
     decays_biases: bool = True
 
     def available(self) -> bool:
-        """Whether torch is installed, and a C++ compiler works where it needs one."""
+        """Return whether torch is installed, and a C++ compiler works where it needs one."""
         return find_spec("torch") is not None and (not self.compiled or _compiles_extensions())
 
     def prepare(self, problem: Problem, threads: int) -> Training:
@@ -131,8 +131,8 @@ class _TorchTraining:
         self._model = model
         self._loss: Any = mean_loss
         if peer.compiled:
-            # Dynamo counts every problem against one limit of recompiles, past which it would
-            # quietly run eager.
+            # Dynamo counts all problems against one limit of recompiles; past it, Dynamo would
+            # quietly run eager code.
             torch.compiler.reset()
             self._loss = torch.compile(mean_loss, fullgraph=True, dynamic=False)
         self._precision: Any = nullcontext
@@ -163,9 +163,11 @@ class _TorchTraining:
                 self._optimizer.step()
         self._trained += steps
 
-    def parameters(self) -> Parameters:
+    def parameters(self) -> WeightsAndBiases:
         arrays = [parameter.detach().numpy() for parameter in self._model.parameters()]
-        return Parameters([w.T.copy() for w in arrays[0::2]], [b.copy() for b in arrays[1::2]])
+        return WeightsAndBiases(
+            [w.T.copy() for w in arrays[0::2]], [b.copy() for b in arrays[1::2]]
+        )
 
 
 class JaxPeer:
@@ -183,7 +185,7 @@ class JaxPeer:
         self._threads: int | None = None
 
     def available(self) -> bool:
-        """Whether jax and jaxlib are installed."""
+        """Return whether jax and jaxlib are installed."""
         return find_spec("jax") is not None and find_spec("jaxlib") is not None
 
     def prepare(self, problem: Problem, threads: int) -> Training:
@@ -229,8 +231,8 @@ class _JaxTraining:
         def epoch(state: Any, order: jax.Array, X: jax.Array, y: jax.Array) -> Any:
             return jax.lax.scan(lambda s, rows: (step(s, rows, X, y), None), state, order)[0]
 
-        # The length of a scan is compiled in. This is the loop a scan becomes, with its bounds
-        # left open, so that any number of steps is compiled in advance; as fast as the scan.
+        # A scan has its length compiled in. This is the loop that a scan becomes, with open bounds,
+        # so that one compilation serves any number of steps; it is as fast as the scan.
         def part(
             state: Any, order: jax.Array, first: int, last: int, X: jax.Array, y: jax.Array
         ) -> Any:
@@ -241,7 +243,7 @@ class _JaxTraining:
 
         self._X = self._put(problem.inputs)
         self._y = self._put(problem.labels.astype(np.int32))
-        # What is donated must be XLA's own: device_put may borrow NumPy's memory.
+        # Donated arrays must belong to XLA, and device_put may borrow NumPy's memory.
         parameters = jax.tree.map(jnp.copy, self._put(list(zip(*problem.start, strict=True))))
         self._state: Any = (parameters, jax.tree.map(jnp.zeros_like, parameters))
         order = self._order(0)
@@ -270,24 +272,24 @@ class _JaxTraining:
         jax.block_until_ready(self._state)
         self._trained += steps
 
-    def parameters(self) -> Parameters:
+    def parameters(self) -> WeightsAndBiases:
         weights, biases = zip(*self._state[0], strict=True)
-        return Parameters([np.array(w) for w in weights], [np.array(b) for b in biases])
+        return WeightsAndBiases([np.array(w) for w in weights], [np.array(b) for b in biases])
 
 
 class SklearnPeer:
     """scikit-learn's ``MLPClassifier(solver="sgd")``, one ``partial_fit`` an epoch.
 
-    Its ``alpha`` is divided by the batch size, so it is given ``weight_decay * batch_size``.
-    Batches come from its own shuffle of the rows a full epoch uses; fewer steps than an epoch
-    train on as many of the first rows.
+    It divides ``alpha`` by the batch size, so ``alpha`` is ``weight_decay * batch_size``. Batches come
+    from its own shuffle of the rows that a full epoch uses; fewer steps than an epoch train on the
+    first rows.
     """
 
     name = "scikit-learn MLPClassifier"
     decays_biases = False
 
     def available(self) -> bool:
-        """Whether scikit-learn is installed."""
+        """Return whether scikit-learn is installed."""
         return find_spec("sklearn") is not None
 
     def prepare(self, problem: Problem, threads: int) -> Training:
@@ -313,8 +315,8 @@ class _SklearnTraining:
             # With an int, every epoch would be shuffled alike.
             random_state=np.random.RandomState(problem.seed),
         )
-        # For two classes scikit-learn would train one logistic output: one-hot labels keep both
-        # columns, and softmax is put back in the place of a sigmoid for each.
+        # For two classes scikit-learn would train one logistic output. One-hot labels keep both
+        # columns, and softmax replaces the sigmoids that they bring.
         self._y = np.eye(problem.sizes[-1], dtype=np.int64)[problem.labels]
         self._pools = ThreadpoolController()
         # The first call initialises, and trains a step that is undone here.
@@ -346,8 +348,8 @@ class _SklearnTraining:
                 self._model.partial_fit(self._problem.inputs[rows], self._y[rows])
                 steps -= trained
 
-    def parameters(self) -> Parameters:
-        return Parameters(
+    def parameters(self) -> WeightsAndBiases:
+        return WeightsAndBiases(
             [weights.copy() for weights in self._model.coefs_],
             [biases.copy() for biases in self._model.intercepts_],
         )
@@ -355,7 +357,7 @@ class _SklearnTraining:
 
 @functools.cache
 def _compiles_extensions() -> bool:
-    """Whether the C++ compiler that torch.compile would call can build a Python extension."""
+    """Return whether the C++ compiler that torch.compile would call can build an extension."""
     compiler = shlex.split(os.environ.get("CXX", "g++"))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.cpp")

@@ -1,4 +1,4 @@
-"""What is benchmarked: a network, its SGD, and synthetic data that every implementation shares."""
+"""What is benchmarked: networks, their SGD, and synthetic data, the same for everyone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from fastmlp.errors import ConfigError
 GREY_MEAN = 127.5
 GREY_DEVIATION = ((256**2 - 1) / 12) ** 0.5
 
-# Layer widths and batch sizes of what is measured, out of the studies of CIFAR-10 and MNIST.
+# What is measured: layer widths (inputs, hidden layers, classes) and batch sizes by network, taken
+# from the studies of CIFAR-10 and MNIST. "Network A" means this A wherever the package names it.
 NETWORKS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "A": ((3072, 512, 128, 32, 2), (10, 32, 100, 256)),
     "B": ((3072, 10), (10, 100, 200)),
@@ -35,7 +36,7 @@ def flops_per_sample(sizes: Sequence[int]) -> int:
     return 2 * (3 * sum(products) - products[0])
 
 
-class Parameters(NamedTuple):
+class WeightsAndBiases(NamedTuple):
     """Weights ``[in, out]`` and biases ``[out]`` of every layer, float32."""
 
     weights: list[NDArray[np.float32]]
@@ -46,7 +47,7 @@ class Parameters(NamedTuple):
 class Problem:
     """A ReLU network with softmax cross-entropy, its SGD, and data; equal fields give equal data.
 
-    Data and start are made on first use and kept: touch them before timing anything.
+    Data and start are made on first use and kept. Use them once before timing anything.
 
     Parameters
     ----------
@@ -104,22 +105,22 @@ class Problem:
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Classes ``[samples]`` by a random linear teacher, so that training can lower the loss."""
+        """Classes ``[samples]`` that a random linear teacher gives, so that training can learn them."""
         shape = (self.sizes[0], self.sizes[-1])
         teacher = self._random(1).standard_normal(shape, dtype=np.float32)
         labels: NDArray[np.int64] = np.argmax(self.inputs @ teacher, axis=1)
         return labels
 
     @cached_property
-    def start(self) -> Parameters:
-        """Initial parameters, evenly drawn from +-1/sqrt(inputs of the layer)."""
+    def start(self) -> WeightsAndBiases:
+        """Initial parameters, drawn evenly from the interval +-1/sqrt(inputs of the layer)."""
         random = self._random(2)
         weights, biases = [], []
         for rows, columns in itertools.pairwise(self.sizes):
             bound = rows**-0.5
             weights.append(random.uniform(-bound, bound, (rows, columns)).astype(np.float32))
             biases.append(random.uniform(-bound, bound, columns).astype(np.float32))
-        return Parameters(weights, biases)
+        return WeightsAndBiases(weights, biases)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Rows of every batch of an epoch, counted from 0: ``[steps_per_epoch, batch_size]``."""
@@ -127,7 +128,7 @@ class Problem:
         return rows[: self.steps_per_epoch * self.batch_size].reshape(-1, self.batch_size)
 
     def segments(self, start: int, steps: int) -> Iterator[tuple[int, int, int]]:
-        """Cut steps ``start`` to ``start + steps`` of a training at the ends of epochs.
+        """Split steps ``start`` to ``start + steps`` of a training at the ends of epochs.
 
         Yields
         ------
@@ -141,8 +142,8 @@ class Problem:
             yield epoch, first, last
             start += last - first
 
-    def loss(self, parameters: Parameters) -> float:
-        """Mean cross-entropy of all samples, without decay; by NumPy, whoever trained."""
+    def loss(self, parameters: WeightsAndBiases) -> float:
+        """Mean cross-entropy of all samples, without decay, computed by NumPy for everyone."""
         total = 0.0
         for first in range(0, self.samples, 4096):  # slices keep activations small beside the data
             rows = slice(first, first + 4096)

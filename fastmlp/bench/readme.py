@@ -1,19 +1,19 @@
-"""The README's part about speed, made from a stored run and kept between two markers."""
+"""The README's section on speed: made from a stored run, kept between two markers."""
 
 from __future__ import annotations
 
 import re
 
+from fastmlp.bench.markdown import legend, rates_table
+from fastmlp.bench.measurements import Measurements
 from fastmlp.bench.problem import Problem
-from fastmlp.bench.report import legend, rates_table
-from fastmlp.bench.results import Results
 from fastmlp.errors import FormatError
 
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 
-def part(results: Results) -> str:
-    """Return what stands between the README's two markers."""
+def part(results: Measurements) -> str:
+    """Return the text between the README's two markers."""
     contests = results["contests"]
     threads = results["settings"]["threads"]
     return f"""\
@@ -37,7 +37,7 @@ def into(text: str, part: str) -> str:
     Raises
     ------
     FormatError
-        If the markers do not stand there once each, on lines of their own, in their order.
+        If there is not one of each marker, in order, on lines of their own.
     """
     pattern = f"^{BEGIN}\n(.*\n)??{END}$"
     found = re.findall(pattern, text, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""The roofline of one core: what kernels reach, under what arithmetic and memory allow."""
+"""The roofline of one core: what kernels reach, below what arithmetic and memory allow."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastmlp.bench import summary
+from fastmlp.bench.measurements import FASTMLP, Contest, Measurements
 from fastmlp.bench.problem import flops_per_sample
-from fastmlp.bench.results import FASTMLP, Contest, Results
 from fastmlp.bench.summary import median
 
 STEP = "whole step"
@@ -22,21 +22,21 @@ GREY = "#999999"
 BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 
 
-class Point(NamedTuple):
-    """One mark."""
+class Mark(NamedTuple):
+    """A kernel, or a whole step, in the picture."""
 
     kind: str
     intensity: float  # flops for each byte that must move at the least
     rate: float  # flops a second
 
 
-def draw_roofline(results: Results, path: Path) -> None:
+def draw_roofline(results: Measurements, path: Path) -> None:
     """Draw GFLOP/s over intensity.
 
     Parameters
     ----------
-    results : Results
-        Without any single-core contest there is no ceiling, and no file.
+    results : Measurements
+        Without a single-core contest there is no ceiling, and no file is written.
     path : Path
         Of the PNG file.
     """
@@ -46,7 +46,7 @@ def draw_roofline(results: Results, path: Path) -> None:
     if not ceilings:
         return
     ceiling = median(ceilings)
-    marks = list(points(results))
+    drawn = list(marks(results))
     with new_figure(path, 8, 5) as figure:
         axes = figure.subplots()
         axes.axhline(ceiling / 1e9, color=GREY, linestyle="-")
@@ -63,7 +63,7 @@ def draw_roofline(results: Results, path: Path) -> None:
                     middle, slope * middle / 1e9, label, bbox=BEHIND, ha="center", va="center"
                 )
         for (kind, marker), colour in zip(MARKERS.items(), COLOURS, strict=False):
-            own = [mark for mark in marks if mark.kind == kind]
+            own = [mark for mark in drawn if mark.kind == kind]
             axes.plot(
                 [mark.intensity for mark in own],
                 [mark.rate / 1e9 for mark in own],
@@ -84,16 +84,16 @@ def draw_roofline(results: Results, path: Path) -> None:
         figure.legend(loc="outside lower center", ncols=len(MARKERS))
 
 
-def points(results: Results) -> Iterator[Point]:
+def marks(results: Measurements) -> Iterator[Mark]:
     """Yield the kernels that compute, and fastmlp's whole steps on one core."""
     for row in results["kernels"]:
         if row["flops"]:
             rate = median(row["flops"] / one for one in row["seconds"])
-            yield Point(row["kernel"], row["flops"] / row["bytes"], rate)
+            yield Mark(row["kernel"], row["flops"] / row["bytes"], rate)
     for contest in results["one_core"]:
         flops = flops_per_sample(contest["sizes"])
         rate = median(summary.rates(contest, FASTMLP)) * flops
-        yield Point(STEP, flops * contest["batch"] / _bytes_of_step(contest), rate)
+        yield Mark(STEP, flops * contest["batch"] / _bytes_of_step(contest), rate)
 
 
 def _bytes_of_step(contest: Contest) -> int:

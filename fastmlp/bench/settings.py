@@ -1,4 +1,4 @@
-"""What to measure, checked before anything is; imports nothing that takes long to load."""
+"""What to measure, checked before anything is measured. Imports nothing that takes long to load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.errors import ConfigError
 from fastmlp.machine.cores import usable_cores
 
-# Changes for a first look.
+# The settings of ``--quick``.
 QUICK: dict[str, Any] = {
     "batches": (100,),
     "rounds": 3,
@@ -30,17 +30,17 @@ class Settings:
     networks
         Keys of `NETWORKS`.
     batches
-        Batch sizes of all of them; None for each network's own.
+        Batch sizes for all networks; None for each network's own.
     threads
-        For every implementation alike.
+        Of every implementation.
     rounds
-        How often each of them is timed.
+        How often each implementation is timed.
     seconds
-        Length of a timed run, about.
+        About how long a timed run takes.
     samples
         Rows of data: by default so many that no cache holds them.
     start_up
-        Whether to measure also what starting costs, and memory.
+        Whether to measure the time to start, and memory, too.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The whole benchmark: what the machine can do, whole trainings, single kernels, starting up."""
+"""The whole benchmark: the machine's ceilings, trainings, single kernels, start-up and memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fastmlp.bench import footprint
 from fastmlp.bench.ceiling import bytes_per_second, flops_per_second, spend_flops
 from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.kernels import layer_kernels
-from fastmlp.bench.measure import CEILING, contest, in_turns, repeats
+from fastmlp.bench.measurements import Bandwidth, Comparison, KernelRow, Measurements
 from fastmlp.bench.peers import PEERS
 from fastmlp.bench.problem import NETWORKS, Problem
-from fastmlp.bench.results import Bandwidth, Comparison, KernelRow, Results
 from fastmlp.bench.settings import Settings
+from fastmlp.bench.timing import CEILING, contest, in_turns, repeats
 from fastmlp.datasets import Dataset
 from fastmlp.machine import description as machine
 from fastmlp.machine.cores import usable_cores
@@ -23,30 +23,30 @@ from fastmlp.training.config import TrainConfig
 from fastmlp.training.side_by_side import train_many
 from fastmlp.training.trainer import train
 
-# Of a timed run of a kernel: thousands of calls on the smallest layers, a few on the largest.
+# A timed run of a kernel: thousands of calls on the smallest layers, a few on the largest.
 KERNEL_SECONDS = 0.005
 
 # What the comparisons train.
 COMPARED, COMPARED_BATCH, COMPARED_EPOCHS = "A", 100, 2
 
-# Of one core's share, where no cache is known.
+# The working set of one core that no cache holds, where the sizes of caches are unknown.
 MEMORY_BYTES = 256 * 2**20
 
 
-def run(settings: Settings, tell: Callable[[str], object]) -> Results:
+def run(settings: Settings, tell: Callable[[str], object]) -> Measurements:
     """Measure everything.
 
     Parameters
     ----------
     settings : Settings
     tell : callable
-        Called with a line about what is measured next.
+        Gets a line about what is measured next.
 
     Returns
     -------
-    Results
+    Measurements
     """
-    results = Results(
+    results = Measurements(
         date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         machine=machine.describe(),
         settings=dataclasses.asdict(settings),
@@ -58,7 +58,7 @@ def run(settings: Settings, tell: Callable[[str], object]) -> Results:
         one_core=[],
         kernels=[],
     )
-    if settings.start_up:  # first: compiling leaves nothing behind that could disturb it
+    if settings.start_up:  # first, before compiling leaves anything that could disturb it
         tell("starting up and memory")
         results["footprint"] = footprint.measure()
     tell("bandwidth")
@@ -82,7 +82,7 @@ def run(settings: Settings, tell: Callable[[str], object]) -> Results:
 
 
 def bandwidths(threads: int, rounds: int) -> list[Bandwidth]:
-    """Measure what one core reads and writes at each level, and all of them in memory."""
+    """Measure the bytes a second of one core in each cache and in memory, and of all in memory."""
     caches = machine.describe()["caches"]
     places = [(place, 1, caches[place] // 2) for place in ("L2", "L3") if place in caches]
     beyond = max(MEMORY_BYTES, 4 * max(caches.values(), default=0))
@@ -100,7 +100,7 @@ def bandwidths(threads: int, rounds: int) -> list[Bandwidth]:
 
 
 def kernel_rows(network: str, problem: Problem, rounds: int) -> list[KernelRow]:
-    """Time every kernel of a network in turns, the FMA ceiling of one core in their midst."""
+    """Time all kernels of a network in turns, with the FMA ceiling of one core among them."""
     kernels = list(layer_kernels(problem))
     counts = [one.calls_in(KERNEL_SECONDS) for one in kernels]
     calls: dict[str, Callable[[], object]] = {
@@ -126,10 +126,10 @@ def kernel_rows(network: str, problem: Problem, rounds: int) -> list[KernelRow]:
 
 
 def many_models(settings: Settings) -> Comparison:
-    """Compare a model for each core, by `train_many`, with a single model on a single core.
+    """Compare a model for each core, by `train_many`, with one model on one core.
 
-    Whole calls are timed. Grey levels are 0 to 2 and enter the network as they are, because a pass
-    over the images to normalise them would not be training.
+    Whole calls are timed. Grey levels are 0 to 2 and enter the network as they are: a pass over the
+    images to normalise them would not be training.
     """
     sizes, _ = NETWORKS[COMPARED]
     problem = Problem(sizes, COMPARED_BATCH, settings.samples)
@@ -169,7 +169,7 @@ def many_models(settings: Settings) -> Comparison:
 
 
 def more_threads_than_cores(settings: Settings) -> Comparison:
-    """Compare a team of two threads for each core with one of one."""
+    """Compare a team of two threads for each core with a team of one for each."""
     problem = Problem(NETWORKS[COMPARED][0], COMPARED_BATCH, settings.samples)
     cores = usable_cores()
     base, other = f"{cores} threads on {cores} cores", f"{2 * cores} threads on {cores} cores"

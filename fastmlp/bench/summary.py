@@ -1,12 +1,12 @@
-"""Numbers out of results: every figure of the report, and what its tests compare."""
+"""Figures computed from measurements: those of the report, and those its tests compare."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
 
+from fastmlp.bench.measurements import FASTMLP, Comparison, Contest, Entry, KernelRow
 from fastmlp.bench.problem import flops_per_sample
-from fastmlp.bench.results import FASTMLP, Comparison, Contest, Entry, KernelRow
 
 
 def median(values: Iterable[float]) -> float:
@@ -36,7 +36,7 @@ def entry(contest: Contest, name: str) -> Entry | None:
 
 
 def names(contests: Iterable[Contest]) -> list[str]:
-    """Return all that took part in any of the contests, in the order they were first met."""
+    """Return all that took part in any of the contests, in the order of their first appearance."""
     return list(dict.fromkeys(one["name"] for each in contests for one in each["entries"]))
 
 
@@ -47,7 +47,7 @@ def rates(contest: Contest, name: str) -> list[float]:
 
 
 def ratios(contest: Contest, name: str, ours: str = FASTMLP) -> list[float]:
-    """Return how many times as fast as `name` we were, round by round; empty if one was missing."""
+    """Return the rate of `ours` over that of `name`, by round; empty if either is missing."""
     return [a / b for a, b in zip(rates(contest, ours), rates(contest, name), strict=False)]
 
 
@@ -66,7 +66,7 @@ def ceiling_rate(contest: Contest) -> float:
 
 
 def gains(comparison: Comparison) -> list[float]:
-    """Return how many times as many samples a second the other way gives, by round."""
+    """Return the rate of the other way over that of the base, by round."""
     both = zip(comparison["other_rates"], comparison["base_rates"], strict=True)
     return [other / base for other, base in both]
 

@@ -1,10 +1,10 @@
-"""The command line: one module a command, `main` for what they share.
+"""The command line: a module for each command, and `main`, which runs them.
 
 Commands import what takes long to load (Numba, scikit-learn, Matplotlib) inside their functions, so
-that ``fastmlp --help`` and wrong input answer at once.
+that ``fastmlp --help`` and wrong input are answered at once.
 
 Exit codes: 0 done; 1 the training diverged; 2 wrong input, with one line that says what to do; 130
-interrupted, with what was reached saved.
+interrupted, with the results so far saved.
 """
 
 import sys
@@ -45,7 +45,7 @@ for command in (train, search, reproduce, predict, export, data, bench, doctor):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command: what the ``fastmlp`` script calls.
+    """Run a command. The ``fastmlp`` script calls this.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _print_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning as a line for people: without the place in the source."""
+    """Print a warning as one line, without its place in the source."""
     _print_line("warning", str(message))
 
 

@@ -9,6 +9,7 @@ import click
 from fastmlp.bench.problem import NETWORKS
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.cli.options import items, widths
+from fastmlp.reporting.progress import say
 
 
 @click.command()
@@ -26,10 +27,10 @@ from fastmlp.cli.options import items, widths
     "batches",
     type=widths,
     metavar="10,100",
-    help="Batch sizes, for each of them.  [default: its own]",
+    help="Batch sizes of each network.  [default: its own]",
 )
 @click.option(
-    "--threads", type=click.INT, help="For everyone alike.  [default: one for each usable core]"
+    "--threads", type=click.INT, help="Of each of them.  [default: one for each usable core]"
 )
 @click.option(
     "--rounds",
@@ -46,23 +47,23 @@ from fastmlp.cli.options import items, widths
 def bench(quick: bool, out: Path | None, **given: Any) -> None:
     """Measure fastmlp beside PyTorch, JAX and scikit-learn, where they are installed.
 
-    Everyone trains the same networks, with the same mathematics and as many threads, in turns, so
-    that a busy moment hits all alike. Prints the report.
+    All train the same networks by the same mathematics with as many threads, in turns, so that a
+    busy moment slows all of them. Prints the report.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = Settings(**{**(QUICK if quick else {}), **chosen})
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
 
-    from fastmlp.bench import folder, report, suite
+    from fastmlp.bench import folder, markdown, suite
 
     start = time.perf_counter()
 
     def tell(line: str) -> None:
-        click.echo(f"{time.perf_counter() - start:5.0f} s  {line}", err=True)
+        say(f"{time.perf_counter() - start:5.0f} s  {line}")
 
     results = suite.run(settings, tell)
-    click.echo(report.render(results), nl=False)
+    click.echo(markdown.render(results), nl=False)
     if out is not None:
         folder.write(results, out)
         tell(f"written to {out}")

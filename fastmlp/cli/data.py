@@ -1,4 +1,4 @@
-"""``fastmlp data``: what lies where, and fetching what does not."""
+"""``fastmlp data``: list the data sets, and download them."""
 
 from pathlib import Path
 

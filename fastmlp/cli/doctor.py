@@ -1,4 +1,4 @@
-"""``fastmlp doctor``: what a person should know, or report, when something is slow or fails."""
+"""``fastmlp doctor``: what to look at, or report, when something is slow or fails."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,16 +13,16 @@ from fastmlp.datasets import load_digits
 from fastmlp.machine import description as machine
 from fastmlp.training.config import TrainConfig
 
-# What decides the tile, and what a later one could use.
+# The features that choose the tile, and those that a later one could use.
 FEATURES = ("avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "amx-bf16", "neon", "sve")
 ELEMENT_BYTES = {"float32": 4, "float64": 8}
 
 
 @click.command()
-@click.option("--warm", is_flag=True, help="Compile the kernels now, and tell how long it took.")
+@click.option("--warm", is_flag=True, help="Compile the kernels now, and say how long it took.")
 @data_home_option
 def doctor(warm: bool, data_home: Path | None) -> None:
-    """Tell what fastmlp finds on this machine."""
+    """Show what fastmlp finds on this machine."""
     for name, text in _findings():
         click.echo(f"{name:10}{text}")
     for number, line in enumerate(listing(data_home)):

@@ -1,4 +1,4 @@
-"""``fastmlp export``: a model file in a form that other programs run."""
+"""``fastmlp export``: a model in a format that other programs run."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ import click
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where the ONNX model goes; a file that is there is replaced.",
+    help="Where the ONNX model goes; an existing file is replaced.",
 )
 def export(model: Path, onnx: Path) -> None:
     """Write a model as ONNX.
 
     MODEL is a model.safetensors that train wrote, or a file of an estimator's save(). The network's
-    normalisation goes along: the ONNX model takes raw pixels, as floating-point numbers.
+    normalisation is included: the ONNX model takes raw pixels, as floating-point numbers.
 
     Needs the extra "export": pip install "fastmlp[export]".
     """

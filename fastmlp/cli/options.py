@@ -1,4 +1,4 @@
-"""What ``fastmlp train`` is told: options made from TrainConfig's fields, and a file below them."""
+"""Options of several commands, those made from TrainConfig's fields, and the file they override."""
 
 import dataclasses
 import inspect
@@ -13,21 +13,34 @@ import click
 from fastmlp.search.experiment import DataTable, Experiment
 from fastmlp.training.config import TrainConfig, read_toml
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 data_home_option = click.option(
     "--data-home",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where data lies and is fetched to.  [default: $FASTMLP_DATA or the user's cache folder]",
+    help="Where data sets lie and are downloaded to.  [default: $FASTMLP_DATA or the user's cache folder]",
 )
 
-
 DIGITS = DataTable(name="digits")
+PARTS = ("train", "valid", "test")  # of `fastmlp.search.experiment.load_parts`
+
+
+def options(*decorators: Decorator) -> Decorator:
+    """Return a decorator that gives a command several options, in their order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
 
 
 def from_file(path: Path) -> tuple[TrainConfig, DataTable]:
-    """Read what to train on what: ``[config]`` and ``[data]``, or TrainConfig's fields alone.
+    """Read settings and data: ``[config]`` and ``[data]``, or TrainConfig's fields alone.
 
-    Of a file for a search, that is what its trials share.
+    A file for a search gives what its trials share.
 
     Raises
     ------
@@ -52,19 +65,20 @@ def to_toml(config: TrainConfig, data: DataTable) -> str:
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command one option for each field of TrainConfig; see `given`."""
+    """Give a command an option for each field of TrainConfig; `given` reads them."""
     descriptions = _descriptions(TrainConfig)
     kinds = get_type_hints(TrainConfig)
-    for field in reversed(dataclasses.fields(TrainConfig)):
+    made = []
+    for field in dataclasses.fields(TrainConfig):
         default = field.default
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
         text = f"{descriptions.get(field.name, '')}  [default: {shown}]"
-        command = _option(field.name, kinds[field.name], text)(command)
-    return command
+        made.append(_option(field.name, kinds[field.name], text))
+    return options(*made)(command)
 
 
 def given(context: click.Context, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options that stand on the command line, each under the name `names` gives it."""
+    """Return the options given on the command line, under the names that `names` maps them to."""
     return {
         name: context.params[option]
         for option, name in names.items()
@@ -73,12 +87,12 @@ def given(context: click.Context, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def items(text: str) -> tuple[str, ...]:
-    """Turn ``bird,cat`` into a tuple; ``none`` and ``()`` are the empty one."""
+    """Turn ``bird,cat`` into a tuple; ``none`` and ``()`` give an empty one."""
     return () if text in ("none", "()") else tuple(part.strip() for part in text.split(","))
 
 
 def widths(text: str) -> tuple[int, ...]:
-    """Turn ``512,128`` into a tuple of numbers; ``none`` is the empty one."""
+    """Turn ``512,128`` into a tuple of numbers; ``none`` gives an empty one."""
     try:
         return tuple(map(int, items(text)))
     except ValueError:
@@ -93,8 +107,8 @@ def optional_integer(text: str) -> int | None:
         raise click.BadParameter(f"found {text!r}, expected an integer or none") from None
 
 
-def _option(name: str, kind: Any, text: str) -> Callable[..., Any]:
-    """Return the option of a field; whether a value is right, TrainConfig says."""
+def _option(name: str, kind: Any, text: str) -> Decorator:
+    """Return the option of a field. TrainConfig checks its values."""
     flag = name.replace("_", "-")
     if kind is bool:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
@@ -111,8 +125,8 @@ def _option(name: str, kind: Any, text: str) -> Callable[..., Any]:
 
 
 def _descriptions(documented: type) -> dict[str, str]:
-    """Return each parameter's description from a NumPy-style docstring, as plain text."""
-    text = inspect.cleandoc(documented.__doc__ or "")  # no docstrings under python -OO
+    """Return the parameters' descriptions in a NumPy-style docstring, as plain text."""
+    text = inspect.cleandoc(documented.__doc__ or "")  # python -OO drops docstrings
     entries = re.findall(r"^(\w+(?:, \w+)*) : .*\n((?: +.*\n)+)", text, re.MULTILINE)
     return {
         name: " ".join(description.replace("`", "").split())

@@ -1,4 +1,4 @@
-"""``fastmlp predict``: a stored network's answer for pictures in files."""
+"""``fastmlp predict``: the classes that a stored network gives pictures in files."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ OPAQUE = 255
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("image", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(model: Path, image: tuple[Path, ...]) -> None:
-    """Tell the likeliest class of images in files.
+    """Print the likeliest class of images in files.
 
-    MODEL is a model.safetensors that train wrote. Each IMAGE is turned to grey or colour and scaled
-    to the network's size, as in training, and given a line: its path, the likeliest class and that
-    class's probability, with tabs between them.
+    MODEL is a model.safetensors that train wrote. Each IMAGE is converted to grey or colour and scaled
+    to the network's size, as in training. It gets a line: its path, its likeliest class and the
+    probability of that class, separated by tabs.
     """
     network = load(model)
     shape = tuple(network.shape)
@@ -41,13 +41,13 @@ def predict(model: Path, image: tuple[Path, ...]) -> None:
 
 
 def _pixels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return a picture as a Dataset would hold it: uint8 [channels * height * width]."""
+    """Return a picture as a Dataset holds it: uint8 [channels * height * width]."""
     from PIL import Image, ImageOps
 
     channels, *size = shape
     if channels not in MODES:
         raise DataError(f"model: takes {channels} channels, expected 1 (grey) or 3 (colour)")
-    if not path.is_file():  # a pipe would keep us waiting
+    if not path.is_file():  # reading a pipe might never end
         raise DataError(f"{path}: found {found_at(path)}, expected an image")
     try:
         with Image.open(path) as opened:
@@ -63,14 +63,14 @@ def _pixels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _shown(picture: Picture) -> Picture:
-    """Return a picture with 8 bits a channel and nothing that shows through.
+    """Return a picture with 8 bits a channel and no transparent pixels.
 
-    Pillow's own conversion cuts larger numbers off at 255 and uncovers what transparency hides.
+    Pillow's own conversion would cut off larger numbers at 255 and uncover what is transparent.
 
     Raises
     ------
     DataError
-        For pixels that are not opaque, and for numbers of which nothing says what white is.
+        For pixels that are not opaque, and for numbers whose white level is unknown.
     """
     from PIL import Image
 
@@ -81,7 +81,7 @@ def _shown(picture: Picture) -> Picture:
             "bits of grey in a PNG or TIFF file; convert it first"
         )
     if picture.has_transparency_data:
-        # Of 16 bits, Pillow does not tell which pixels are opaque.
+        # Pillow does not say which pixels are opaque if they have 16 bits.
         full = None if sixteen_bits else picture.convert("RGBA")
         if full is None or full.getchannel("A").getextrema()[0] != OPAQUE:
             raise DataError(

@@ -1,12 +1,12 @@
 """``fastmlp reproduce``: the published studies, from data to report."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from fastmlp.cli.options import data_home_option
+from fastmlp.reporting.progress import say
 
 
 @click.command()
@@ -14,15 +14,15 @@ from fastmlp.cli.options import data_home_option
 @click.option(
     "--seeds", type=click.IntRange(1, 1000), help="Trainings of each setting.  [default: 3]"
 )
-@click.option("--quick", is_flag=True, help="Few images and epochs: does all of it work?")
-@click.option("--html", is_flag=True, help="Write the report as one self-contained page, too.")
+@click.option("--quick", is_flag=True, help="Few images and epochs, to see that everything works.")
+@click.option("--html", is_flag=True, help="Also write the report as one self-contained page.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("reports"),
     show_default=True,
     metavar="FOLDER",
-    help="Gets a folder a study; quick ones go to its subfolder quick.",
+    help="Gets a folder for each study; quick ones go to its subfolder quick.",
 )
 @data_home_option
 def reproduce(
@@ -53,8 +53,8 @@ def reproduce(
             parts = {name: replace(part, seeds=seeds) for name, part in study.parts.items()}
             study = replace(study, parts=parts) if quick else study.with_seeds(seeds)
 
-        def say(line: str, name: str = study.name) -> None:
-            print(f"{name}: {line}", file=sys.stderr, flush=True)
+        def tell(line: str, name: str = study.name) -> None:
+            say(f"{name}: {line}")
 
         folder = (out / "quick" if quick else out) / study.name
-        click.echo(run(study, folder, data_home=data_home, html=html, say=say))
+        click.echo(run(study, folder, data_home=data_home, html=html, say=tell))

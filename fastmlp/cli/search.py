@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-import sys
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from fastmlp.cli.options import data_home_option
+from fastmlp.cli.options import PARTS, data_home_option, options
+from fastmlp.datasets import Dataset
+from fastmlp.reporting.progress import ProgressDisplay, say
 from fastmlp.search.experiment import DataTable, Experiment, load_parts
 from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from fastmlp.search.ranking import SearchResult
     from fastmlp.search.state import Progress
+    from fastmlp.search.workers import Backend
 
 EXAMPLE = Experiment(
     data=DataTable(name="digits"),
@@ -27,45 +30,44 @@ NO_BEST, INTERRUPTED = 1, 130  # exit codes
 SHOWN_POINTS = 10
 
 
+search_options = options(
+    click.argument("file", required=False, type=click.Path(path_type=Path)),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Where trials are kept; those that are there already are not trained again.  "
+        "[default: runs/search-FILE]",
+    ),
+    click.option(
+        "--seeds",
+        type=click.INT,
+        metavar="N",
+        help="Trainings of each point.  [default: as the file says, or 1]",
+    ),
+    click.option(
+        "--jobs", type=click.INT, metavar="N", help="Trials at once.  [default: usable cores]"
+    ),
+    click.option(
+        "--backend",
+        type=click.Choice(["threading", "loky"]),
+        default="threading",
+        show_default=True,
+        help="Train in threads of this process, or in processes.",
+    ),
+    click.option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Train on the workers of a Dask scheduler, such as tcp://scheduler:8786.",
+    ),
+    data_home_option,
+)
+
+
 @click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Where trials are kept; those that are there already are not trained again.  "
-    "[default: runs/search-FILE]",
-)
-@click.option(
-    "--seeds",
-    type=click.INT,
-    metavar="N",
-    help="Trainings of each point.  [default: as the file says, or 1]",
-)
-@click.option(
-    "--jobs", type=click.INT, metavar="N", help="Trials at once.  [default: usable cores]"
-)
-@click.option(
-    "--backend",
-    type=click.Choice(["threading", "loky"]),
-    default="threading",
-    show_default=True,
-    help="Train in threads of this process, or in processes.",
-)
-@click.option(
-    "--dask",
-    metavar="ADDRESS",
-    help="Train on the workers of a Dask scheduler, such as tcp://scheduler:8786.",
-)
-@data_home_option
+@search_options
 def search(
-    file: Path | None,
-    out: Path | None,
-    seeds: int | None,
-    jobs: int | None,
-    backend: str,
-    dask: str | None,
-    data_home: Path | None,
+    file: Path | None, out: Path | None, seeds: int | None, data_home: Path | None, **workers: Any
 ) -> int:
     """Train every point of a grid and rank them.
 
@@ -78,38 +80,14 @@ def search(
     best/model.safetensors.
     """
     experiment = Experiment.from_toml(file) if file else EXAMPLE
+    if seeds is not None:
+        experiment = replace(experiment, seeds=seeds)
     name = file.stem if file else experiment.data.name
     folder = out or Path("runs", f"search-{name}")
-    parts = dict(
-        zip(("train", "valid", "test"), load_parts(experiment.data, data_home), strict=True)
-    )
-
-    from fastmlp.cli.progress import compile_kernels
-    from fastmlp.search.grid import grid_search
-
-    if dask is not None:  # what the client logs of a lost cluster, an error says in one line
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
-
-    def on_trial(progress: Progress) -> None:
-        begins = progress.trial is None and progress.done < progress.total
-        if begins and dask is None and backend == "threading":
-            compile_kernels(experiment.config, parts["train"])
-        display.show(progress)
-
-    with _Display(folder, experiment.metric) as display:
+    parts = dict(zip(PARTS, load_parts(experiment.data, data_home), strict=True))
+    with _SearchDisplay(folder, experiment.metric) as display:
         try:
-            result = grid_search(
-                experiment.config,
-                experiment.grid,
-                **parts,
-                store=folder,
-                jobs=jobs,
-                seeds=experiment.seeds if seeds is None else seeds,
-                metric=experiment.metric,
-                backend=backend,  # type: ignore[arg-type]
-                dask=dask,
-                on_trial=on_trial,
-            )
+            result = _searched(experiment, parts, folder, display, **workers)
         except KeyboardInterrupt:
             display.interrupted()
             return INTERRUPTED
@@ -122,14 +100,51 @@ def search(
     return 0 if result.best else NO_BEST
 
 
-class _Display:
-    """A bar on a terminal, else a line a trial; both go to standard error."""
+def _searched(
+    experiment: Experiment,
+    parts: dict[str, Dataset],
+    folder: Path,
+    display: _SearchDisplay,
+    *,
+    jobs: int | None,
+    backend: Backend,
+    dask: str | None,
+) -> SearchResult:
+    """Search, and show how far it is."""
+    from fastmlp.cli.progress import compile_kernels
+    from fastmlp.search.grid import grid_search
+
+    if dask is not None:  # an error says in one line what its client logs of a lost cluster
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+    def on_trial(progress: Progress) -> None:
+        begins = progress.trial is None and progress.done < progress.total
+        if begins and dask is None and backend == "threading":
+            compile_kernels(experiment.config, parts["train"])
+        display.show(progress)
+
+    return grid_search(
+        experiment.config,
+        experiment.grid,
+        **parts,
+        store=folder,
+        jobs=jobs,
+        seeds=experiment.seeds,
+        metric=experiment.metric,
+        backend=backend,
+        dask=dask,
+        on_trial=on_trial,
+    )
+
+
+class _SearchDisplay:
+    """How far a search is: what was found, each trial's end, and what is kept after Ctrl-C."""
 
     def __init__(self, folder: Path, metric: str) -> None:
-        self.folder, self.metric = folder, metric
-        self.words = metric.replace("_", " ")
-        self.bar: Any = None
-        self.latest: Progress | None = None
+        self._folder, self._metric = folder, metric
+        self._words = metric.replace("_", " ")
+        self._display: ProgressDisplay | None = None
+        self._latest: Progress | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -140,62 +155,59 @@ class _Display:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        if self._display is not None:
+            self._display.__exit__(kind, error, traceback)
 
     def show(self, progress: Progress) -> None:
         """Show how far the search is."""
-        self.latest = progress
+        self._latest = progress
         if progress.trial is None:
             self._begin(progress)
-        elif self.bar is None:
-            trial = progress.trial
-            score = getattr(trial, self.metric)
-            count = str(progress.done).rjust(len(str(progress.total)))
-            said = trial.reason if score is None else f"{self.words} {score:.4f}"
-            _say(
-                f"{count}/{progress.total}  {_settings(progress.parameters)}, seed {trial.seed}: "
-                f"{trial.status}, {said}, {trial.seconds:.2f} s  ({self._standing(progress)})"
-            )
-        else:
-            self.bar.set_postfix_str(self._standing(progress), refresh=False)
-            self.bar.update(progress.done - self.bar.n)
+        elif self._display is not None:
+            self._display.show(progress.done, self._line(progress), self._standing(progress))
 
     def interrupted(self) -> None:
         """Say what is kept."""
-        if self.latest is not None:
-            _say(
-                f"interrupted: {self.latest.done} of {self.latest.total} trials are kept in "
-                f"{self.folder}; the same command again goes on from here"
+        if self._latest is not None:
+            say(
+                f"interrupted: {self._latest.done} of {self._latest.total} trials are kept in "
+                f"{self._folder}; the same command again goes on from here"
             )
 
     def _begin(self, progress: Progress) -> None:
         if progress.skipped:
             failed = f" ({progress.failed} failed)" if progress.failed else ""
-            _say(f"{progress.skipped} of {progress.total} trials{failed} found in {self.folder}")
-        if sys.stderr.isatty() and progress.done < progress.total:
-            from tqdm import tqdm
-
-            self.bar = tqdm(
-                total=progress.total,
-                initial=progress.done,
-                dynamic_ncols=True,
-                bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} trials{postfix}",
+            say(f"{progress.skipped} of {progress.total} trials{failed} found in {self._folder}")
+        if progress.done < progress.total:
+            # The search knows better than a bar's clock how long the rest takes.
+            self._display = ProgressDisplay(
+                progress.total, "trial", done=progress.done, timed=False
             )
+
+    def _line(self, progress: Progress) -> str:
+        trial = progress.trial
+        assert trial is not None
+        score = getattr(trial, self._metric)
+        count = str(progress.done).rjust(len(str(progress.total)))
+        said = trial.reason if score is None else f"{self._words} {score:.4f}"
+        return (
+            f"{count}/{progress.total}  {_settings(progress.parameters)}, seed {trial.seed}: "
+            f"{trial.status}, {said}, {trial.seconds:.2f} s  ({self._standing(progress)})"
+        )
 
     def _standing(self, progress: Progress) -> str:
         standing = f"{progress.failed} failed"
         if progress.diverged:
             standing += f", {progress.diverged} diverged"
         if progress.best is not None:
-            standing += f", best {self.words} {progress.best:.4f}"
+            standing += f", best {self._words} {progress.best:.4f}"
         if progress.remaining is not None:
             standing += f", {_duration(progress.remaining)} left"
         return standing
 
 
 def _summarise(result: SearchResult) -> None:
-    """Print the best points, and what the best of all came to."""
+    """Print the best points, and the test scores of the first."""
     points = [point for point in result.points[:SHOWN_POINTS] if point.sound]
     for point in points:
         click.echo(
@@ -224,7 +236,3 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -12,22 +12,25 @@ import click
 import numpy as np
 
 from fastmlp import datasets
-from fastmlp.cli import run
+from fastmlp.cli import run_folder
 from fastmlp.cli.options import (
     DIGITS,
+    PARTS,
     config_options,
     data_home_option,
     from_file,
     given,
     items,
+    options,
     to_toml,
 )
-from fastmlp.cli.progress import Progress, compile_kernels
-from fastmlp.cli.run import RunFolder, new_folder, remove_empty
+from fastmlp.cli.progress import compile_kernels, show_epoch
+from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
 
@@ -35,39 +38,45 @@ if TYPE_CHECKING:
     from fastmlp.training.history import Row
     from fastmlp.training.loop import TrainResult
 
-PARTS = ("train", "valid", "test")
 DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
 
 
+train_options = options(
+    click.option(
+        "--data", type=click.Choice(datasets.NAMES), help="What to train on.  [default: digits]"
+    ),
+    click.option(
+        "--classes",
+        type=items,
+        metavar="bird,cat|none",
+        help="Keep these, labelled in the order named.",
+    ),
+    click.option(
+        "--size", type=click.INT, help="Scale images to squares of so many pixels a side."
+    ),
+    data_home_option,
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Settings to start from, such as the config.toml of another run; options override them.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Where results go; no other run may be there.  [default: runs/DATA-DATE-TIME]",
+    ),
+    click.option(
+        "--checkpoint",
+        is_flag=True,
+        help="Keep a checkpoint in --out after each epoch; the same command again goes on from it.",
+    ),
+)
+
+
 @click.command()
-@click.option(
-    "--data", type=click.Choice(datasets.NAMES), help="What to train on.  [default: digits]"
-)
-@click.option(
-    "--classes",
-    type=items,
-    metavar="bird,cat|none",
-    help="Keep these, labelled in the order named.",
-)
-@click.option("--size", type=click.INT, help="Scale images to squares of so many pixels a side.")
-@data_home_option
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Settings to start from, such as the config.toml of another run; options override them.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Where results go; no other run may be there.  [default: runs/DATA-DATE-TIME]",
-)
-@click.option(
-    "--checkpoint",
-    is_flag=True,
-    help="Keep a checkpoint in --out after each epoch; the same command again goes on from it.",
-)
+@train_options
 @config_options
 @click.pass_context
 def train(
@@ -81,8 +90,8 @@ def train(
 ) -> int:
     """Train a network on images.
 
-    A tenth of the training part, always the same, is kept for validation. The test part is looked
-    at once, at the end. Results go to a folder: config.toml, history.csv (a line an epoch),
+    A tenth of the training part, always the same, is kept for validation. The test part is used
+    once, at the end. Results go to a folder: config.toml, history.csv (a line an epoch),
     metrics.json, model.safetensors, curves.png and confusion.png.
     """
     if checkpoint and out is None:
@@ -100,7 +109,7 @@ def train(
     code = {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
     if result.history:
         try:
-            with held_interrupt():  # what took long to train is not lost to an impatient Ctrl-C
+            with held_interrupt():  # a second Ctrl-C must not lose what took long to train
                 _save(result, parts, folder)
         except KeyboardInterrupt:
             click.echo("interrupted while results were written", err=True)
@@ -112,7 +121,7 @@ def train(
 
 
 def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
-    """Return what the file says, overridden by what the command line says."""
+    """Return the settings of the file, overridden by those of the command line."""
     config, table = from_file(path) if path else (TrainConfig(), DIGITS)
     changes = given(context, {"data": "name", "classes": "classes", "size": "size"})
     if changes.get("classes") == ():  # none: all of them
@@ -134,11 +143,11 @@ def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) ->
     from fastmlp.training import trainer
 
     compile_kernels(config, parts["train"])
-    with Progress(config.epochs) as progress:
+    with ProgressDisplay(config.epochs, "epoch") as display:
 
         def on_epoch(row: Row) -> None:
             folder.record(row)
-            progress.show(row)
+            show_epoch(display, row, config.epochs)
 
         return trainer.train(
             config,
@@ -150,12 +159,12 @@ def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) ->
 
 
 def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> None:
-    """Write the network first, score it once, and write and print what the run came to."""
+    """Write the network first, score it once, then write and print the results."""
     from fastmlp.training.evaluation import evaluate
 
     network, usable = result.network, _is_usable(result)
     if usable:
-        network.save(folder.path / run.MODEL)
+        network.save(folder.path / run_folder.MODEL)
     scores = {name: evaluate(network, part) for name, part in parts.items()}
     metrics = {
         **scores,
@@ -180,15 +189,15 @@ def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
 
     test = parts["test"]
     restored = result.best_epoch if result.config.restore_best else 0
-    figures.draw_curves(result.history, folder.path / run.CURVES, best_epoch=restored)
+    figures.draw_curves(result.history, folder.path / run_folder.CURVES, best_epoch=restored)
     if usable and math.isfinite(scores["test"]["loss"]):
         figures.draw_confusion(
-            test.labels, network.predict(test), test.classes, folder.path / run.CONFUSION
+            test.labels, network.predict(test), test.classes, folder.path / run_folder.CONFUSION
         )
 
 
 def _is_usable(result: TrainResult) -> bool:
-    """Tell whether there is a network to use: a run that diverged has one of a best epoch or none."""
+    """Return whether the network is worth keeping: that of a best epoch if the run diverged."""
     restored = result.config.restore_best and result.best_epoch > 0
     return (result.status != "diverged" or restored) and all(
         np.isfinite(array).all() for array in result.network.state_dict().values()

@@ -1,9 +1,10 @@
 """scikit-learn's multilayer perceptrons on fastmlp's engine: the same numbers, many times faster.
 
-``classifier`` and ``regressor`` hold what a person calls, ``training`` the loop that replaces
-scikit-learn's, ``run`` and ``solvers`` its way to the engine, ``convert`` and ``files`` what turns
-an estimator into other things and back, ``patch`` what gives scripts that import scikit-learn's
-names ours. ``python -m fastmlp.estimator script.py`` runs a script so.
+``classifier`` and ``regressor`` hold the two estimators, ``training`` the loop that replaces
+scikit-learn's, ``adapter`` and ``solvers`` its link to the engine, ``callbacks`` what callbacks are
+told. ``convert``, ``export`` and ``files`` turn an estimator into other forms and back. ``patch``
+puts these estimators behind scikit-learn's names; ``python -m fastmlp.estimator script.py`` does so
+for a script.
 """
 
 from fastmlp.estimator.classifier import MLPClassifier

@@ -1,4 +1,4 @@
-"""``python -m fastmlp.estimator script.py [arguments]``: run a script that imports sklearn's."""
+"""``python -m fastmlp.estimator script.py [arguments]``: run a script with `patch_sklearn`."""
 
 import runpy
 import sys

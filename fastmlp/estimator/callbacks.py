@@ -9,19 +9,19 @@ try:
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in for scikit-learn's; an estimator without `set_callbacks` supports none."""
+        """Stand-in for scikit-learn's. Estimators have no `set_callbacks` then."""
 
 
 class Tasks:
-    """What callbacks are told of one fit: a task, and one below it for each epoch.
+    """The tasks of one fit that callbacks are told of: the fit, and below it each epoch.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
     X, y, sample_weight
-        As they were given to `fit`.
+        As given to `fit`.
     epochs : int
-        Most there will be; 0 where nobody sees them.
+        How many there will be at most; 0 where scikit-learn trains.
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, epochs: int) -> None:
@@ -37,21 +37,21 @@ class Tasks:
         if hasattr(estimator, "_init_callback_context"):
             self._root = estimator._init_callback_context(max_subtasks=epochs)
             self._root.call_on_fit_task_begin(**self._known)
-        # Whether anyone looks: an epoch's weights are copied out for them.
+        # Whether there are callbacks: each epoch's weights are copied out for them.
         self.watched = bool(self._root and getattr(estimator, "_skl_callbacks", None))
 
     def begin_epoch(self) -> None:
-        """Tell that an epoch begins."""
+        """Tell the callbacks that an epoch begins."""
         if self.watched:
             self._epoch = self._root.subcontext(task_name="epoch")
             self._epoch.call_on_fit_task_begin(**self._known)
 
     def end_epoch(self) -> bool:
-        """Tell that an epoch has ended, and return whether a callback asks to stop."""
+        """Tell the callbacks that an epoch has ended; return whether one asks to stop."""
         return self.watched and bool(self._told(self._epoch))
 
     def end(self) -> None:
-        """Tell that the fit has ended."""
+        """Tell the callbacks that the fit has ended."""
         if self._root is not None:
             self._told(self._root)
 

@@ -14,9 +14,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from fastmlp.errors import ConfigError, DataError
+from fastmlp.estimator.adapter import Examples
 from fastmlp.estimator.callbacks import CallbackSupportMixin
 from fastmlp.estimator.convert import ClassifierConversions
-from fastmlp.estimator.run import Examples
 from fastmlp.estimator.training import CONSTRAINTS, EngineTraining
 
 
@@ -28,9 +28,9 @@ class MLPClassifier(
 ):
     """scikit-learn's ``MLPClassifier``: its parameters, attributes and numbers, in less time.
 
-    For the same `random_state`, initial weights, shuffles and losses are scikit-learn's, but for
-    rounding. What the engine does not accelerate is trained by scikit-learn itself: solver "lbfgs",
-    sparse X, multilabel y.
+    Initial weights, shuffles and losses are scikit-learn's for the same `random_state`, up to
+    rounding. scikit-learn itself trains what the engine does not accelerate: solver "lbfgs", sparse X,
+    multilabel y.
 
     Parameters
     ----------
@@ -42,29 +42,29 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         "rmsprop" is ``torch.optim.RMSprop`` (mean squares decay by 0.99) with this class's
         `epsilon`.
     learning_rate : {"constant", "invscaling", "adaptive", "step"}
-        "step" multiplies the rate of any of the solvers by `step_factor` after every `step_epochs`
-        epochs; the others act on "sgd" alone, as in scikit-learn.
+        "step" multiplies the rate of any solver by `step_factor` after every `step_epochs` epochs.
+        The others act on "sgd" alone, as in scikit-learn.
     verbose : bool, int or "progress"
-        True prints a line an epoch, as in scikit-learn; "progress" shows a bar with the time left.
+        True prints each epoch's loss, as in scikit-learn; "progress" shows a bar with the time left.
     class_weight : dict, "balanced" or None
         Multiplies `sample_weight`, as in other classifiers of scikit-learn.
     initialization : {"sklearn", "torch", "he", "glorot", "normal", "zeros"}
-        How weights start; all but the first as `fastmlp.training.network.initialize` has them.
+        How weights are drawn: as in scikit-learn, or as in `fastmlp.training.network.initialize`.
     monitor : {"score", "loss"}
         What `early_stopping` watches on the validation data.
     step_epochs, step_factor : int, float
         See `learning_rate`.
     dropout : float
-        Probability, below 1, with which a step of the stochastic solvers takes an output of a hidden layer as
-        zero; the others are divided by 1 - dropout. `loss_curve_` is that of the thinned networks; predicting
-        and validating take all units.
+        Probability, below 1, that a step of the stochastic solvers sets an output of a hidden layer to
+        zero; it divides the others by 1 - dropout. `loss_curve_` is that of the thinned networks;
+        prediction and validation use all units.
     n_jobs : int or None
-        Threads: None takes every usable core where a step is worth sharing, and one in a task of
-        joblib or a worker process; -1 takes every usable core, -2 all but one. The numbers do not
-        depend on it.
+        Threads. None takes every usable core where a step is worth sharing, but one in a task of
+        joblib or a worker process. -1 takes every usable core, -2 all but one. Results do not depend
+        on it.
     dtype : {"bfloat16"} or None
-        None trains in the type of X. "bfloat16" rounds what products read to bfloat16 and keeps sums,
-        weights and solver in float32: fast on a CPU with AVX512_BF16, emulated elsewhere.
+        None trains in the type of X. "bfloat16" rounds the operands of products to bfloat16 and keeps
+        sums, weights and solver in float32: fast on a CPU with AVX512_BF16, emulated elsewhere.
 
     Attributes
     ----------
@@ -72,8 +72,8 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         Loss after each epoch on the validation data, without the penalty of `alpha`; None without
         validation data.
     validation_scores_ : list of float, or None
-        Accuracy there. Unlike in scikit-learn there may be some without `early_stopping`: with
-        `X_val`.
+        Accuracy on the validation data. With `X_val` they exist without `early_stopping` too,
+        unlike in scikit-learn.
     coefs_, intercepts_, classes_, loss_, loss_curve_, best_loss_, best_validation_score_, \
 n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
@@ -179,11 +179,11 @@ n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_nam
         Parameters
         ----------
         X : array or sparse matrix [n, features]
-            float32 is trained in float32; anything else that is not float64 is converted to it.
+            Trained in float32 if it is float32, otherwise converted to float64.
         y : array [n] of labels, or [n, labels] of 0 and 1
         sample_weight : array [n], optional
         X_val : array [m, features], optional
-            Validation data: loss and score are recorded for it after each epoch, and
+            Validation data. Loss and score on it are recorded after each epoch, and
             `early_stopping` watches it instead of setting rows of X aside.
         y_val : array [m]
         sample_weight_val : array [m], optional

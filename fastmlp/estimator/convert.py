@@ -19,8 +19,8 @@ from fastmlp.training.network import Network
 _TO_NETWORK: dict[str, str] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 _FROM_NETWORK = {theirs: ours for ours, theirs in _TO_NETWORK.items()}
 
-# Values scikit-learn does not know, and what its own estimator is given in their place: they
-# change how a model trains, not what it predicts.
+# Values that scikit-learn does not know, and those that its own estimator gets instead. They change
+# how a model trains, not what it predicts.
 _IN_PLAIN: dict[str, dict[Any, Any]] = {
     "solver": {"rmsprop": "adam"},
     "learning_rate": {"step": "constant"},
@@ -30,14 +30,14 @@ _NOT_IN_PLAIN = ("validation_loss_curve_", "_metadata_request")
 
 
 class Conversions(BaseMultilayerPerceptron):
-    """What both estimators turn into."""
+    """Conversions of both estimators."""
 
     def to_sklearn(self) -> Any:
         """Return a plain, fitted estimator of scikit-learn that predicts the same.
 
-        It shares nothing with this one and needs no fastmlp where it is loaded; skl2onnx and skops
-        know it. Where a parameter has a value that scikit-learn lacks, it has "adam" for "rmsprop",
-        "constant" for "step" and True for "progress".
+        It shares nothing with this one, needs no fastmlp to load, and works with skl2onnx and skops.
+        Values of parameters that scikit-learn lacks are replaced: "rmsprop" by "adam", "step" by
+        "constant", "progress" by True.
         """
         check_is_fitted(self)
         parent = next(c for c in type(self).__mro__ if c.__module__.startswith("sklearn.neural"))
@@ -56,16 +56,16 @@ class Conversions(BaseMultilayerPerceptron):
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of the parameters under the names `torch.nn.Sequential` gives them.
 
-        ``"0.weight"`` [out, in], ``"0.bias"``, ``"2.weight"``, ...: Linear layers alternate with
+        ``"0.weight"`` [out, in], ``"0.bias"``, ``"2.weight"``, ...: linear layers alternate with
         activations. A classifier of two classes has one output, for ``BCEWithLogitsLoss``.
         """
         check_is_fitted(self)
         return files.named(self.coefs_, self.intercepts_)
 
     def save(self, path: str | Path) -> None:
-        """Write what predicting needs to one safetensors file, which nobody need unpickle.
+        """Write what predicting needs to a safetensors file, which loads without unpickling.
 
-        `load` reads it back: weights to the bit, labels, feature names and activation, not the
+        `load` restores weights to the bit, labels, feature names and activation, but not the
         parameters of the training.
 
         Parameters
@@ -97,18 +97,18 @@ class Conversions(BaseMultilayerPerceptron):
 
 
 class ClassifierConversions(Conversions):
-    """What a classifier turns into besides."""
+    """Conversions of a classifier."""
 
     def to_network(self) -> Network:
         """Return a `fastmlp.Network` that gives the same probabilities.
 
-        Its classes are the labels as strings; of two classes, one output becomes two.
+        Its classes are the labels as strings. For two classes, the one output becomes two.
 
         Raises
         ------
         DataError
-            If no Network is such a model: hidden layers with activation "identity", multilabel, or
-            a single class.
+            If no Network can be this model: hidden layers with activation "identity", several labels
+            a row, or a single class.
         """
         check_is_fitted(self)
         weights, biases = [coef.T for coef in self.coefs_], list(self.intercepts_)
@@ -142,19 +142,20 @@ class ClassifierConversions(Conversions):
     def from_network(cls, network: Network, *, classes: Sequence[Any] | None = None) -> Self:
         """Return a fitted classifier that gives a network's probabilities.
 
-        It takes what the network takes, raw images: normalisation becomes part of the first layer.
-        `partial_fit` and ``warm_start`` go on from it.
+        It takes raw images, as the network does: normalisation becomes part of the first layer.
+        `partial_fit` and ``warm_start`` continue its training.
 
         Parameters
         ----------
         network : Network
         classes : sequence, optional
-            Labels in the order of the outputs, by default the network's strings.
+            Labels in the order of the outputs; by default the network's class names.
 
         Raises
         ------
         DataError
-            If scikit-learn has no such model: residual connections, or data too far from zero.
+            If scikit-learn has no such model: residual connections, or data too far from zero for the
+            first layer to take in the normalisation.
         """
         labels = np.asarray(network.classes if classes is None else classes)
         count = len(network.classes)

@@ -25,16 +25,16 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     Parameters
     ----------
     model : Network, or fitted MLPClassifier or MLPRegressor
-        A Network's normalisation goes along: the file takes raw images, as float.
+        A Network's normalisation is included: the ONNX model takes raw images, as float.
     path : str or Path
-        Usually named ``*.onnx``. Its input is ``X`` [rows, features], of the model's type, float32
-        or float64; its outputs are ``label`` and ``probabilities`` [rows, classes], or
-        ``variable``.
+        Usually named ``*.onnx``. The input is ``X`` [rows, features] in the model's type, float32 or
+        float64. The outputs are ``label`` and ``probabilities`` [rows, classes] of a classifier,
+        ``variable`` of a regressor.
 
     Raises
     ------
     DataError
-        If skl2onnx or scikit-learn has no such model: residual connections, the loss "poisson", a
+        If skl2onnx or scikit-learn lacks the model: residual connections, the loss "poisson", a
         regressor of several values, a classifier of several labels a row.
     FastMLPError
         If skl2onnx is not installed.
@@ -71,7 +71,7 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
 
 
 def load_model(path: str | Path) -> Network | Estimator:
-    """Return what a model file holds: a Network or an estimator.
+    """Read a model file, of a Network or an estimator.
 
     Raises
     ------
@@ -91,4 +91,4 @@ def _metadata(path: str | Path) -> dict[str, str]:
         with safe_open(path, framework="numpy") as opened:
             return opened.metadata() or {}
     except (OSError, SafetensorError):
-        return {}  # reading it in earnest says what is wrong
+        return {}  # the reader of the whole file says what is wrong

@@ -2,8 +2,8 @@
 
 The description (metadata "estimator", JSON) holds ``estimator`` (the class), ``activation``,
 ``output`` (scikit-learn's ``out_activation_``), ``sizes``, ``dtype``, ``feature_names`` (or null)
-and ``labels`` (null for a regressor): their ``dtype``, ``values`` and whether they are
-``multilabel``. The tensors have PyTorch's names and shapes, "0.weight" [out, in], "0.bias", ...
+and ``labels`` (null for a regressor). ``labels`` holds ``dtype``, ``values``, and whether they are
+``multilabel``. The tensors have PyTorch's names and shapes: "0.weight" [out, in], "0.bias", ...
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ KIND = "estimator"
 _OUTPUTS = {"MLPClassifier": ("softmax", "logistic"), "MLPRegressor": ("identity", "exp")}
 _ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 _ENTRIES = ["activation", "dtype", "estimator", "feature_names", "labels", "output", "sizes"]
-_TEXT = {"U": "str", "O": "object"}  # how labels of text are named; others by their NumPy type
+_TEXT = {
+    "U": "str",
+    "O": "object",
+}  # names of the types of text labels; others have their NumPy names
 _NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _LABELS = (*_TEXT.values(), *_NUMBERS, "float32", "float64")
 
 
 def named(coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return copies of parameters in PyTorch's layout, by PyTorch's names."""
+    """Return copies of weights and biases in PyTorch's layout, under PyTorch's names."""
     tensors = {}
     for layer, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
         tensors[f"{2 * layer}.weight"] = coef.T.copy(order="C")
@@ -60,7 +63,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises
     ------
     FormatError
-        If the file is missing, cannot be read, is damaged or is something else.
+        If the file is missing, unreadable, damaged or not an estimator's.
     """
     return read_tensors(path, KIND, _layout)
 
@@ -89,7 +92,7 @@ def load(kind: Any, path: str | Path) -> Any:
 def adopt(
     estimator: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray], output: str
 ) -> None:
-    """Make an estimator one that was fitted to these weights [in, out] in no epochs at all."""
+    """Make an estimator look fitted, in no epochs, with these weights [in, out]."""
     estimator.coefs_, estimator.intercepts_ = coefs, intercepts
     estimator._best_coefs, estimator._best_intercepts = list(coefs), list(intercepts)
     estimator.out_activation_ = output
@@ -124,7 +127,7 @@ def _described_labels(classifier: Any) -> dict[str, Any]:
 
 
 def _layout(description: Any) -> Layout:
-    """Return the tensors that belong to a description, which may be any JSON at all."""
+    """Check a description, which may be any JSON, and return the tensors that belong to it."""
     entries = ", ".join(_ENTRIES)
     is_whole = isinstance(description, dict) and sorted(description) == _ENTRIES
     _check(is_whole, "estimator", description, f"the entries {entries}")

@@ -11,9 +11,9 @@ from sklearn.neural_network import _multilayer_perceptron
 from sklearn.utils import check_array
 
 from fastmlp.errors import DataError
+from fastmlp.estimator.adapter import Examples
 from fastmlp.estimator.callbacks import CallbackSupportMixin
 from fastmlp.estimator.convert import Conversions
-from fastmlp.estimator.run import Examples
 from fastmlp.estimator.training import CONSTRAINTS, EngineTraining
 
 
@@ -25,8 +25,8 @@ class MLPRegressor(
 ):
     """scikit-learn's ``MLPRegressor``: its parameters, attributes and numbers, in less time.
 
-    What the engine does not accelerate is trained by scikit-learn itself: solver "lbfgs", sparse X,
-    the loss "poisson".
+    scikit-learn itself trains what the engine does not accelerate: solver "lbfgs", sparse X, the loss
+    "poisson".
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         Loss after each epoch on the validation data, without the penalty of `alpha`; None without
         validation data.
     validation_scores_ : list of float, or None
-        R2 there. Unlike in scikit-learn there may be some without `early_stopping`: with `X_val`.
+        R2 on the validation data. With `X_val` they exist without `early_stopping` too, unlike in
+        scikit-learn.
     coefs_, intercepts_, loss_, loss_curve_, best_loss_, best_validation_score_, n_iter_, t_, \
 n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
@@ -149,11 +150,11 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         Parameters
         ----------
         X : array or sparse matrix [n, features]
-            float32 is trained in float32; anything else that is not float64 is converted to it.
+            Trained in float32 if it is float32, otherwise converted to float64.
         y : array [n] or [n, outputs]
         sample_weight : array [n], optional
         X_val : array [m, features], optional
-            Validation data: loss and score are recorded for it after each epoch, and
+            Validation data. Loss and score on it are recorded after each epoch, and
             `early_stopping` watches it instead of setting rows of X aside.
         y_val : array [m] or [m, outputs]
         sample_weight_val : array [m], optional

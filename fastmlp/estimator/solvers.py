@@ -1,7 +1,7 @@
 """scikit-learn's optimiser objects <-> the engine's steps and states.
 
-An estimator keeps what its solver remembers in scikit-learn's own object, as plain arrays: a pickle
-holds nothing of the engine, and `partial_fit` goes on wherever the fit before it ran.
+An estimator keeps its solver's state in scikit-learn's own object, as plain arrays. A pickle holds
+nothing of the engine then, and `partial_fit` continues wherever the fit before it ran.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RMSPropOptimizer(BaseOptimizer):
         self.vs = [np.zeros_like(param) for param in params]
 
 
-# Where a solver keeps what the engine calls a state.
+# The attributes in which a solver keeps the engine's states.
 _STATES = {
     SGDOptimizer: {"velocity": "velocities"},
     AdamOptimizer: {"velocity": "ms", "squares": "vs"},
@@ -48,7 +48,7 @@ _STATES = {
 
 
 def new_optimizer(estimator: Any) -> BaseOptimizer:
-    """Return what the estimator's solver starts from."""
+    """Return a new optimiser object for the estimator's solver."""
     params = estimator.coefs_ + estimator.intercepts_
     match estimator.solver:
         case "sgd":
@@ -73,15 +73,15 @@ def new_optimizer(estimator: Any) -> BaseOptimizer:
 
 
 def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float) -> Steps:
-    """Return an epoch's numbers, and count its steps where the solver counts.
+    """Return the engine's numbers for an epoch, and count its steps if the solver does.
 
     Parameters
     ----------
     optimizer : BaseOptimizer
     weight_decays : array [steps]
-        What each step adds to its gradient, per weight.
+        Factor of the weights in what each step adds to their gradient.
     scale : float
-        What the step schedule multiplies the learning rate by.
+        Factor of the learning rate, from the step schedule.
     """
     from fastmlp.training.optimizers import rmsprop, sklearn_adam, sklearn_sgd  # loads Numba
 
@@ -118,7 +118,7 @@ def next_steps(optimizer: BaseOptimizer, weight_decays: np.ndarray, scale: float
 
 
 def load_states(optimizer: BaseOptimizer, engine: Engine) -> None:
-    """Give the engine what the solver remembers."""
+    """Copy the solver's state to the engine."""
     unit = _unit(optimizer)
     for state, name in _STATES[type(optimizer)].items():
         arrays = getattr(optimizer, name)
@@ -128,7 +128,7 @@ def load_states(optimizer: BaseOptimizer, engine: Engine) -> None:
 
 
 def save_states(optimizer: BaseOptimizer, engine: Engine) -> None:
-    """Keep what the engine remembers in the solver."""
+    """Copy the engine's states to the solver."""
     unit, states = _unit(optimizer), engine.states()
     for state, name in _STATES[type(optimizer)].items():
         if state in states:  # sgd without momentum has none

@@ -1,6 +1,6 @@
-"""The training that replaces scikit-learn's, with its random draws, its losses and its decisions.
+"""The training that replaces scikit-learn's, with the same random draws, losses and decisions.
 
-scikit-learn validates, initialises and, for what the engine does not accelerate, also trains.
+scikit-learn validates and initialises. It also trains what the engine does not accelerate.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from sklearn.utils.validation import (
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.estimator import solvers
+from fastmlp.estimator.adapter import Coefficients, EngineAdapter, Examples
 from fastmlp.estimator.callbacks import Tasks
-from fastmlp.estimator.run import Examples, Parameters, Run
 from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import Initialization
 from fastmlp.training.parameters import initialize
 
 STOCHASTIC = ("sgd", "adam", "rmsprop")
 PROGRESS = "progress"
 
-# What both estimators take beyond scikit-learn's.
+# Parameters that both estimators have beyond scikit-learn's.
 CONSTRAINTS = {
     "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "step"})],
@@ -58,7 +59,7 @@ CONSTRAINTS = {
 
 
 class EngineTraining(BaseMultilayerPerceptron):
-    """What both estimators do in another way than the base of scikit-learn's."""
+    """What both estimators do differently from scikit-learn's base class."""
 
     def _fit(
         self,
@@ -68,7 +69,7 @@ class EngineTraining(BaseMultilayerPerceptron):
         incremental: bool = False,
         validation: tuple[Any, Any, Any] | None = None,
     ) -> Any:
-        """Train, after `validation` (X_val, y_val, sample_weight_val) is checked like the rest."""
+        """Check the data, `validation` (X_val, y_val, sample_weight_val) included, and train."""
         given = X, y, sample_weight
         reason = self._left_to_sklearn(X)
         if reason:
@@ -103,7 +104,7 @@ class EngineTraining(BaseMultilayerPerceptron):
     # -- what scikit-learn does ------------------------------------------------------------
 
     def _left_to_sklearn(self, X: Any) -> str | None:
-        """Say what of this fit the engine does not accelerate, if anything."""
+        """Return what of this fit the engine does not accelerate, or None."""
         if self.solver not in STOCHASTIC:
             return f"solver={self.solver!r}"
         if self.loss == "poisson":
@@ -159,7 +160,7 @@ class EngineTraining(BaseMultilayerPerceptron):
     # -- data ----------------------------------------------------------------------------
 
     def _check_shapes(self, examples: Examples) -> None:
-        """Refuse what compiled code, which checks no bounds, must never see."""
+        """Refuse wrong shapes, because compiled code checks no bounds."""
         sizes = [examples.X.shape[1], *(bias.shape[0] for bias in self.intercepts_)]
         found = [coef.shape for coef in self.coefs_]
         if found != list(pairwise(sizes)) or sizes[-1] != self.n_outputs_:
@@ -170,7 +171,7 @@ class EngineTraining(BaseMultilayerPerceptron):
             )
 
     def _held_out(self, examples: Examples, X: Any, y: Any, sample_weight: Any) -> Examples:
-        """Return validated validation data."""
+        """Return the validation data, checked."""
         if X is None or y is None:
             name, other = ("X_val", "y_val") if X is None else ("y_val", "X_val")
             raise DataError(f"{name}: found None, expected it together with {other}")
@@ -187,7 +188,7 @@ class EngineTraining(BaseMultilayerPerceptron):
         return Examples(X, y, sample_weight)
 
     def _split(self, examples: Examples) -> tuple[np.ndarray, Examples]:
-        """Set rows aside as scikit-learn does; return those to train on, and what is held out."""
+        """Set rows aside as scikit-learn does; return the rows to train on, and the held-out data."""
         stratified = is_classifier(self) and self.n_outputs_ == 1
         rows, others = train_test_split(
             np.arange(len(examples.X)),
@@ -230,11 +231,11 @@ class EngineTraining(BaseMultilayerPerceptron):
             rows, held_out = self._split(examples)
         if held_out is not None:
             self._begin_validation()
-        best: Parameters | None = None
+        best: Coefficients | None = None
         order = np.arange(len(rows))
         epochs = 1 if incremental else self.max_iter
         with (
-            Run(self, examples, self._batch(len(rows)), resumes=resumes) as run,
+            EngineAdapter(self, examples, self._batch(len(rows)), resumes=resumes) as engine,
             self._progress(epochs) as report,
         ):
             try:
@@ -244,19 +245,19 @@ class EngineTraining(BaseMultilayerPerceptron):
                         tasks.begin_epoch()
                         if self.shuffle:
                             order = shuffle(order, random_state=self._random_state)
-                        self.loss_ = run.epoch(rows[order], self._scale(), self._dropout_key())
+                        self.loss_ = engine.epoch(rows[order], self._scale(), self._dropout_key())
                         self.n_iter_ += 1
                         self.t_ += len(rows)
                         self.loss_curve_.append(self.loss_)
-                        stalls, is_best = self._judge(run, held_out)
+                        stalls, is_best = self._judge(engine, held_out)
                         waited = self._no_improvement_count + 1
                         self._no_improvement_count = waited if stalls else 0
                         if is_best:
-                            best = run.parameters()
+                            best = engine.coefficients()
                         report()
                         self._optimizer.iteration_ends(self.t_)
                         if tasks.watched:
-                            run.write_back()
+                            engine.write_back()
                     if tasks.end_epoch() or self._has_converged():
                         break
                     if self.n_iter_ == self.max_iter and not incremental:
@@ -268,32 +269,32 @@ class EngineTraining(BaseMultilayerPerceptron):
                         )
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=2)
-            run.write_back()
+            engine.write_back()
         if self.early_stopping:
             if best is not None:
                 self._best_coefs, self._best_intercepts = best
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
 
     def _scale(self) -> float:
-        """Return what the step schedule multiplies the learning rate by in the next epoch."""
+        """Return the step schedule's factor of the learning rate in the next epoch."""
         if self.learning_rate != "step":
             return 1.0
         return float(self.step_factor ** (len(self.loss_curve_) // self.step_epochs))
 
     def _dropout_key(self) -> int:
-        """Draw what the next epoch's dropout follows from; without it nothing, as in scikit-learn.
+        """Draw the key of the next epoch's dropout; without dropout draw nothing, as scikit-learn.
 
-        Rows seen before count, too: each `partial_fit` begins with `random_state` anew.
+        The rows seen so far are part of it, because each `partial_fit` restarts `random_state`.
         """
         if not self.dropout:
             return 0
         drawn = int(self._random_state.randint(2**64, dtype=np.uint64))
         return int(np.random.default_rng([drawn, self.t_]).integers(2**64, dtype=np.uint64))
 
-    def _judge(self, run: Run, held_out: Examples | None) -> tuple[bool, bool]:
+    def _judge(self, engine: EngineAdapter, held_out: Examples | None) -> tuple[bool, bool]:
         """Return whether the epoch improved by less than `tol`, and whether to keep its weights."""
         if held_out is not None:
-            stalls, is_best = self._validate(run, held_out)
+            stalls, is_best = self._validate(engine, held_out)
             if self.early_stopping:
                 return stalls, is_best
         best = np.inf if self.best_loss_ is None else self.best_loss_
@@ -306,11 +307,11 @@ class EngineTraining(BaseMultilayerPerceptron):
         if self.validation_loss_curve_ is None:
             self.validation_loss_curve_ = []
 
-    def _validate(self, run: Run, held_out: Examples) -> tuple[bool, bool]:
-        """Record validation loss and score; return whether they stall, and are the best so far."""
-        outputs = run.outputs(held_out)
+    def _validate(self, engine: EngineAdapter, held_out: Examples) -> tuple[bool, bool]:
+        """Record validation loss and score; return whether they stall, and whether they are best."""
+        outputs = engine.outputs(held_out)
         name = "binary_log_loss" if self.out_activation_ == "logistic" else self.loss
-        with np.errstate(over="ignore", invalid="ignore"):  # of a network that diverged
+        with np.errstate(over="ignore", invalid="ignore"):  # the network may have diverged
             loss = float(LOSS_FUNCTIONS[name](held_out.y, outputs, held_out.weight))
             score = self._score_of(outputs, held_out)
         if self.monitor == "loss":
@@ -345,17 +346,10 @@ class EngineTraining(BaseMultilayerPerceptron):
 
     @contextmanager
     def _progress(self, epochs: int) -> Iterator[Callable[[], None]]:
-        """Yield what reports an epoch: by a line, as scikit-learn's, by a bar, or not at all."""
+        """Yield a function that reports an epoch: by a bar, by scikit-learn's lines, or not at all."""
         if self.verbose == PROGRESS:
-            from tqdm import tqdm
-
-            with tqdm(total=epochs, unit="epoch", dynamic_ncols=True) as bar:
-
-                def advance() -> None:
-                    bar.set_postfix(self._figures(), refresh=False)
-                    bar.update()
-
-                yield advance
+            with ProgressDisplay(epochs, "epoch", bar=True) as display:
+                yield lambda: display.show(self.n_iter_, "", self._figures())
         else:
             yield self._print if self._talks() else lambda: None
 
@@ -364,8 +358,8 @@ class EngineTraining(BaseMultilayerPerceptron):
         if self.early_stopping:
             print(f"Validation score: {self.validation_scores_[-1]:f}")
 
-    def _figures(self) -> dict[str, float]:
-        figures = {"loss": self.loss_}
+    def _figures(self) -> str:
+        figures = f"loss={self.loss_:.3g}"
         if self.validation_scores_:
-            figures["validation score"] = self.validation_scores_[-1]
+            figures += f", validation score={self.validation_scores_[-1]:.3g}"
         return figures

@@ -107,7 +107,7 @@ class Rule(NamedTuple):
         The numbers of each step, for each group of parameters.
     """
 
-    code: int
+    code: np.int64
     hyper: np.ndarray
 
 

@@ -4,11 +4,13 @@ They are 64-bit NumPy integers: a plain Python integer in a call is a type of it
 be compiled once more for it.
 """
 
+from typing import Any
+
 import numpy as np
 
 
-def _numbered(count: int, first: int = 0) -> tuple[np.int64, ...]:
-    return tuple(np.int64(first + number) for number in range(count))
+def _numbered(count: int) -> tuple[Any, ...]:
+    return tuple(map(np.int64, range(count)))
 
 
 # Operations of a program; program.py says what each reads and writes.

@@ -188,8 +188,8 @@ def _forward(
     b = _builder(layout, batch, threads)
     placed = []
     for number, (layer, place) in enumerate(zip(layout.layers, layout.places, strict=True)):
-        layer = layer if trains else layer._replace(dropout=0.0)
-        placed.append(Placed(layer, place, b, number == 0))
+        one = layer if trains else layer._replace(dropout=0.0)
+        placed.append(Placed(one, place, b, number == 0))
     signal = b.gathered(layout.layers[0].inputs, placed[0].share)
     share = int(codes.COPIES if signal.values.copy else codes.ROWS)
     b.add(
@@ -201,9 +201,9 @@ def _forward(
         left=signal.columns,
         right=signal.rows,
     )
-    for layer in placed:
-        signal = layer.forward(signal)
-        b.units += layer.layer.outputs if layer is not placed[-1] else 0
+    for step in placed:
+        signal = step.forward(signal)
+        b.units += step.layer.outputs if step is not placed[-1] else 0
     return b, placed, signal
 
 

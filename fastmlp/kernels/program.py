@@ -362,7 +362,7 @@ class Builder:
                 row[name] = value
         buffers = np.zeros(len(self.buffers), BUFFER)
         for row, one in zip(buffers, self.buffers, strict=True):
-            for name in BUFFER.names:
+            for name in BUFFER.names or ():
                 row[name] = getattr(one, name)
         return Program(code, buffers, self.units)
 

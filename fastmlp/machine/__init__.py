@@ -1,1 +1,8 @@
 """The machine: cores, their description, atomic files, and Ctrl-C."""
+
+from typing import TYPE_CHECKING
+
+from fastmlp._moved import moved_names
+
+if not TYPE_CHECKING:  # so that types of other names are still checked
+    __getattr__ = moved_names(__name__)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import line_of
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
     status: Literal["done", "stopped", "diverged", "failed", "pruned", "interrupted"]
     reason: str
-    history: list[Row]
+    history: Sequence[Mapping[str, Any]]
     epoch: int
     network: Network | None
     seconds: float

@@ -87,20 +87,23 @@ def fused(
         The optimiser's group of each layer's weights, and of its biases; by default 0 and 1.
     """
     found: list[FusedLinear] = []
-    for block in layers:
-        is_residual = isinstance(block, Residual)
-        parts = {type(one): one for one in (block.layers if is_residual else (block,))}
-        linear = parts.pop(Linear, None)
-        if linear is not None:
-            group = WEIGHTS_AND_BIASES if groups is None else groups[len(found)]
-            found.append(FusedLinear(inputs, linear.outputs, "identity", 0.0, is_residual, group))
-            inputs = linear.outputs
-        for one in parts.values():
-            match one:
-                case Activation(name):
-                    found[-1] = found[-1]._replace(activation=name)
-                case Dropout(rate):
-                    found[-1] = found[-1]._replace(dropout=rate)
+
+    def add(layer: Layer, is_residual: bool = False) -> None:
+        match layer:
+            case Linear(outputs):
+                before = found[-1].outputs if found else inputs
+                group = WEIGHTS_AND_BIASES if groups is None else groups[len(found)]
+                found.append(FusedLinear(before, outputs, "identity", 0.0, is_residual, group))
+            case Activation(name):
+                found[-1] = found[-1]._replace(activation=name)
+            case Dropout(rate):
+                found[-1] = found[-1]._replace(dropout=rate)
+            case Residual(inner):
+                for one in inner:
+                    add(one, True)
+
+    for layer in layers:
+        add(layer)
     return found
 
 
@@ -130,6 +133,12 @@ class Engine:
 
     Attributes
     ----------
+    layout : Layout
+        Where the parameters lie.
+    plan : Plan
+        The program of a step.
+    room : Room
+        The memory that it works in.
     steps_taken : int
         Optimiser steps since the start; Adam's bias correction counts them.
     """
@@ -169,7 +178,7 @@ class Engine:
         self.steps_taken = 0
         self.plan = training_plan(self.layout, self._loss, batch_size, threads)
         self._loading = loading_program(self.layout)
-        self._room = self._memory(self.plan)
+        self.room = self._memory(self.plan)
         self._evaluation: tuple[Plan, list[Room]] | None = None
         self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
         self.load(weights, biases)
@@ -311,7 +320,7 @@ class Engine:
             order, flips, factors.astype(self.dtype), size, len(rule.hyper), np.uint64(dropout_key)
         )
         plan = self._plan_with_penalties if penalties else self.plan
-        room = self._room
+        room = self.room
         if flips.any():
             shape = (self.threads, size, samples.images.shape[1])
             room = room._replace(mirrored=np.empty(shape, samples.images.dtype))
@@ -321,7 +330,7 @@ class Engine:
         self._remembered = STATES[steps.rule]
         self.steps_taken += len(rule.hyper)
         self._team.call(
-            lambda team: run(plan.program, samples, batches, self._model, room, rule, record, team),
+            lambda team: run(plan.program, samples, batches, self.model, room, rule, record, team),
             together=count > 0,
         )
         return EpochRecord(record.losses, record.correct, record.penalties)
@@ -353,7 +362,7 @@ class Engine:
             record = self._record(0, 0, 0)._replace(logits=logits[own])
             room = rooms[team.rank]._replace(mirrored=_no_mirror(1, samples))
             alone = Team(0, 1, self._team.barrier)
-            run(plan.program, samples, batches, self._model, room, rule, record, alone)
+            run(plan.program, samples, batches, self.model, room, rule, record, alone)
 
         self._team.call(evaluate, together=len(indices) > 0)
         return logits
@@ -371,7 +380,8 @@ class Engine:
     # -- memory --------------------------------------------------------------------------------------------
 
     @property
-    def _model(self) -> Model:
+    def model(self) -> Model:
+        """The buffers of parameters and states, as the kernels take them."""
         return Model(self.parameters, self.right, self.velocity, self.squares)
 
     @functools.cached_property

@@ -9,8 +9,7 @@ import numpy as np
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import DataError
-from fastmlp.training.engine import forward
-from fastmlp.training.network import Network
+from fastmlp.training.network import Network, forward
 
 
 def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:

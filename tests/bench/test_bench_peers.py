@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastmlp.bench.peers import PEERS, Peer, _compiles_extensions
-from fastmlp.bench.problem import Parameters, Problem
+from fastmlp.bench.problem import Problem, WeightsAndBiases
 from fastmlp.errors import ConfigError
 
 # torch.compile's own modules use what torch has deprecated.
@@ -29,7 +29,7 @@ def usable(peer: Peer) -> Peer:
 
 def train_by_hand(
     problem: Problem, steps: int, decays_biases: bool
-) -> tuple[Parameters, list[float]]:
+) -> tuple[WeightsAndBiases, list[float]]:
     """Train with torch.optim.SGD's formulas in float64; also its losses.
 
     ``losses[k]`` is the loss of the batch that step ``k`` trains on, before that step: the loss
@@ -65,10 +65,10 @@ def train_by_hand(
             v *= problem.momentum
             v += g + decay * a
             a -= problem.learning_rate * v
-    return Parameters(weights, biases), losses
+    return WeightsAndBiases(weights, biases), losses
 
 
-def assert_same(found: Parameters, expected: Parameters) -> None:
+def assert_same(found: WeightsAndBiases, expected: WeightsAndBiases) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             assert a.dtype == np.float32

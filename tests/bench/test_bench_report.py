@@ -1,33 +1,20 @@
-"""The benchmark: that it measures what it says, and that its papers say what was measured."""
+"""The papers of the benchmark say what was measured, and the command writes them."""
 
 import copy
-import itertools
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from fastmlp.bench import folder, measure, readme, report, roofline, suite, summary
-from fastmlp.bench.ceiling import _multiply_add
-from fastmlp.bench.contender import CONTENDERS
-from fastmlp.bench.kernels import GATHER, UPDATE, layer_kernels
-from fastmlp.bench.measure import contest, in_turns
-from fastmlp.bench.problem import NETWORKS, Parameters, Problem, flops_per_sample
-from fastmlp.bench.results import Contest, Results
+from fastmlp.bench import folder, markdown, readme, roofline, suite, summary
+from fastmlp.bench.measurements import Contest, Measurements
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.cli.bench import bench
 from fastmlp.errors import ConfigError, FormatError
-from fastmlp.kernels.pack import lanes_of
-from fastmlp.kernels.simd import CHAINS
-from fastmlp.training.engine import aligned
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "reports" / "benchmark" / folder.RESULTS
@@ -67,7 +54,7 @@ def made_contest(**changes: Any) -> Contest:
 
 
 @pytest.fixture
-def results() -> Results:
+def results() -> Measurements:
     """Return what a small run could have found."""
     return {
         "date": "2001-02-03 04:05 UTC",
@@ -127,152 +114,7 @@ def row(text: str, name: str, number: int = 0) -> list[str]:
     return found[number].split(" | ")
 
 
-# -- what is measured ------------------------------------------------------------------------------
-
-
-def test_the_ceiling_does_all_of_its_arithmetic() -> None:
-    lanes = lanes_of(np.dtype(np.float32))
-    values = aligned(CHAINS * lanes, np.dtype(np.float32))
-    values[:] = np.arange(values.size)
-    before = values.reshape(CHAINS, lanes).copy()
-    _multiply_add(5, values)
-    expected = before + 5 * before[0] * before[1]
-    np.testing.assert_array_equal(values.reshape(CHAINS, lanes), expected)
-
-
-def test_the_arithmetic_of_a_sample_is_counted_by_hand() -> None:
-    # Two layers of 12 and 8 weights: forward 20, gradients of weights 20, of the hidden layer 8.
-    assert flops_per_sample((3, 4, 2)) == 2 * (20 + 20 + 8)
-
-
-@pytest.mark.slow  # compiles every kernel once more, alone
-def test_kernels_add_up_to_a_step() -> None:
-    problem = Problem((40, 18, 5), batch_size=7, samples=21)
-    found = list(layer_kernels(problem))
-    assert sum(one.flops for one in found) == 7 * flops_per_sample(problem.sizes)
-    for one in found:
-        one.call(4)  # more than there are batches to gather
-    assert {(one.name, one.inputs, one.outputs) for one in found} >= {
-        (GATHER, 40, 0),
-        (UPDATE, 18, 5),
-    }
-
-
-def test_fastmlp_trains_the_problem() -> None:
-    """Against the formulas in float64: scale, batches, momentum and decay, over an epoch's end."""
-    problem = Problem((12, 3), batch_size=8, samples=27, learning_rate=0.05, weight_decay=0.1)
-    training = CONTENDERS[0].prepare(problem, threads=1)
-    training.run(2)
-    training.run(3)
-    (weights,), (biases,) = ([one.astype(np.float64) for one in part] for part in problem.start)
-    parameters = [weights, biases]
-    velocities: list[Any] = [0.0, 0.0]
-    batches = itertools.chain.from_iterable(problem.order(epoch) for epoch in range(2))
-    for rows in itertools.islice(batches, 5):
-        X = (problem.images[rows] - 127.5) / np.sqrt((256**2 - 1) / 12)
-        scores = np.exp(X @ parameters[0] + parameters[1])
-        delta = scores / scores.sum(axis=1, keepdims=True) - np.eye(3)[problem.labels[rows]]
-        gradients = X.T @ delta / 8, delta.mean(axis=0)
-        for i in range(2):
-            velocities[i] = 0.9 * velocities[i] + gradients[i] + 0.1 * parameters[i]
-            parameters[i] = parameters[i] - 0.05 * velocities[i]
-    found = training.parameters()
-    np.testing.assert_allclose(found.weights[0], parameters[0], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.biases[0], parameters[1], rtol=1e-4, atol=1e-6)
-
-
-def test_turns_begin_with_another_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[Any] = []
-    monkeypatch.setattr(time, "sleep", events.append)
-    calls: dict[str, Callable[[], object]] = {
-        name: lambda name=name: events.append(name) for name in "abc"
-    }
-    timings = in_turns(calls, rounds=4, pause=0.2)
-    assert events[1::2] == list("abcbcacababc")
-    assert set(events[0::2]) == {0.2}
-    assert all(len(one.seconds) == len(one.busy) == 4 for one in timings.values())
-
-
-class Fake:
-    """A peer that does nothing, or fails."""
-
-    decays_biases = True
-
-    def __init__(self, name: str, error: Exception | None = None, *, here: bool = True) -> None:
-        self.name, self._error, self._here = name, error, here
-
-    def available(self) -> bool:
-        return self._here
-
-    def prepare(self, problem: Problem, threads: int) -> Any:
-        if self._error:
-            raise self._error
-        self._problem = problem
-        return self
-
-    def run(self, steps: int) -> None:
-        pass
-
-    def parameters(self) -> Parameters:
-        return self._problem.start
-
-
-def test_a_contest_goes_on_without_those_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "PAUSE", 0.0)
-    monkeypatch.setattr(measure, "repeats", lambda call, times, seconds: times)
-    contenders = [Fake("broken", RuntimeError("no")), Fake("absent", here=False), Fake("idle")]
-    problem = Problem((4, 2), batch_size=5, samples=10)
-    found, missing = contest("A", problem, 1, contenders, rounds=2, seconds=0.01)
-    assert list(missing) == ["broken", "absent"]
-    assert missing["broken"] == "RuntimeError: no"
-    (idle,) = found["entries"]
-    assert (idle["name"], idle["steps"], len(idle["seconds"])) == ("idle", 400, 2)
-    assert idle["loss"] == found["start_loss"] == problem.loss(problem.start)
-    assert len(found["ceiling"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"networks": ("A", "Z")}, "networks: found A,Z, expected some of A,B,C,D"),
-        ({"networks": ()}, "networks: found none"),
-        ({"batches": ()}, "batch: found none"),
-        ({"batches": (0,)}, "batch: found 0"),
-        ({"batches": (10, 20_001)}, "batch: found 20001, expected 1 to 20000"),
-        ({"threads": 0}, "threads: found 0"),
-        ({"rounds": -1}, "rounds: found -1"),
-    ],
-)
-def test_settings_refuse(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Settings(**changes)
-
-
-def test_settings_give_every_problem() -> None:
-    found = [(name, problem.batch_size) for name, problem in Settings().problems()]
-    assert found == [(name, batch) for name, (_, sizes) in NETWORKS.items() for batch in sizes]
-    quick = list(Settings(**QUICK).problems())
-    assert [(name, problem.batch_size) for name, problem in quick] == [(n, 100) for n in NETWORKS]
-
-
-def test_peak_memory_is_that_of_the_process_alone() -> None:
-    # Linux hands the peak of a parent on to its children, in what getrusage says.
-    weight = np.ones(2**25)  # 256 MB
-    script = (
-        "import numpy as np; from fastmlp.bench.footprint import peak_bytes;"
-        "np.ones(2**23); print(peak_bytes())"
-    )
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert found.stderr == ""
-    if found.stdout == "None\n":
-        pytest.skip("this system does not tell")
-    assert 8 * 2**23 < int(found.stdout) < weight.nbytes
-
-
-# -- what is said of it ----------------------------------------------------------------------------
-
-
-def test_numbers_are_taken_within_rounds(results: Results) -> None:
+def test_numbers_are_taken_within_rounds(results: Measurements) -> None:
     (one,) = results["contests"]
     assert summary.rates(one, "Peer") == pytest.approx([1e2 / 3e-4, 1e2 / 12e-4, 1e2 / 8e-4])
     assert summary.ratios(one, "Peer") == pytest.approx([3, 3, 8])
@@ -287,11 +129,11 @@ def test_numbers_are_taken_within_rounds(results: Results) -> None:
     assert summary.spread([7]) == 0
 
 
-def test_the_report_says_what_was_measured(results: Results) -> None:
-    text = report.render(results)
+def test_the_report_says_what_was_measured(results: Measurements) -> None:
+    text = markdown.render(results)
     assert row(text, "fastmlp") == ["**1,000,000**"]
     assert row(text, "Peer") == ["125,000"]
-    assert row(text, report.CEILING) == ["1,627,604"]
+    assert row(text, markdown.CEILING) == ["1,627,604"]
     assert row(text, "Peer", 1) == ["3.00 ± 41.7%"]
     assert row(text, "steps") == ["20"]
     assert row(text, "before training") == ["2.50000"]
@@ -309,10 +151,10 @@ def test_the_report_says_what_was_measured(results: Results) -> None:
     assert "not free" not in text
 
 
-def test_defeats_and_disturbances_are_told(results: Results) -> None:
+def test_defeats_and_disturbances_are_told(results: Measurements) -> None:
     results["contests"][0]["entries"][1]["seconds"] = [5e-5, 2e-4, 5e-5]
     results["contests"][0]["ceiling_busy"] = [1.0, 2.0, 1.2]
-    text = report.render(results)
+    text = markdown.render(results)
     assert "Faster than fastmlp: Peer at B, 100: 0.50x." in text
     assert "**The machine was not free.**" in text
     assert "B, 100: 1.20 cores" in text
@@ -320,7 +162,7 @@ def test_defeats_and_disturbances_are_told(results: Results) -> None:
     assert row(text, "Peer") == ["**2,000,000**"]
 
 
-def test_a_brief_run_has_a_report_too(results: Results, tmp_path: Path) -> None:
+def test_a_brief_run_has_a_report_too(results: Measurements, tmp_path: Path) -> None:
     brief = copy.deepcopy(results)
     brief |= {"footprint": None, "comparisons": [], "bandwidth": [], "missing": {}}
     for one in [*brief["contests"], *brief["one_core"]]:  # a single round
@@ -333,12 +175,12 @@ def test_a_brief_run_has_a_report_too(results: Results, tmp_path: Path) -> None:
     assert row(text, "Peer", 1) == ["3.00 ± 0.0%"]
 
 
-def test_files_of_a_run(results: Results, tmp_path: Path) -> None:
+def test_files_of_a_run(results: Measurements, tmp_path: Path) -> None:
     folder.write(results, tmp_path)
     stored = tmp_path / folder.RESULTS
     assert folder.read(stored) == results
     assert len(stored.read_text().splitlines()) < 30  # a line a record
-    assert report.render(results) in (tmp_path / folder.REPORT).read_text()
+    assert markdown.render(results) in (tmp_path / folder.REPORT).read_text()
     with Image.open(tmp_path / folder.ROOFLINE) as picture:
         assert min(picture.size) > 500
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -349,8 +191,8 @@ def test_files_of_a_run(results: Results, tmp_path: Path) -> None:
     }
 
 
-def test_marks_of_the_roofline(results: Results) -> None:
-    kernel, _, step = roofline.points(results)
+def test_marks_of_the_roofline(results: Measurements) -> None:
+    kernel, _, step = roofline.marks(results)
     assert kernel == ("forward", pytest.approx(6.144), pytest.approx(1e11))
     flops = 2 * 2 * 3072 * 10 * 100
     assert step == (
@@ -368,7 +210,7 @@ def test_foreign_results_are_refused(content: str, tmp_path: Path) -> None:
         folder.read(path)
 
 
-def test_the_readme_is_generated(results: Results) -> None:
+def test_the_readme_is_generated(results: Measurements) -> None:
     part = readme.part(results)
     assert row(part, "Peer") == ["125,000"]
     empty = f"# Title\n\n{readme.BEGIN}\n{readme.END}\n\nEnd.\n"
@@ -386,15 +228,15 @@ def test_the_readme_shows_the_stored_run() -> None:
     text, stored = (ROOT / "README.md").read_text(), folder.read(STORED)
     expected = readme.into(text, readme.part(stored))
     assert text == expected, "run: python benchmarks/update_readme.py"
-    assert (STORED.parent / folder.REPORT).read_text().startswith(report.render(stored))
+    assert (STORED.parent / folder.REPORT).read_text().startswith(markdown.render(stored))
 
 
 def test_the_command_prints_and_writes(
-    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    results: Measurements, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Settings] = []
 
-    def run(settings: Settings, tell: Callable[[str], object]) -> Results:
+    def run(settings: Settings, tell: Callable[[str], object]) -> Measurements:
         asked.append(settings)
         tell("working")
         return results
@@ -405,7 +247,7 @@ def test_the_command_prints_and_writes(
         bench, ["--quick", "--networks", "B,C", "--rounds", "2", "--out", str(out)]
     )
     assert done.exit_code == 0, done.output
-    assert done.stdout == report.render(results)
+    assert done.stdout == markdown.render(results)
     assert "working" in done.stderr
     assert (out / folder.RESULTS).exists()
     expected = Settings(**{**QUICK, "networks": ("B", "C"), "rounds": 2})

@@ -17,10 +17,9 @@ import pytest
 import fastmlp
 from fastmlp import ConfigError, DataError, Dataset, FormatError, TrainConfig
 from fastmlp.training.draws import draw_epoch
-from fastmlp.training.engine import forward
 from fastmlp.training.evaluation import evaluate, is_finite
 from fastmlp.training.loop import TrainResult
-from fastmlp.training.network import Network, initialize
+from fastmlp.training.network import Network, forward, initialize
 from fastmlp.training.schedule import learning_rate
 from fastmlp.training.stopping import Patience
 from fastmlp.training.trainer import train

@@ -94,6 +94,8 @@ class Placed:
             builder.nothing if first else builder.place(RIGHT, place.transposed, self.slabs, depth)
         )
         self.is_masked = layer.dropout > 0
+        # Made on the way down by the layer above, where this one is residual.
+        self.sum_gradient = builder.nothing
 
     # -- forward -----------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Timing in turns: every round visits everyone once, so that a noisy moment hits all alike."""
+"""Timing in turns: a round calls everyone once, so that a busy moment slows all of them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from fastmlp.bench.ceiling import flops_per_second, spend_flops
+from fastmlp.bench.measurements import Contest, Entry
 from fastmlp.bench.peers import Peer, Training
 from fastmlp.bench.problem import Problem
-from fastmlp.bench.results import Contest, Entry
 from fastmlp.machine.cores import usable_cores
 
 # OpenBLAS and OpenMP threads keep their cores busy for some 100 ms after their last work.
 PAUSE = 0.2
 
-# Samples that each implementation trains on before it is timed, the same number for all: this warms
-# it up, and its loss afterwards shows that it does the same mathematics.
+# Each implementation trains on as many samples before it is timed. This warms it up, and its loss
+# afterwards shows that it does the same mathematics.
 CHECK_SAMPLES = 2000
 
 CEILING = "FMA ceiling"
 
 
 class Timing(NamedTuple):
-    """What each round took.
+    """What a call took, round by round.
 
     Attributes
     ----------
     seconds : list of float
         Wall time of the call.
     busy : list of float
-        CPU seconds of the whole process in a second of the call: cores kept busy.
+        CPU seconds of the process in each second of the call: the cores kept busy.
     """
 
     seconds: list[float]
@@ -48,9 +48,9 @@ def in_turns(
     calls : mapping of str to callable
         Each of them warm.
     rounds : int
-        Each begins one call further on, so that nobody always follows the same moment.
+        Each begins one call later than the one before, so that no call is always the first.
     pause : float
-        Seconds of sleep before each call, for the threads of the one before to fall asleep.
+        Seconds before each call, in which the threads of the call before fall asleep.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def contest(
     rounds: int,
     seconds: float,
 ) -> tuple[Contest, dict[str, str]]:
-    """Let everyone train the same problem in turn, the FMA ceiling in their midst.
+    """Let everyone train the same problem in turn, and measure the FMA ceiling among them.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def contest(
     contenders : sequence of Peer
     rounds : int
     seconds : float
-        Length of a timed run, about: each takes as many steps as it manages in it.
+        About how long a timed run takes: each contender takes as many steps as it manages in it.
 
     Returns
     -------
@@ -100,27 +100,16 @@ def contest(
         Who did not take part, and why.
     """
     check_steps = -(-CHECK_SAMPLES // problem.batch_size)
-    calls: dict[str, Callable[[], object]] = {}
-    entries: list[Entry] = []
-    missing = {}
-    for one in contenders:
-        if not one.available():
-            missing[one.name] = "not installed, or cannot run here"
-            continue
-        try:
-            training, entry = _enter(one, problem, threads, check_steps, seconds)
-        except (
-            Exception
-        ) as error:  # one that fails here must not cost the measurements of the others
-            missing[one.name] = f"{type(error).__name__}: {error}"
-            continue
-        entries.append(entry)
-        calls[one.name] = functools.partial(training.run, entry["steps"])
+    entered, missing = _entered(contenders, problem, threads, check_steps, seconds)
+    calls: dict[str, Callable[[], object]] = {
+        entry["name"]: functools.partial(training.run, entry["steps"])
+        for training, entry in entered
+    }
     cores = min(threads, usable_cores())
     spend_flops(cores)
     calls[CEILING] = functools.partial(spend_flops, cores)
     timings = in_turns(calls, rounds)
-    for entry in entries:
+    for _, entry in entered:
         entry["seconds"] = [one / entry["steps"] for one in timings[entry["name"]].seconds]
         entry["busy"] = timings[entry["name"]].busy
     found = Contest(
@@ -132,7 +121,7 @@ def contest(
         start_loss=problem.loss(problem.start),
         ceiling=[flops_per_second(cores, one) for one in timings[CEILING].seconds],
         ceiling_busy=timings[CEILING].busy,
-        entries=entries,
+        entries=[entry for _, entry in entered],
     )
     return found, missing
 
@@ -140,7 +129,7 @@ def contest(
 def repeats(call: Callable[[int], object], times: int, seconds: float) -> int:
     """Return how many times the warm ``call(times)`` repeats its work in `seconds`, about.
 
-    Begins with `times`, and tries more as long as that is over too soon to tell.
+    Begins with `times`, and tries more while that takes too little time to measure.
     """
     while (took := _seconds(call, times)) < seconds / 4:
         times = max(2 * times, round(times * seconds / 3 / took))
@@ -153,11 +142,32 @@ def _seconds(call: Callable[[int], object], times: int) -> float:
     return time.perf_counter() - start
 
 
+def _entered(
+    contenders: Sequence[Peer], problem: Problem, threads: int, check_steps: int, seconds: float
+) -> tuple[list[tuple[Training, Entry]], dict[str, str]]:
+    """Return those that are ready to train, and why the others are not."""
+    entered, missing = [], {}
+    for one in contenders:
+        if not one.available():
+            missing[one.name] = "not installed, or cannot run here"
+            continue
+        try:
+            entered.append(_enter(one, problem, threads, check_steps, seconds))
+        except Exception as error:  # a failure must not cost the measurements of the others
+            missing[one.name] = f"{type(error).__name__}: {error}"
+    return entered, missing
+
+
 def _enter(
     contender: Peer, problem: Problem, threads: int, check_steps: int, seconds: float
 ) -> tuple[Training, Entry]:
     """Prepare, check and warm up one contender, and find how many steps its runs take."""
-    _ = problem.images, problem.inputs, problem.labels, problem.start  # made here, timed nowhere
+    _ = (
+        problem.images,
+        problem.inputs,
+        problem.labels,
+        problem.start,
+    )  # made before the clock starts
     start = time.perf_counter()
     training = contender.prepare(problem, threads)
     prepare_seconds = time.perf_counter() - start
@@ -165,7 +175,7 @@ def _enter(
     loss = problem.loss(training.parameters())
     time.sleep(PAUSE)
     steps = round(check_steps * seconds / took)
-    if took < seconds / 2:  # little of it was training
+    if took < seconds / 2:  # too short to tell: little of it was training
         steps = repeats(training.run, check_steps, seconds)
     entry = Entry(
         name=contender.name,

@@ -1,7 +1,7 @@
-"""What a benchmark found, field by field: the contents of results.json.
+"""What a benchmark measured, field by field: the contents of results.json.
 
-Everything that was timed keeps one number for each round, in the order of the rounds, so that
-ratios can be taken within a round, where both sides met the same disturbances.
+Whatever was timed keeps one number for each round, in their order. Ratios are taken within a round,
+because the same disturbances hit both sides there.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Contest(TypedDict):
     check_steps: int
     start_loss: float
     ceiling: list[float]  # floating-point operations a second, of as many cores as threads
-    ceiling_busy: list[float]  # as `busy` below: less than the cores if others had some of them
+    ceiling_busy: list[float]  # as `busy` above: less than the cores if others used some
     entries: list[Entry]
 
 
 class KernelRow(TypedDict):
-    """One kernel on one layer, on one core; data stay where they lie between calls."""
+    """One kernel on one layer, on one core; its data stay in place between calls."""
 
     network: str
     kernel: str
@@ -73,10 +73,10 @@ class Comparison(TypedDict):
 
 
 class Footprint(TypedDict):
-    """What starting costs, and memory, in processes of their own that train network A.
+    """Time to start, and memory, in processes that train network A (see `problem.NETWORKS`).
 
-    Seconds run from the start of a process to the end of its first step; bytes are the most it had
-    resident by the end of an epoch on `images` images, None where the system does not tell.
+    Seconds run from the start of a process to the end of its first step. Bytes are the most it had
+    resident by the end of an epoch on `images` images; None where that cannot be known.
     """
 
     images: int
@@ -86,8 +86,8 @@ class Footprint(TypedDict):
     compiling_peak_bytes: int | None  # everything is compiled
 
 
-class Results(TypedDict):
-    """A whole run."""
+class Measurements(TypedDict):
+    """All that one run of the benchmark found."""
 
     date: str
     machine: dict[str, Any]

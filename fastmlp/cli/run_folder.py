@@ -1,4 +1,4 @@
-"""The folder of one training run: what is written to it, when, and what is never overwritten."""
+"""The folder of a training run: which files it gets, when, and that it overwrites no other run."""
 
 import csv
 import io
@@ -24,34 +24,34 @@ CONFUSION = "confusion.png"
 CHECKPOINT = "checkpoint.safetensors"
 FILES = (CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, CHECKPOINT)
 
-COLUMNS = (
+HISTORY_COLUMNS = (
     *("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("learning_rate", "seconds", "samples_per_second"),
 )
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Make and return a folder that no other run has: ``parent/name-date-time``."""
+    """Make a folder ``parent/name-date-time`` that no other run has, and return it."""
     stem = parent / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = stem
     for number in itertools.count(2):
         try:
             folder.mkdir(parents=True)
             break
-        except FileExistsError:  # of a run that began in the same second
+        except FileExistsError:  # another run began in the same second
             folder = stem.with_name(f"{stem.name}-{number}")
     return folder
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove what `new_folder` made, if nothing was written there."""
+    """Remove a folder of `new_folder` if nothing was written to it."""
     with suppress(OSError):  # not empty
         folder.rmdir()
         folder.parent.rmdir()
 
 
 class RunFolder:
-    """A folder that takes one run's files; nothing is written before its first epoch is done.
+    """The folder of one run's files; nothing is written before its first epoch is done.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ class RunFolder:
     config : str
         The text of config.toml.
     checkpoint : bool
-        Whether the run may go on from a checkpoint that lies there.
+        Whether the run may resume from a checkpoint in the folder.
 
     Raises
     ------
     StoreError
-        If it is no folder, or files of a run lie there and there is no checkpoint to go on from.
+        If it is not a folder, or holds files of a run and no checkpoint to resume from.
     """
 
     def __init__(self, path: Path, config: str, *, checkpoint: bool) -> None:
@@ -84,24 +84,25 @@ class RunFolder:
                     )
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Write an epoch's line of history.csv to the disk itself, first of all config.toml."""
+        """Append an epoch to history.csv and flush it to disk; the first call writes config.toml."""
         path = self.path / HISTORY
         if not self.started:
             write_atomic(self.path / CONFIG, self.config.encode())
-            write_atomic(path, (_line(COLUMNS) + _earlier_lines(path, row["epoch"])).encode())
+            text = _line(HISTORY_COLUMNS) + _earlier_lines(path, row["epoch"])
+            write_atomic(path, text.encode())
             self.started = True
         with path.open("a", newline="") as file:
-            file.write(_line(row[name] for name in COLUMNS))
+            file.write(_line(row[name] for name in HISTORY_COLUMNS))
             file.flush()
             os.fsync(file.fileno())
 
     def finish(self, history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> None:
         """Write config.toml, the whole history and metrics.json.
 
-        An epoch that diverged was not recorded, and a run that was killed after an epoch's
-        checkpoint lacks that epoch's line until here.
+        `record` may have missed rows: it is not called for an epoch that diverged, nor after a run
+        was killed between the checkpoint and the line of an epoch.
         """
-        rows = [COLUMNS, *([row[name] for name in COLUMNS] for row in history)]
+        rows = [HISTORY_COLUMNS, *([row[name] for name in HISTORY_COLUMNS] for row in history)]
         texts = {
             CONFIG: self.config,
             HISTORY: "".join(map(_line, rows)),
@@ -111,12 +112,12 @@ class RunFolder:
             write_atomic(self.path / name, text.encode())
 
     def written(self) -> list[str]:
-        """Return the names of the run's files that are there."""
+        """Return the names of the run's files that exist."""
         return [name for name in FILES if (self.path / name).exists()]
 
 
 def _earlier_lines(path: Path, epoch: int) -> str:
-    """Return the lines of epochs before this one, from the history of a run that goes on."""
+    """Return the lines of the epochs before this one, from the history of a resumed run."""
     if not path.exists():
         return ""
     return "".join(
@@ -130,14 +131,14 @@ def _earlier_lines(path: Path, epoch: int) -> str:
 
 
 def _line(values: Iterable[Any]) -> str:
-    """Return a line of CSV: None is left empty, a number reads back the same."""
+    """Return a line of CSV. None becomes an empty cell, and numbers read back the same."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(values)
     return buffer.getvalue()
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold: a number that is not finite becomes None."""
+    """Return a value for JSON, in which None stands for numbers that are not finite."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

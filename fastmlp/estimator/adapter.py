@@ -1,4 +1,4 @@
-"""One network on the engine: scikit-learn's arrays in, losses and outputs out."""
+"""An estimator's network on the engine: scikit-learn's arrays in, losses and outputs out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastmlp.training.layers import network_layers
 _ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 _LOSSES = {"softmax": "softmax", "logistic": "logistic", "identity": "squared"}
 
-Parameters = tuple[list[np.ndarray], list[np.ndarray]]
+Coefficients = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 class Examples(NamedTuple):
@@ -28,7 +28,7 @@ class Examples(NamedTuple):
     y : array [n, outputs]
         One column a class, one for two classes; or the values to predict.
     weight : array [n] or None
-        What each row counts.
+        Weight of each row.
     """
 
     X: np.ndarray
@@ -36,8 +36,8 @@ class Examples(NamedTuple):
     weight: np.ndarray | None
 
 
-class Run:
-    """The network of an estimator while it trains; ``with`` ends its threads.
+class EngineAdapter:
+    """The engine that trains an estimator's network; ``with`` ends its threads.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Run:
     examples : Examples
     batch_size : int
     resumes : bool
-        Whether the solver has taken steps before.
+        Whether the solver has already taken steps.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Run:
         else:
             self._samples = self._described(examples.X, targets=examples.y)
         self._weight = examples.weight
-        # scikit-learn clips probabilities so far from 0 and 1, and so the loss of each row.
+        # scikit-learn clips probabilities at this distance from 0 and 1, and so each row's loss.
         self._clip = float(np.finfo(dtype).eps) if self._out_activation != "identity" else None
 
     def __enter__(self) -> Self:
@@ -95,14 +95,14 @@ class Run:
         self._engine.close()
 
     def epoch(self, order: np.ndarray, scale: float, dropout_key: int) -> float:
-        """Take a step for each batch of rows; return the epoch's loss, as scikit-learn has it.
+        """Take a step for each batch of rows; return the epoch's loss as scikit-learn defines it.
 
         Parameters
         ----------
         order : int64 array [n]
             Rows of the examples.
         scale : float
-            What the step schedule multiplies the learning rate by.
+            Factor of the learning rate, from the step schedule.
         dropout_key : int
             As for `Engine.epoch`.
         """
@@ -134,26 +134,26 @@ class Run:
         return float((sums / totals * rows).sum() / count)
 
     def outputs(self, examples: Examples) -> np.ndarray:
-        """Probabilities or values [n, outputs] that the network gives now."""
+        """Return the network's present outputs [n, outputs]: probabilities, or values."""
         outputs = self._engine.logits(self._described(examples.X))
         with np.errstate(invalid="ignore"):  # of a network that diverged
             ACTIVATIONS[self._out_activation](outputs)
         return outputs
 
-    def parameters(self) -> Parameters:
+    def coefficients(self) -> Coefficients:
         """Return copies of the weights [in, out] and biases."""
         weights, biases = self._engine.weights()
         return [weight.T for weight in weights], biases
 
     def write_back(self) -> None:
-        """Give the estimator weights, biases and its solver's state."""
-        self._estimator.coefs_, self._estimator.intercepts_ = self.parameters()
+        """Copy weights, biases and the solver's state to the estimator."""
+        self._estimator.coefs_, self._estimator.intercepts_ = self.coefficients()
         solvers.save_states(self._estimator._optimizer, self._engine)
 
     def _described(
         self, X: np.ndarray, *, labels: np.ndarray | None = None, targets: np.ndarray | None = None
     ) -> Any:
-        # One type for all data: for another, Numba compiles again.
+        # One type for all data: Numba would compile again for another.
         X = np.asarray(X, self._engine.dtype)
         ones, zeros = np.ones(X.shape[1]), np.zeros(X.shape[1])
         return self._engine.samples(X, ones, zeros, labels=labels, targets=targets)
@@ -166,14 +166,14 @@ class Run:
 
 
 def _threads(n_jobs: int | None) -> int | None:
-    """Return how many threads to train with; None lets the engine choose by the size of a step."""
+    """Return the number of threads; None lets the engine choose by the size of a step."""
     if n_jobs is None:
         return 1 if _among_others() else None
     return n_jobs if n_jobs > 0 else max(1, usable_cores() + 1 + n_jobs)
 
 
 def _among_others() -> bool:
-    """Tell whether others share the cores: in a task of joblib, or a worker process."""
+    """Return whether others share the cores: in a task of joblib, or a worker process."""
     import multiprocessing
 
     from joblib.parallel import get_active_backend

@@ -1,4 +1,4 @@
-"""Results -> Markdown: every number in it comes out of them."""
+"""Measurements -> Markdown; every number in it is computed from them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fastmlp.bench import summary
+from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16, OURS, Contest, KernelRow, Measurements
 from fastmlp.bench.problem import NETWORKS, Problem
-from fastmlp.bench.results import FASTMLP, FASTMLP_BF16, OURS, Contest, KernelRow, Results
 from fastmlp.bench.summary import median, spread
 
 CEILING = "the float32 ceiling allows"
 
 STEPS, BEFORE = "steps", "before training"
 
-# Share of its threads' time that arithmetic gets on a machine with nothing else to do.
+# The share of its threads' time that arithmetic gets on an otherwise idle machine.
 FREE = 0.95
 
 
@@ -35,7 +35,7 @@ then their median. Compiling, copying data and waking threads come before the cl
 listed apart."""
 
 
-def render(results: Results) -> str:
+def render(results: Measurements) -> str:
     """Return the report of a run as Markdown."""
     return "\n\n".join(_sections(results)) + "\n"
 
@@ -43,7 +43,7 @@ def render(results: Results) -> str:
 # -- sections -------------------------------------------------------------------------------------
 
 
-def _sections(results: Results) -> Iterator[str]:
+def _sections(results: Measurements) -> Iterator[str]:
     contests, settings = results["contests"], results["settings"]
     yield "# Benchmark"
     yield _machine(results)
@@ -100,7 +100,7 @@ def _sections(results: Results) -> Iterator[str]:
         yield _kernel_table([row for row in results["kernels"] if row["network"] == network])
 
 
-def _machine(results: Results) -> str:
+def _machine(results: Measurements) -> str:
     machine = results["machine"]
     caches = ", ".join(f"{name} {size // 1024:,} KiB" for name, size in machine["caches"].items())
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
@@ -135,7 +135,7 @@ def legend(contests: Sequence[Contest]) -> str:
 
 
 def rates_table(contests: Sequence[Contest]) -> str:
-    """Return samples a second, the fastest of each contest in bold, and what the ceiling allows."""
+    """Return samples a second, the fastest of a contest in bold, and what the ceiling allows."""
 
     def rate(contest: Contest, name: str) -> float:
         return median(summary.rates(contest, name) or [0.0])
@@ -172,7 +172,7 @@ def _defeats(contests: Sequence[Contest]) -> str:
     return f"Faster than fastmlp: {'; '.join(faster) or 'none in this run'}."
 
 
-def _disturbances(results: Results) -> Iterator[str]:
+def _disturbances(results: Measurements) -> Iterator[str]:
     cores = results["machine"]["usable_cores"]
     disturbed = [
         f"{_label(contest)}: {median(contest['ceiling_busy']):.2f} cores"
@@ -206,7 +206,7 @@ def _scaling_table(contests: Sequence[Contest], one_core: Sequence[Contest]) -> 
     return "\n".join(lines)
 
 
-def _comparisons(results: Results) -> Iterator[str]:
+def _comparisons(results: Measurements) -> Iterator[str]:
     if not results["comparisons"]:
         return
     lines = [
@@ -224,7 +224,7 @@ def _comparisons(results: Results) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-def _starting(results: Results) -> Iterator[str]:
+def _starting(results: Measurements) -> Iterator[str]:
     found = results["footprint"]
     if found is None:
         return

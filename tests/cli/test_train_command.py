@@ -1,12 +1,9 @@
-"""The command line, as a person uses it; in a process of its own where signals matter."""
+"""``fastmlp train``, as a person uses it."""
 
-import csv
 import dataclasses
-import json
 import os
 import pkgutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,60 +13,25 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
-from PIL import Image
+from cli_helpers import history, metrics, run, start
 
 import fastmlp
-from fastmlp.cli import main, progress
+from fastmlp.cli import progress
 from fastmlp.cli.options import DIGITS, from_file, to_toml
-from fastmlp.cli.run import new_folder
+from fastmlp.cli.run_folder import new_folder
 from fastmlp.cli.train import _settings
 from fastmlp.cli.train import train as train_command
-from fastmlp.datasets import Dataset, Normalization, cifar10
+from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.network import Network
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 Capture = pytest.CaptureFixture[str]
 RESULTS = {
     *("config.toml", "history.csv", "metrics.json"),
     *("model.safetensors", "curves.png", "confusion.png"),
 }
 TIMINGS = ("seconds", "samples_per_second")
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every test begin in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments: object) -> int:
-    return main([str(one) for one in arguments])
-
-
-def start(*arguments: object) -> "subprocess.Popen[str]":
-    """Run the command in a process of its own."""
-    script = "import sys; from fastmlp.cli import main; sys.exit(main())"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(Path(fastmlp.__file__).parents[1])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def history(folder: Path) -> list[dict[str, str]]:
-    with (folder / "history.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def metrics(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    return content
-
-
-# -- train -----------------------------------------------------------------------------------------
 
 
 def test_train_without_arguments_reads_digits_and_writes_everything(capsys: Capture) -> None:
@@ -233,13 +195,13 @@ def test_a_killed_run_goes_on_and_ends_as_an_undisturbed_one(capsys: Capture) ->
 
 def test_each_epoch_is_on_disk_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    show = progress.Progress.show
+    show = ProgressDisplay.show
 
-    def look(self: progress.Progress, row: dict[str, Any]) -> None:
+    def look(self: ProgressDisplay, done: int, line: str, beside: str) -> None:
         seen.append(len(history(Path("a"))))
-        show(self, row)
+        show(self, done, line, beside)
 
-    monkeypatch.setattr(progress.Progress, "show", look)
+    monkeypatch.setattr(ProgressDisplay, "show", look)
     assert run("train", "--epochs", 3, "--out", "a") == 0
     assert seen == [1, 2, 3]
 
@@ -283,7 +245,7 @@ def test_an_interrupt_saves_what_was_reached() -> None:
 def test_an_interrupt_while_scoring_lets_results_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, while_training: int, status: str
 ) -> None:
-    interrupt(monkeypatch, "fastmlp.cli.progress.Progress.show", while_training)
+    interrupt(monkeypatch, "fastmlp.cli.progress.ProgressDisplay.show", while_training)
     interrupt(monkeypatch, "fastmlp.training.evaluation.evaluate", 1)
     assert run("train", "--epochs", 2, "--out", "a") == 130
     assert {path.name for path in Path("a").iterdir()} == RESULTS
@@ -358,261 +320,3 @@ def fake_training(seconds: float, status: str) -> Callable[..., object]:
         return SimpleNamespace(status=status)
 
     return train
-
-
-# -- wrong input -----------------------------------------------------------------------------------
-
-
-def write(path: str, text: str) -> Callable[[], object]:
-    return lambda: Path(path).write_text(text)
-
-
-@pytest.mark.parametrize(
-    ("prepare", "arguments", "words"),
-    [
-        (None, "nonsense", "nonsense"),
-        (None, "train --nonsense 1", "--nonsense"),
-        (None, "train extra", "extra"),
-        (None, "train --data nonsense", "nonsense"),
-        (None, "train --classes 1,horse", "horse"),
-        (None, "train --classes 1,1", "different names"),
-        (None, "train --size 0", "size: found 0"),
-        (None, "train --hidden wide", "'wide', expected such as 512,128"),
-        (None, "train --hidden 0", "hidden: found"),
-        # More than an address space holds, so that no system promises it.
-        (None, "train --hidden 2000000000 --size 128", "out of memory"),
-        (None, "train --learning-rate nan", "learning_rate: found nan"),
-        (None, "train --learning-rate fast", "fast"),
-        (None, "train --patience soon", "'soon', expected an integer or none"),
-        (None, "train --nesterov --momentum 0", "nesterov"),
-        (None, "train --checkpoint", "without --out"),
-        (None, "train --config missing.toml", "missing.toml: cannot be read"),
-        (write("c.toml", "seed ="), "train --config c.toml", "c.toml: found no valid TOML"),
-        (write("c.toml", "sede = 1"), "train --config c.toml", "did you mean seed"),
-        (write("c.toml", "[data]\nsise = 4"), "train --config c.toml", "c.toml: data.sise"),
-        (
-            write("c.toml", "[data]\nname = 'digits'\nsplit = [0.5, 0.5, 0.5]"),
-            "train --config c.toml",
-            "c.toml: data.split: found (0.5, 0.5, 0.5), expected three shares above 0",
-        ),
-        (
-            write("c.toml", "[data]\nname = 'digits'\nsplit = [1e-9, 0.5, 0.1]"),
-            "train --config c.toml",
-            "split: found fraction 1e-09 of 1,797 images",
-        ),
-        (write("c.toml", "[data]\nname = 4"), "train --config c.toml", "data.name: found 4"),
-        (write("c.toml", "[config]\n[[data]]"), "train --config c.toml", "expected a table"),
-        (write("file", ""), "train --out file", "file: found a file, expected a folder"),
-        (write("file", ""), "train --out file/below", "file/below: Not a directory"),
-        (write("file", ""), "train --data mnist --data-home file", "file"),
-        (None, "predict", "MODEL"),
-        (None, "predict missing.safetensors a.png", "missing.safetensors: found no such file"),
-        (write("m", "x" * 99), "predict m a.png", "m: found a file that is not safetensors"),
-        (None, "data nonsense", "nonsense"),
-        (None, "data fetch nonsense", "nonsense"),
-        (write("file", ""), "data --data-home file", "file"),
-        (None, "doctor extra", "extra"),
-    ],
-)
-def test_wrong_input_is_one_line_and_code_2(
-    capsys: Capture, prepare: Callable[[], object] | None, arguments: str, words: str
-) -> None:
-    if prepare is not None:
-        prepare()
-    before = set(Path.cwd().rglob("*"))
-    assert run(*arguments.split()) == 2
-    shown = capsys.readouterr()
-    *announced, line = shown.err.splitlines()
-    assert line.startswith("fastmlp: error: ")
-    assert words in line
-    assert shown.out == ""
-    assert set(Path.cwd().rglob("*")) == before
-    if "out of memory" not in words:
-        assert announced == []
-
-
-def test_a_warning_is_one_line_without_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("file").touch()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "file")
-    with start("doctor") as process:
-        out, errors = process.communicate()
-    assert process.returncode == 0
-    assert len(errors.splitlines()) == 1
-    assert errors.startswith("fastmlp: warning: fastmlp cannot write its cache folder file")
-    assert "not kept" in out
-
-
-# -- predict ---------------------------------------------------------------------------------------
-
-
-def network_of(channels: int, pixels: int = 4) -> Network:
-    """Return a network whose outputs are the mean grey levels of its channels, darkest first."""
-    size = channels * pixels**2
-    weights = np.repeat(np.eye(channels), pixels**2, axis=1) / pixels**2
-    if channels == 1:
-        weights = np.concatenate([-weights, weights])
-    return Network(
-        [weights],
-        [np.zeros(len(weights))],
-        activation="relu",
-        residual=False,
-        normalization=Normalization(np.full(size, 127.5), np.full(size, 50.0)),
-        classes=("red", "green", "blue") if channels == 3 else ("dark", "light"),
-        shape=(channels, pixels, pixels),
-    )
-
-
-def test_predict_takes_pictures_of_any_size_and_kind(capsys: Capture) -> None:
-    network_of(3).save("model.safetensors")
-    colours = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
-    pictures = {}
-    for count, (name, colour) in enumerate(colours.items()):
-        for mode, end in (("RGB", "jpg"), ("RGBA", "png"), ("P", "gif")):
-            path = f"{name}-{mode}.{end}"
-            Image.new("RGB", (5 + count, 9 - count), colour).convert(mode).save(path)
-            pictures[path] = name
-    assert run("predict", "model.safetensors", *pictures) == 0
-    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [(path, name) for path, name, _ in lines] == list(pictures.items())
-    assert all(float(share) > 0.9 for _, _, share in lines)
-
-
-def test_predict_scales_as_training_does_and_turns_by_exif(capsys: Capture) -> None:
-    network = network_of(1)
-    network.save("model.safetensors")
-    pixels = np.random.default_rng(0).integers(0, 200, (12, 9), dtype=np.uint8)
-    Image.fromarray(pixels).save("plain.png")
-    exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by a quarter
-    Image.fromarray(np.rot90(pixels)).save("turned.png", exif=exif)
-    assert run("predict", "model.safetensors", "plain.png", "turned.png") == 0
-    dataset = Dataset.from_arrays(pixels[None, None], [0]).resize(4)
-    share = network.predict_proba(dataset.images)[0]
-    expected = [("dark", "light")[share.argmax()], f"{share.max():.4f}"]
-    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert lines == [["plain.png", *expected], ["turned.png", *expected]]
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_predict_scales_16_bits_of_grey_to_8(capsys: Capture, name: str) -> None:
-    network = network_of(1)
-    network.save("model.safetensors")
-    pixels = np.arange(100, 116, dtype=np.uint16).reshape(4, 4)
-    big_endian = ">u2" if name == "a.tif" else "<u2"
-    Image.fromarray((pixels * 257).astype(big_endian)).save(name)
-    assert run("predict", "model.safetensors", name) == 0
-    share = network.predict_proba(pixels.astype(np.uint8).reshape(1, -1))[0]
-    assert share[0] > share[1]
-    assert capsys.readouterr().out == f"{name}\tdark\t{share[0]:.4f}\n"
-
-
-@pytest.mark.parametrize(("channels", "mode"), [(1, "LA"), (3, "RGBA"), (3, "PA"), (3, "P")])
-def test_predict_refuses_what_shows_through(capsys: Capture, channels: int, mode: str) -> None:
-    network_of(channels).save("model.safetensors")
-    name = "a.tif" if mode == "PA" else "a.png"
-    for alpha, code in ((255, 0), (254, 2)):
-        Image.new("RGBA", (4, 4), (9, 9, 9, alpha)).convert(mode).save(name)
-        assert run("predict", "model.safetensors", name) == code
-    line = capsys.readouterr().err
-    assert line.startswith(f"fastmlp: error: {name}: found transparent pixels")
-    assert "flatten" in line
-
-
-def test_predict_refuses_16_bits_with_a_transparent_grey(capsys: Capture) -> None:
-    network_of(1).save("model.safetensors")
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save("a.png", transparency=0)
-    assert run("predict", "model.safetensors", "a.png") == 2
-    assert "a.png: found transparent pixels" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("mode", ["I", "F"])
-def test_predict_refuses_numbers_of_unknown_range(capsys: Capture, mode: str) -> None:
-    network_of(1).save("model.safetensors")
-    Image.new(mode, (4, 4), 300).save("a.tif")
-    assert run("predict", "model.safetensors", "a.tif") == 2
-    words = f"a.tif: found pixels of Pillow's mode {mode}, expected 8 bits"
-    assert words in capsys.readouterr().err
-
-
-def damaged_png() -> bytes:
-    Image.fromarray(np.arange(10_000, dtype=np.uint8).reshape(100, 100)).save("whole.png")
-    return Path("whole.png").read_bytes()[:200]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, "a.png: found no such file, expected"),
-        (lambda: b"no picture", "cannot identify"),
-        (damaged_png, "truncated"),
-    ],
-)
-def test_predict_refuses_what_is_no_picture(
-    capsys: Capture, content: Callable[[], bytes] | None, words: str
-) -> None:
-    network_of(3).save("model.safetensors")
-    if content is not None:
-        Path("a.png").write_bytes(content())
-    assert run("predict", "model.safetensors", "a.png") == 2
-    shown = capsys.readouterr()
-    assert shown.err.startswith("fastmlp: error: a.png: ")
-    assert words in shown.err
-    assert (shown.out, shown.err.count("\n")) == ("", 1)
-    assert run("predict", "model.safetensors", ".") == 2
-    assert ".: found a folder, expected an image" in capsys.readouterr().err
-
-
-# -- data, doctor, no command ----------------------------------------------------------------------
-
-
-def write_batches(home: Path) -> Path:
-    folder = home / "cifar-10-batches-bin"
-    folder.mkdir(parents=True)
-    for batch in cifar10.BATCHES:
-        (folder / f"{batch}.bin").touch()
-    return folder
-
-
-def test_data_lists_what_is_there(capsys: Capture, tmp_path: Path) -> None:
-    batches = write_batches(tmp_path / "data")
-    assert run("data", "--data-home", tmp_path / "data") == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert lines == {
-        "digits": lines["digits"],
-        "mnist": f"not in {tmp_path / 'data'}",
-        "fashion_mnist": f"not in {tmp_path / 'data'}",
-        "cifar10": f"{batches} (folder of binary records)",
-    }
-    assert "embedded" in lines["digits"]
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_data_fetch_tells_where_it_lies(capsys: Capture, tmp_path: Path, before: bool) -> None:
-    batches = write_batches(tmp_path)
-    home = ["--data-home", tmp_path]
-    arguments = (
-        ["data", *home, "fetch", "cifar10"] if before else ["data", "fetch", "cifar10", *home]
-    )
-    assert run(*arguments) == 0
-    assert capsys.readouterr().out.strip() == str(batches)
-
-
-def test_doctor_tells_what_a_report_of_trouble_needs(capsys: Capture) -> None:
-    assert run("doctor", "--warm") == 0
-    out = capsys.readouterr().out
-    found = {line[:10].strip(): line[10:] for line in out.splitlines() if line[0] != " "}
-    assert set(found) == {
-        *("CPU", "features", "tile", "cores", "caches", "compiled", "system", "versions"),
-        *("data", "warm"),
-    }
-    assert f"numpy {np.__version__}" in found["versions"]
-    assert "writable" in found["compiled"]
-    assert "float32" in found["tile"]
-    assert "ready after" in found["warm"]
-
-
-def test_without_a_command_help_is_shown(capsys: Capture) -> None:
-    assert run() == 0
-    assert "train" in capsys.readouterr().out
-    assert run("--version") == 0
-    assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"

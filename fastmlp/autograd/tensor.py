@@ -1,30 +1,11 @@
-"""Reverse-mode differentiation on NumPy, small enough to read in one sitting.
+"""The tensor: a value, the edges to what it was computed from, and the walk back along them."""
 
-A loss, however long, is made of small steps: a product, a sum, an exponential. Each step returns a
-Tensor, which holds the value and one edge to each input. An edge is a line of calculus: given how
-the loss changes with the step's result, it says how the loss changes with that input. For
-z = x * y the edge to x multiplies by y, and the edge to y multiplies by x.
-
-`backward()` starts at the loss, which changes with itself at rate 1, and follows the edges back,
-the latest step first. A tensor used twice gets two contributions and they add up, so it passes its
-gradient on only when every step that used it has passed on its own: a topological order. An entry
-that broadcasting copied was used many times, so there too the contributions add up. One such walk
-gives the gradient of every parameter. `check_gradients` nudges one entry at a time instead, twice
-the whole formula for each: slow, but it relies on no calculus, and so it can judge the edges.
-
->>> x = Tensor([1.0, 2.0, 3.0])
->>> (x * x).sum().backward()
->>> x.grad
-array([2., 4., 6.])
-"""
-
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-__all__ = ["Tensor", "check_gradients", "cross_entropy", "mlp", "mlp_loss"]
 
 Array: TypeAlias = NDArray[np.float64]
 Shape: TypeAlias = tuple[int, ...]
@@ -144,7 +125,7 @@ class Tensor:
 
     def sigmoid(self) -> "Tensor":
         """1 / (1 + exp(-x)) of each entry x; no entry is so large that this overflows."""
-        s = np.exp(-np.logaddexp(0.0, -self.data))
+        s = _logistic(self.data)
         return _result(s, (self, lambda g: g * s * (1.0 - s)))
 
     def tanh(self) -> "Tensor":
@@ -156,6 +137,50 @@ class Tensor:
         """max(x, 0) of each entry x; at 0, where it has a kink, the gradient is 0 as in PyTorch."""
         positive = self.data > 0.0
         return _result(np.maximum(self.data, 0.0), (self, lambda g: np.where(positive, g, 0.0)))
+
+    def gelu(self, approximate: str = "none") -> "Tensor":
+        """x P(x) of each entry x, where P is the normal distribution function.
+
+        Parameters
+        ----------
+        approximate : "none" or "tanh"
+            "tanh" takes 0.5 (1 + tanh(u)) for P(x), with u = sqrt(2 / pi) (x + 0.044715 x^3).
+        """
+        near = np.clip(self.data, -40.0, 40.0)  # farther out P is 0 or 1, and powers of x overflow
+        if approximate == "none":
+            share = 0.5 * _erfc(-near / math.sqrt(2.0))
+            density = np.exp(-0.5 * near * near) / math.sqrt(2.0 * math.pi)
+        elif approximate == "tanh":
+            scale = 2.0 * math.sqrt(2.0 / math.pi)  # 0.5 (1 + tanh(u)) is the logistic of 2 u
+            share = _logistic(scale * (near + 0.044715 * near**3))
+            density = share * (1.0 - share) * scale * (1.0 + 3.0 * 0.044715 * near * near)
+        else:
+            found = f"found {approximate!r}"
+            raise ValueError(f"gelu: expected approximate 'none' or 'tanh', {found}")
+        slope = share + near * density
+        return _result(self.data * share, (self, lambda g: g * slope))
+
+    def silu(self) -> "Tensor":
+        """x / (1 + exp(-x)) of each entry x: x times its sigmoid."""
+        s = _logistic(self.data)
+        slope = s * (1.0 + self.data * (1.0 - s))
+        return _result(self.data * s, (self, lambda g: g * slope))
+
+    def leaky_relu(self, slope: float = 0.01) -> "Tensor":
+        """x where it is above 0, else `slope` x; at 0 the gradient is `slope` as in PyTorch."""
+        slopes = np.where(self.data > 0.0, 1.0, slope)
+        return _result(self.data * slopes, (self, lambda g: g * slopes))
+
+    def elu(self, alpha: float = 1.0) -> "Tensor":
+        """x where it is above 0, else `alpha` (exp(x) - 1); at 0 the gradient is `alpha`."""
+        positive, below = self.data > 0.0, np.minimum(self.data, 0.0)
+        values = np.where(positive, self.data, alpha * np.expm1(below))
+        slope = np.where(positive, 1.0, alpha * np.exp(below))
+        return _result(values, (self, lambda g: g * slope))
+
+    def selu(self) -> "Tensor":
+        """ELU with the two constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+        return self.elu(1.6732632423543772) * 1.0507009873554805
 
     def __matmul__(self, other: Operand) -> "Tensor":
         """Matrix product, [..., N, K] @ [..., K, M]: dX = dZ Y^T and dY = X^T dZ for Z = X Y."""
@@ -246,6 +271,14 @@ def _result(data: ArrayLike, *edges: Edge) -> Tensor:
     return result
 
 
+def _logistic(x: Array) -> Array:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+# Not 1 - erf, which has no digits left where erf is nearly 1.
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
 def _tensor(value: Operand) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
@@ -289,111 +322,15 @@ def _topological_order(root: Tensor) -> list[Tensor]:
     return order
 
 
-def check_gradients(function: Callable[..., Tensor], *inputs: Operand, step: float = 1e-6) -> float:
-    """Compare `backward()` with centred differences (f(x + step) - f(x - step)) / 2 step.
-
-    Rounding leaves f right to eps |f|, so a difference is right to eps |f| / step. For entries of
-    the gradient under a million times that, the error is relative to that bound, not to the entry:
-    rounding alone then gives about 1e-6 at most, and `check_gradients(...) < 1e-5` is a fair test.
-
-    Parameters
-    ----------
-    function : callable
-        Takes one tensor for each input, returns a tensor with a single number. Where an entry lies
-        within `step` of a kink (of relu or row_max) there is no derivative to compare with.
-    *inputs : array_like or Tensor
-        Where to compare, in every entry of each; left unchanged.
-    step : float
-        How far to move an entry, in the units of the inputs.
-
-    Returns
-    -------
-    float
-        Largest relative error; 1 if an entry above the bound is wrongly 0, NaN if not finite.
-
-    Raises
-    ------
-    ValueError
-        The result is not a single number, there are no inputs, or the step is not above 0.
-    """
-    if not inputs or not step > 0:
-        raise ValueError(f"check_gradients: {len(inputs)} inputs, step {step}: both must exceed 0")
-    tensors = [Tensor(value.data if isinstance(value, Tensor) else value) for value in inputs]
-    output = function(*tensors)
-    output.backward()
-    bound = 1e6 * np.finfo(np.float64).eps * abs(output.data.item()) / step
-    errors = []
-    for tensor in tensors:
-        numeric = np.zeros_like(tensor.data)
-        for index in np.ndindex(tensor.shape):
-            centre = tensor.data[index]
-            above, below = centre + step, centre - step
-            tensor.data[index] = above
-            rise = function(*tensors).data.item()
-            tensor.data[index] = below
-            rise -= function(*tensors).data.item()
-            tensor.data[index] = centre
-            numeric[index] = rise / (above - below)
-        size = np.maximum(np.maximum(abs(numeric), abs(tensor.grad)), bound)
-        error = abs(numeric - tensor.grad) / np.where(size == 0.0, 1.0, size)
-        errors.append(np.max(error, initial=0.0))
-    return float(np.max(errors))  # unlike max(), NumPy's never steps over a NaN
-
-
-def cross_entropy(logits: Tensor, labels: ArrayLike) -> Tensor:
-    """Mean of -log softmax(logits)[label] over N rows; N times that is the summed loss.
-
-    Parameters
-    ----------
-    logits : Tensor [N, C]
-    labels : array_like of integers [N], 0 .. C - 1
-    """
-    # Less its maximum, a row has the same softmax, and exp cannot overflow.
-    shifted = logits - logits.row_max().unsqueeze(-1)
-    log_softmax = shifted - shifted.exp().row_sum().log().unsqueeze(-1)
-    return -log_softmax.select(labels).sum() / np.size(labels)
-
-
-def mlp(
-    parameters: Sequence[Tensor], X: Operand, activation: str = "relu", residual: bool = False
-) -> Tensor:
-    """Logits [N, C] of a multilayer perceptron: A_l = act(A_{l-1} W_l + b_l), the last without act.
-
-    Parameters
-    ----------
-    parameters : sequence of Tensor
-        W_1, b_1, W_2, b_2, ...: W_l [in, out] (`Network.weights` transposed), b_l [out].
-    X : array_like or Tensor [N, D]
-    activation : "relu", "sigmoid" or "tanh"
-    residual : bool
-        Add A_{l-1} to A_l, after act, where both are hidden layers and equally wide.
-
-    Raises
-    ------
-    ValueError
-        The activation is none of the three, or the shapes do not fit together.
-    """
-    activations = {"relu": Tensor.relu, "sigmoid": Tensor.sigmoid, "tanh": Tensor.tanh}
-    if activation not in activations:
-        raise ValueError(f"activation: expected one of {list(activations)}, found {activation!r}")
-    shapes = [parameter.shape for parameter in parameters]
-    pairs = list(zip(shapes[::2], shapes[1::2], strict=False))
-    if not pairs or len(shapes) % 2 or any(len(W) != 2 or b != W[1:] for W, b in pairs):
-        raise ValueError(f"parameters: expected W [in, out], b [out], ..., found shapes {shapes}")
-    A = _tensor(X)
-    for layer in range(0, len(parameters) - 2, 2):
-        below, A = A, activations[activation](A @ parameters[layer] + parameters[layer + 1])
-        if residual and layer > 0 and A.shape == below.shape:
-            A = A + below
-    return A @ parameters[-2] + parameters[-1]
-
-
-def mlp_loss(
-    parameters: Sequence[Tensor],
-    X: Operand,
-    labels: ArrayLike,
-    activation: str = "relu",
-    residual: bool = False,
-) -> Tensor:
-    """Mean softmax cross-entropy of `mlp(parameters, X, activation, residual)` for `labels` [N]."""
-    return cross_entropy(mlp(parameters, X, activation, residual), labels)
+# What may stand between the layers of a network, by name.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": Tensor.relu,
+    "sigmoid": Tensor.sigmoid,
+    "tanh": Tensor.tanh,
+    "gelu": Tensor.gelu,
+    "gelu_tanh": lambda x: x.gelu("tanh"),
+    "silu": Tensor.silu,
+    "leaky_relu": Tensor.leaky_relu,
+    "elu": Tensor.elu,
+    "selu": Tensor.selu,
+}

@@ -1,0 +1,132 @@
+"""``fastmlp predict``: pictures of any kind, and those it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import run
+from PIL import Image
+
+from fastmlp.datasets import Dataset, Normalization
+from fastmlp.training.network import Network
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+Capture = pytest.CaptureFixture[str]
+
+
+def network_of(channels: int, pixels: int = 4) -> Network:
+    """Return a network whose outputs are the mean grey levels of its channels, darkest first."""
+    size = channels * pixels**2
+    weights = np.repeat(np.eye(channels), pixels**2, axis=1) / pixels**2
+    if channels == 1:
+        weights = np.concatenate([-weights, weights])
+    return Network(
+        [weights],
+        [np.zeros(len(weights))],
+        activation="relu",
+        residual=False,
+        normalization=Normalization(np.full(size, 127.5), np.full(size, 50.0)),
+        classes=("red", "green", "blue") if channels == 3 else ("dark", "light"),
+        shape=(channels, pixels, pixels),
+    )
+
+
+def test_predict_takes_pictures_of_any_size_and_kind(capsys: Capture) -> None:
+    network_of(3).save("model.safetensors")
+    colours = {"red": (250, 10, 10), "green": (10, 250, 10), "blue": (10, 10, 250)}
+    pictures = {}
+    for count, (name, colour) in enumerate(colours.items()):
+        for mode, end in (("RGB", "jpg"), ("RGBA", "png"), ("P", "gif")):
+            path = f"{name}-{mode}.{end}"
+            Image.new("RGB", (5 + count, 9 - count), colour).convert(mode).save(path)
+            pictures[path] = name
+    assert run("predict", "model.safetensors", *pictures) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(path, name) for path, name, _ in lines] == list(pictures.items())
+    assert all(float(share) > 0.9 for _, _, share in lines)
+
+
+def test_predict_scales_as_training_does_and_turns_by_exif(capsys: Capture) -> None:
+    network = network_of(1)
+    network.save("model.safetensors")
+    pixels = np.random.default_rng(0).integers(0, 200, (12, 9), dtype=np.uint8)
+    Image.fromarray(pixels).save("plain.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by a quarter
+    Image.fromarray(np.rot90(pixels)).save("turned.png", exif=exif)
+    assert run("predict", "model.safetensors", "plain.png", "turned.png") == 0
+    dataset = Dataset.from_arrays(pixels[None, None], [0]).resize(4)
+    share = network.predict_proba(dataset.images)[0]
+    expected = [("dark", "light")[share.argmax()], f"{share.max():.4f}"]
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["plain.png", *expected], ["turned.png", *expected]]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_predict_scales_16_bits_of_grey_to_8(capsys: Capture, name: str) -> None:
+    network = network_of(1)
+    network.save("model.safetensors")
+    pixels = np.arange(100, 116, dtype=np.uint16).reshape(4, 4)
+    big_endian = ">u2" if name == "a.tif" else "<u2"
+    Image.fromarray((pixels * 257).astype(big_endian)).save(name)
+    assert run("predict", "model.safetensors", name) == 0
+    share = network.predict_proba(pixels.astype(np.uint8).reshape(1, -1))[0]
+    assert share[0] > share[1]
+    assert capsys.readouterr().out == f"{name}\tdark\t{share[0]:.4f}\n"
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "LA"), (3, "RGBA"), (3, "PA"), (3, "P")])
+def test_predict_refuses_what_shows_through(capsys: Capture, channels: int, mode: str) -> None:
+    network_of(channels).save("model.safetensors")
+    name = "a.tif" if mode == "PA" else "a.png"
+    for alpha, code in ((255, 0), (254, 2)):
+        Image.new("RGBA", (4, 4), (9, 9, 9, alpha)).convert(mode).save(name)
+        assert run("predict", "model.safetensors", name) == code
+    line = capsys.readouterr().err
+    assert line.startswith(f"fastmlp: error: {name}: found transparent pixels")
+    assert "flatten" in line
+
+
+def test_predict_refuses_16_bits_with_a_transparent_grey(capsys: Capture) -> None:
+    network_of(1).save("model.safetensors")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save("a.png", transparency=0)
+    assert run("predict", "model.safetensors", "a.png") == 2
+    assert "a.png: found transparent pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_predict_refuses_numbers_of_unknown_range(capsys: Capture, mode: str) -> None:
+    network_of(1).save("model.safetensors")
+    Image.new(mode, (4, 4), 300).save("a.tif")
+    assert run("predict", "model.safetensors", "a.tif") == 2
+    words = f"a.tif: found pixels of Pillow's mode {mode}, expected 8 bits"
+    assert words in capsys.readouterr().err
+
+
+def damaged_png() -> bytes:
+    Image.fromarray(np.arange(10_000, dtype=np.uint8).reshape(100, 100)).save("whole.png")
+    return Path("whole.png").read_bytes()[:200]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "a.png: found no such file, expected"),
+        (lambda: b"no picture", "cannot identify"),
+        (damaged_png, "truncated"),
+    ],
+)
+def test_predict_refuses_what_is_no_picture(
+    capsys: Capture, content: Callable[[], bytes] | None, words: str
+) -> None:
+    network_of(3).save("model.safetensors")
+    if content is not None:
+        Path("a.png").write_bytes(content())
+    assert run("predict", "model.safetensors", "a.png") == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("fastmlp: error: a.png: ")
+    assert words in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert run("predict", "model.safetensors", ".") == 2
+    assert ".: found a folder, expected an image" in capsys.readouterr().err
