@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import click
 
 from fastmlp.search.experiment import DataTable, Experiment
-from fastmlp.training.config import TrainConfig, read_toml
+from fastmlp.training.config import TrainConfig, choices_of, read_toml
+from fastmlp.training.layers import EXPECTED, spell_item
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -91,12 +92,26 @@ def items(text: str) -> tuple[str, ...]:
     return () if text in ("none", "()") else tuple(part.strip() for part in text.split(","))
 
 
+def layers(text: str) -> tuple[int | str, ...]:
+    """Turn ``512, tanh, 128`` into a tuple of widths and layers; ``none`` gives an empty one."""
+    try:
+        return tuple(spell_item(int(item) if _is_integer(item) else item) for item in items(text))
+    except ValueError:
+        raise click.BadParameter(
+            f"found {text!r}, expected such as 512,128 or none; each item {EXPECTED}"
+        ) from None
+
+
 def widths(text: str) -> tuple[int, ...]:
     """Turn ``512,128`` into a tuple of numbers; ``none`` gives an empty one."""
     try:
         return tuple(map(int, items(text)))
     except ValueError:
         raise click.BadParameter(f"found {text!r}, expected such as 512,128 or none") from None
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
 
 
 def optional_integer(text: str) -> int | None:
@@ -112,13 +127,13 @@ def _option(name: str, kind: Any, text: str) -> Decorator:
     flag = name.replace("_", "-")
     if kind is bool:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
-    if get_origin(kind) is Literal:
-        return click.option(f"--{flag}", type=click.Choice(get_args(kind)), help=text)
+    if choices := choices_of(name):
+        return click.option(f"--{flag}", type=click.Choice(choices), help=text)
     kinds: dict[Any, tuple[Any, str]] = {
         int: (click.INT, "INTEGER"),
         float: (click.FLOAT, "NUMBER"),
         int | None: (optional_integer, "INTEGER|none"),
-        tuple[int, ...]: (widths, "512,128|none"),
+        tuple[int | str, ...]: (layers, "512,128|none"),
     }
     convert, metavar = kinds[kind]
     return click.option(f"--{flag}", type=convert, metavar=metavar, help=text)

@@ -36,7 +36,7 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     from fastmlp.training.trainer import train
 
     few = part.take([0, 0])
-    hidden = tuple(min(width, NARROW) for width in config.hidden)
+    hidden = tuple(min(item, NARROW) if isinstance(item, int) else item for item in config.hidden)
     brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None)
     notice = threading.Timer(NOTICE_AFTER, say, ["compiling kernels, once on this machine ..."])
     notice.daemon = True

@@ -29,7 +29,8 @@ class Penalised(Training):
         row["train_cost"] = row["train_loss"] + factor * float(record.penalties.mean())
         if row["valid_loss"] is not None:
             weights, _ = self.engine.weights()
-            penalty = sum(float(np.square(one, dtype=np.float64).sum()) for one in weights)
+            with np.errstate(over="ignore"):  # of a network that diverges
+                penalty = sum(float(np.square(one, dtype=np.float64).sum()) for one in weights)
             row["valid_cost"] = row["valid_loss"] + factor * penalty
 
 

@@ -218,10 +218,16 @@ class TrainConfig:
 
 
 class _Constraint(NamedTuple):
-    """What one field accepts: in words, and as a function to the stored value that raises."""
+    """What one field accepts: in words, as a function to the stored value that raises, and as all its values."""
 
     expected: str
     convert: Callable[[Any], Any]
+    choices: tuple[str, ...] = ()
+
+
+def choices_of(field: str) -> tuple[str, ...]:
+    """Return the names that a field of TrainConfig chooses from; none where it is no choice."""
+    return _CONSTRAINTS[field].choices
 
 
 class _Rule(NamedTuple):
@@ -255,7 +261,7 @@ def _choice(names: Iterable[str]) -> _Constraint:
         _require(isinstance(value, str) and value in names)
         return str(value)
 
-    return _Constraint("one of " + ", ".join(map(repr, names)), convert)
+    return _Constraint("one of " + ", ".join(map(repr, names)), convert, names)
 
 
 def _integer(low: int, high: int) -> _Constraint:
@@ -289,8 +295,7 @@ def _layers() -> _Constraint:
     def convert(value: Any) -> tuple[int | str, ...]:
         _require(isinstance(value, list | tuple | np.ndarray))
         items = tuple(
-            _COUNT.convert(item) if _is_number(item, Integral) else spell_item(item)
-            for item in value
+            int(item) if _is_number(item, Integral) else spell_item(item) for item in value
         )
         check_order(items)
         return tuple(_COUNT.convert(item) if isinstance(item, int) else item for item in items)

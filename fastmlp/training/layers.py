@@ -88,13 +88,15 @@ def spell_layer(layer: Layer) -> str:
 
 
 def spell_item(item: int | str | Layer) -> int | str:
-    """Return the one way in which `TrainConfig.hidden` holds a layer: a width, or a text.
+    """Return the one way in which `TrainConfig.hidden` holds a layer: a width, which may be any number, or a text.
 
     Raises
     ------
     ValueError, TypeError
         If it is no layer that `hidden` may hold.
     """
+    if isinstance(item, int):
+        return item
     layer = parse_layer(item) if isinstance(item, str) else item
     if isinstance(layer, Linear):
         return layer.outputs

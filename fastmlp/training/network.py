@@ -277,7 +277,8 @@ class Network:
         }
 
     def _logits(self, X: np.ndarray | Dataset) -> FloatArray:
-        logits = forward(self, _images(X, self))
+        given = _images(X, self)
+        logits = forward(self, given) if len(given) else np.empty((0, self.sizes[-1]), self.dtype)
         if not is_finite(logits):
             raise DataError(
                 "X: found outputs that are not finite, expected grey levels like those of the "
@@ -323,8 +324,6 @@ def load(path: str | Path) -> Network:
 
 def forward(network: Network, X: np.ndarray) -> FloatArray:
     """Return the logits [N, C] of raw images [N, D] under a network, with its normalisation."""
-    if not len(X):
-        return np.empty((0, network.sizes[-1]), network.dtype)
     # Loads compiled code, which saving and loading do without.
     from fastmlp.training.engine import Engine
     from fastmlp.training.samples import normalized

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastmlp.kernels.pack import lanes_of
-from fastmlp.kernels.simd import CHAINS
 
 from fastmlp.bench import timing
 from fastmlp.bench.ceiling import _multiply_add
@@ -20,6 +18,8 @@ from fastmlp.bench.problem import NETWORKS, Problem, WeightsAndBiases, flops_per
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.bench.timing import contest, in_turns
 from fastmlp.errors import ConfigError
+from fastmlp.kernels.emit.products import CHAINS
+from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.training.memory import aligned
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from fastmlp.cli.train import _settings
 from fastmlp.cli.train import train as train_command
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable
-from fastmlp.training.config import TrainConfig
+from fastmlp.training.config import TrainConfig, choices_of
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 Capture = pytest.CaptureFixture[str]
@@ -113,11 +113,11 @@ def test_every_setting_is_an_option(name: str) -> None:
     flag = f"--{name.replace('_', '-')}"
     if kind is bool:
         arguments, value = [flag if not default else flag.replace("--", "--no-")], not default
-    elif get_origin(kind) is Literal:
-        value = next(one for one in get_args(kind) if one != default)
+    elif choices_of(name):
+        value = next(one for one in choices_of(name) if one != default)
         arguments = [flag, value]
-    elif kind == tuple[int, ...]:
-        arguments, value = [flag, "5,5,3"], (5, 5, 3)
+    elif kind == tuple[int | str, ...]:
+        arguments, value = [flag, "5,5, tanh, 3, dropout 0.50"], (5, 5, "tanh", 3, "dropout 0.5")
     else:
         value = 0.25 if kind is float else 7
         arguments = [flag, str(value)]
@@ -149,7 +149,8 @@ def test_help_describes_every_setting(capsys: Capture) -> None:
     words = " ".join(capsys.readouterr().out.split())
     for field in dataclasses.fields(TrainConfig):
         assert f"--{field.name.replace('_', '-')}" in words
-    assert "Widths of the hidden layers; () gives softmax regression. [default: 256]" in words
+    assert "Widths of the hidden layers; () gives softmax regression." in words
+    assert "[default: 256]" in words
     assert words.count("multiplied by the factor after every so many epochs") == 2
 
 

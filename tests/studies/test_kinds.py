@@ -134,7 +134,11 @@ def test_what_a_kind_cannot_do_is_said(parts: tuple[Dataset, Dataset]) -> None:
 
 def test_a_cost_that_is_not_finite_is_a_divergence(parts: tuple[Dataset, Dataset]) -> None:
     huge = LINEAR.replace(
-        initialization="normal", initialization_std=1e22, weight_decay=0.1, learning_rate=1e-30
+        dtype="float64",
+        initialization="normal",
+        initialization_std=1e170,
+        weight_decay=0.1,
+        learning_rate=1e-30,
     )
     outcome = train_as("penalised", huge, parts)
     assert (outcome.status, outcome.epoch, outcome.network) == ("diverged", 0, None)

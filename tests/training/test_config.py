@@ -5,7 +5,7 @@ import math
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmlp.errors import ConfigError
-from fastmlp.training.config import TrainConfig
+from fastmlp.training.config import TrainConfig, choices_of
+from fastmlp.training.layers import widths_of
 
-HINTS = get_type_hints(TrainConfig)
 NAMES = tuple(field.name for field in dataclasses.fields(TrainConfig))
 COUNTS = st.integers(1, 2**31 - 1)
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
 VALUES = {
-    name: st.sampled_from(get_args(hint)) if get_args(hint)[:1] and str in map(type, get_args(hint))
-    else st.booleans()
-    for name, hint in HINTS.items()
+    name: st.sampled_from(choices_of(name)) if choices_of(name) else st.booleans()
+    for name in TrainConfig().as_dict()
 } | {
-    "hidden": st.lists(COUNTS, max_size=4).map(tuple),
+    "hidden": st.lists(COUNTS, max_size=4).map(tuple)
+    | st.sampled_from([(5, "tanh"), (5, "dropout 0.25", 4), (5, "relu", "dropout 0.5", 5)]),
     "initialization_std": POSITIVE,
     "learning_rate": POSITIVE,
     "momentum": st.floats(0, 1, exclude_max=True),
@@ -44,7 +44,7 @@ def is_consistent(values: dict[str, Any]) -> bool:
     hidden = values["hidden"]
     return not (
         (values["nesterov"] and (values["optimizer"] != "sgd" or values["momentum"] == 0))
-        or (values["residual"] and all(a != b for a, b in pairwise(hidden)))
+        or (values["residual"] and all(a != b for a, b in pairwise(widths_of(hidden))))
     )
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from fastmlp.kernels.pack import lanes_of
 
 from fastmlp.kernels import reference
+from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.training.engine import Engine
 from fastmlp.training.evaluation import score
+from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import sgd
 
 
@@ -58,7 +59,11 @@ def test_dropout_thins_training_alone_by_a_rows_place_in_the_epoch():
     rng, key, count, width, lanes = np.random.default_rng(2), 99, 11, 40, lanes_of(np.float64)
     W, V = rng.standard_normal((width, 7)), rng.standard_normal((3, width))
     engine = Engine(
-        [W, V], [np.ones(width), np.zeros(3)], batch_size=4, dtype="float64", dropout=0.4
+        [W, V],
+        [np.ones(width), np.zeros(3)],
+        layers=network_layers([width], 3, dropout=0.4),
+        batch_size=4,
+        dtype="float64",
     )
     images, labels, order = (
         rng.standard_normal((count, 7)),

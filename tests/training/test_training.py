@@ -19,7 +19,8 @@ from fastmlp import ConfigError, DataError, Dataset, FormatError, TrainConfig
 from fastmlp.training.draws import draw_epoch
 from fastmlp.training.evaluation import evaluate, is_finite
 from fastmlp.training.loop import TrainResult
-from fastmlp.training.network import Network, forward, initialize
+from fastmlp.training.network import Network, forward
+from fastmlp.training.parameters import initialize
 from fastmlp.training.schedule import learning_rate
 from fastmlp.training.stopping import Patience
 from fastmlp.training.trainer import train
