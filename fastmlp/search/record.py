@@ -14,6 +14,7 @@ from safetensors.numpy import save as to_safetensors
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.layers import parameter_names, without_dropout
 from fastmlp.training.network import Network
 
 NOT_IN_A_KEY = ("seed", "threads")  # the seed has a field of its own; threads change no result
@@ -28,11 +29,9 @@ class Key(NamedTuple):
     @classmethod
     def of(cls, config: TrainConfig) -> Self:
         """Return the key of a training with this configuration."""
-        values = config.as_dict()
+        values = config.compatible_dict()
         for name in NOT_IN_A_KEY:
             del values[name]
-        if not values["dropout"]:  # so that trials stored before there was dropout are found
-            del values["dropout"]
         return cls(json.dumps(values, sort_keys=True), config.seed)
 
 
@@ -107,10 +106,13 @@ def from_bytes(data: bytes, config: TrainConfig, train: Dataset) -> Network:
     """Return the network that `to_bytes` was given, which was trained with `config` on `train`."""
     tensors = from_safetensors(data)
     scaling = [tensors.pop(f"normalization.{name}") for name in ("mean", "std")]
-    return Network.from_state_dict(
-        tensors,
+    layers = without_dropout(config.layers(len(train.classes)))
+    arrays = [tensors[name] for name in parameter_names(layers)]
+    return Network(
+        arrays[::2],
+        arrays[1::2],
+        layers=layers,
         activation=config.activation,
-        residual=config.residual,
         normalization=Normalization(*scaling),
         classes=train.classes,
         shape=train.shape,

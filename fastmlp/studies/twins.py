@@ -81,9 +81,9 @@ class Twin(Loop):
         """Return normalised images and labels."""
         return self.engine.samples(self.normalization.apply(dataset.images), dataset.labels)
 
-    def steps(self, count: int, rate: float) -> list[float]:
+    def steps(self, rates: np.ndarray) -> list[float]:
         """Return the learning rate of each step."""
-        return [rate] * count
+        return list(map(float, rates))
 
 
 class TorchTwin(Twin):

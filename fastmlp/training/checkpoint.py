@@ -16,7 +16,7 @@ from typing import Any
 from fastmlp.datasets import Dataset
 from fastmlp.errors import FormatError
 from fastmlp.machine.files import Layout, read_tensors, write_tensors
-from fastmlp.training.config import TrainConfig
+from fastmlp.training.config import LATER_FIELDS, TrainConfig
 from fastmlp.training.draws import Parameters, network_sizes
 from fastmlp.training.engine import Engine
 from fastmlp.training.history import Row
@@ -141,7 +141,11 @@ def _digest(network: Network) -> str:
 
 
 def _check_agreement(description: Any, agreed: Mapping[str, Any]) -> None:
-    found = description if isinstance(description, Mapping) else {}
+    found = dict(description) if isinstance(description, Mapping) else {}
+    if isinstance(found.get("config"), Mapping):
+        # A field that came after the checkpoint had its default.
+        defaults = {name: getattr(TrainConfig(), name) for name in LATER_FIELDS}
+        found["config"] = defaults | found["config"]
     for name, value in agreed.items():
         if found.get(name) == value:
             continue

@@ -17,10 +17,10 @@ from fastmlp.errors import ConfigError, suggest
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.training.layers import EXPECTED as LAYER_EXPECTED
 from fastmlp.training.layers import Layer, check_order, network_layers, spell_item, widths_of
+from fastmlp.training.optimizers import OPTIMIZERS
+from fastmlp.training.schedule import SCHEDULES
 
 Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
-Optimizer = Literal["sgd", "adam", "rmsprop"]
-Schedule = Literal["constant", "step", "cosine"]
 Stopping = Literal["best", "rises"]
 Normalize = Literal["channel", "feature", "none"]
 Dtype = Literal["float32", "float64", "bfloat16"]
@@ -49,8 +49,9 @@ class TrainConfig:
         How weights and biases start; see `fastmlp.training.network.initialize`.
     initialization_std : float
         Standard deviation of weights and biases; only ``initialization="normal"`` reads it.
-    optimizer : {"sgd", "adam", "rmsprop"}
-        As in ``torch.optim``, which also gives the constants that are not parameters here: Adam's
+    optimizer : str
+        A name of `fastmlp.training.optimizers.OPTIMIZERS`: "sgd", "adam" or "rmsprop",
+        as in ``torch.optim``, which also gives the constants that are not parameters here: Adam's
         betas (0.9, 0.999), RMSProp's alpha 0.99, and 1e-8 added to the root in both.
     learning_rate : float
         At epoch 0.
@@ -70,7 +71,7 @@ class TrainConfig:
     epochs : int
         Most passes over the training images; early stopping may end a run before.
     schedule : {"constant", "step", "cosine"}
-        See `fastmlp.training.schedule.learning_rate`.
+        See `fastmlp.training.schedule.learning_rates`.
     step_epochs, step_factor : int, float
         With ``schedule="step"``, the rate is multiplied by the factor after every so many epochs.
     patience : int or None
@@ -105,7 +106,7 @@ class TrainConfig:
     residual: bool = False
     initialization: Initialization = "torch"
     initialization_std: float = 0.01
-    optimizer: Optimizer = "sgd"
+    optimizer: str = "sgd"
     learning_rate: float = 0.01
     momentum: float = 0.9
     nesterov: bool = False
@@ -114,7 +115,7 @@ class TrainConfig:
     batch_size: int = 64
     reduction: Reduction = "mean"
     epochs: int = 20
-    schedule: Schedule = "constant"
+    schedule: str = "constant"
     step_epochs: int = 10
     step_factor: float = 0.1
     patience: int | None = None
@@ -212,6 +213,18 @@ class TrainConfig:
             dropout=self.dropout,
         )
 
+    def compatible_dict(self) -> dict[str, Any]:
+        """Return the fields by name, without those that came later than version 0.1 and have their default.
+
+        Files that version 0.1 wrote then still belong to the same settings.
+        """
+        plain = TrainConfig()
+        return {
+            name: value
+            for name, value in self.as_dict().items()
+            if name not in LATER_FIELDS or value != getattr(plain, name)
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Return all fields by name; ``TrainConfig(**config.as_dict())`` equals ``config``."""
         return {name: getattr(self, name) for name in _CONSTRAINTS}
@@ -304,6 +317,9 @@ def _layers() -> _Constraint:
     return _Constraint(expected, convert)
 
 
+# Fields that files of version 0.1 do not have.
+LATER_FIELDS = ("dropout",)
+
 # Counts are indices of compiled loops, and a seed must fit TOML's and SQLite's signed 64 bits.
 _COUNT = _integer(1, 2**31 - 1)
 _POSITIVE = _real(lambda number: number > 0, "above 0")
@@ -314,7 +330,7 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "residual": _flag(),
     "initialization": _choice(get_args(Initialization)),
     "initialization_std": _POSITIVE,
-    "optimizer": _choice(get_args(Optimizer)),
+    "optimizer": _choice(OPTIMIZERS),
     "learning_rate": _POSITIVE,
     "momentum": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
     "nesterov": _flag(),
@@ -323,7 +339,7 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "batch_size": _COUNT,
     "reduction": _choice(get_args(Reduction)),
     "epochs": _COUNT,
-    "schedule": _choice(get_args(Schedule)),
+    "schedule": _choice(SCHEDULES),
     "step_epochs": _COUNT,
     "step_factor": _real(lambda number: 0 < number <= 1, "above 0 and at most 1"),
     "patience": _optional(_COUNT),

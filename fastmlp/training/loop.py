@@ -23,7 +23,7 @@ from fastmlp.training.engine import EpochRecord
 from fastmlp.training.evaluation import is_finite, score
 from fastmlp.training.history import Row, first_not_finite, make_row
 from fastmlp.training.network import Network
-from fastmlp.training.schedule import learning_rate
+from fastmlp.training.schedule import learning_rates
 from fastmlp.training.stopping import Patience
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
@@ -168,8 +168,8 @@ class Loop(ABC):
         """Return a data set as the engine takes it."""
 
     @abstractmethod
-    def steps(self, count: int, rate: float) -> Any:
-        """Return the numbers of an epoch's steps as the engine takes them, at this learning rate."""
+    def steps(self, rates: np.ndarray) -> Any:
+        """Return the numbers of an epoch's steps as the engine takes them, at these learning rates."""
 
     def take(self, order: np.ndarray, flips: np.ndarray, steps: Any) -> EpochRecord:
         """Take an epoch's steps."""
@@ -233,8 +233,8 @@ class Loop(ABC):
 
     def _epoch(self) -> Row:
         order, flips = draw_epoch(self.config, len(self.train), self.epoch)
-        rate = learning_rate(self.config, self.epoch)
-        steps = self.steps(-(-len(order) // self.batch_size), rate)
+        rates = learning_rates(self.config, self.epoch, -(-len(order) // self.batch_size))
+        steps = self.steps(rates)
         start = time.perf_counter()
         record = self.take(order, flips, steps)
         seconds = time.perf_counter() - start
@@ -244,7 +244,7 @@ class Loop(ABC):
             self.patience = self.patience.update(scores["loss"])
             if self.patience.verdict == "improved" and self.config.restore_best:
                 self.best = self.engine.weights()
-        row = make_row(self.epoch + 1, rate, record, seconds, scores)
+        row = make_row(self.epoch + 1, float(rates[0]), record, seconds, scores)
         self.measure(row, record)
         return row
 

@@ -21,6 +21,7 @@ from fastmlp.training.draws import network_sizes
 from fastmlp.training.history import Row
 from fastmlp.training.layers import count_weights
 from fastmlp.training.loop import TrainResult
+from fastmlp.training.optimizers import OPTIMIZERS
 from fastmlp.training.team import team_size
 from fastmlp.training.trainer import train
 
@@ -168,5 +169,5 @@ def _threads(config: TrainConfig, train_part: Dataset, share: int) -> int:
 def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:
     """Return the bytes that a step reads and writes: weights, and what the optimiser remembers of each."""
     weights = count_weights(network_sizes(config, train_part))
-    states = {"sgd": int(config.momentum > 0), "adam": 2, "rmsprop": 1}[config.optimizer]
+    states = OPTIMIZERS[config.optimizer].states(config)
     return weights * (1 + states) * (8 if config.dtype == "float64" else 4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from fastmlp.training.engine import Engine, EpochRecord
 from fastmlp.training.history import Row
 from fastmlp.training.loop import Loop, TrainResult
 from fastmlp.training.network import Network
-from fastmlp.training.optimizers import Steps, adam, rmsprop, sgd
+from fastmlp.training.optimizers import Steps, steps_of
 from fastmlp.training.samples import Samples, read_as_they_are, samples_of
 
 
@@ -125,18 +124,9 @@ class Training(Loop):
         """Return a data set as the kernels read it."""
         return samples_of(self.engine, dataset, self.normalization)
 
-    def steps(self, count: int, rate: float) -> Steps:
-        """Return the optimiser's numbers for the next `count` batches."""
-        config = self.config
-        decay: dict[str, Any] = {
-            "weight_decay": config.weight_decay,
-            "decay_biases": config.decay_biases,
-        }
-        if config.optimizer == "adam":
-            return adam(count, rate, before=self.engine.steps_taken, **decay)
-        if config.optimizer == "rmsprop":
-            return rmsprop(count, rate, **decay)
-        return sgd(count, rate, momentum=config.momentum, nesterov=config.nesterov, **decay)
+    def steps(self, rates: np.ndarray) -> Steps:
+        """Return the optimiser's numbers for the next batches, one for each rate."""
+        return steps_of(self.config, len(rates), rates, self.engine.steps_taken)
 
     def take(self, order: np.ndarray, flips: np.ndarray, steps: Steps) -> EpochRecord:
         """Take an epoch's steps, with the configuration's reduction and dropout."""

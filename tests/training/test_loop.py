@@ -54,8 +54,8 @@ class Recorded(Loop):
     def samples(self, dataset: Dataset) -> Any:
         return dataset.name
 
-    def steps(self, count: int, rate: float) -> Any:
-        return [rate] * count
+    def steps(self, rates: np.ndarray) -> Any:
+        return list(map(float, rates))
 
     def measure(self, row: Row, record: EpochRecord) -> None:
         row["train_cost"] = 2 * row["train_loss"]
