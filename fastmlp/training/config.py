@@ -74,6 +74,8 @@ class TrainConfig:
         See `fastmlp.training.schedule.learning_rates`.
     step_epochs, step_factor : int, float
         With ``schedule="step"``, the rate is multiplied by the factor after every so many epochs.
+    warmup_epochs : int
+        Over so many epochs the rate rises evenly, step by step, to that of the schedule.
     patience : int or None
         Epochs to wait, counted as `stopping` says, before training stops; None never stops early.
     stopping : {"best", "rises"}
@@ -118,6 +120,7 @@ class TrainConfig:
     schedule: str = "constant"
     step_epochs: int = 10
     step_factor: float = 0.1
+    warmup_epochs: int = 0
     patience: int | None = None
     stopping: Stopping = "best"
     restore_best: bool = True
@@ -318,7 +321,7 @@ def _layers() -> _Constraint:
 
 
 # Fields that files of version 0.1 do not have.
-LATER_FIELDS = ("dropout",)
+LATER_FIELDS = ("dropout", "warmup_epochs")
 
 # Counts are indices of compiled loops, and a seed must fit TOML's and SQLite's signed 64 bits.
 _COUNT = _integer(1, 2**31 - 1)
@@ -342,6 +345,7 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "schedule": _choice(SCHEDULES),
     "step_epochs": _COUNT,
     "step_factor": _real(lambda number: 0 < number <= 1, "above 0 and at most 1"),
+    "warmup_epochs": _integer(0, 2**31 - 1),
     "patience": _optional(_COUNT),
     "stopping": _choice(get_args(Stopping)),
     "restore_best": _flag(),

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# Of "one_cycle", as in PyTorch: the share of steps that rise, and what first and last rate are divided by.
+RISING_SHARE, FIRST_DIVISOR, LAST_DIVISOR = 0.3, 25.0, 1e4
+
 
 class Formula(NamedTuple):
     """How a schedule's learning rates follow from a configuration.
@@ -35,10 +38,32 @@ def _cosine(config: Any, epoch: int, steps: int) -> float:
     return rate
 
 
+def _one_cycle(config: Any, epoch: int, steps: int) -> np.ndarray:
+    """Return PyTorch's OneCycleLR with its defaults, whose momentum stays as it is."""
+    step = epoch * steps + np.arange(steps)
+    last = config.epochs * steps - 1
+    peak = max(RISING_SHARE * (last + 1) - 1, np.finfo(float).tiny)
+    first = config.learning_rate / FIRST_DIVISOR
+    rising = _along_cosine(first, config.learning_rate, step / peak)
+    falling = (step - peak) / max(last - peak, np.finfo(float).tiny)
+    return np.where(
+        step <= peak,
+        rising,
+        _along_cosine(config.learning_rate, first / LAST_DIVISOR, falling),
+    )
+
+
+def _along_cosine(start: float, end: float, share: np.ndarray) -> np.ndarray:
+    """Return what lies between two rates, at a share of the way along half a cosine."""
+    shares = [(1 + math.cos(math.pi * one)) / 2 for one in share]
+    return end + (start - end) * np.array(shares)
+
+
 SCHEDULES: Mapping[str, Formula] = {
     "constant": Formula(lambda config, epoch, steps: config.learning_rate),
     "step": Formula(_step),
     "cosine": Formula(_cosine, uses_epochs=True),
+    "one_cycle": Formula(_one_cycle, uses_epochs=True),
 }
 
 
@@ -54,6 +79,11 @@ def learning_rates(config: Any, epoch: int, steps: int) -> np.ndarray:
         - ``"step"``: ``learning_rate * step_factor ** (epoch // step_epochs)``, PyTorch's StepLR.
         - ``"cosine"``: ``learning_rate * (1 + cos(pi * epoch / epochs)) / 2``, PyTorch's
           CosineAnnealingLR: it falls towards 0, which it would reach one epoch after the last.
+        - ``"one_cycle"``: step by step from ``learning_rate / 25`` up to ``learning_rate`` after 0.3 of all
+          steps, then down to ``learning_rate / 250000``, each along half a cosine; PyTorch's OneCycleLR with
+          ``cycle_momentum=False``.
+
+        For the first `warmup_epochs` the rate is also multiplied by what rises evenly, step by step, to 1.
     epoch : int
         Counted from 0.
     steps : int
@@ -64,7 +94,11 @@ def learning_rates(config: Any, epoch: int, steps: int) -> np.ndarray:
     array [steps] of float64
         A function of these alone, so a resumed training goes on with the same rates.
     """
-    return np.broadcast_to(SCHEDULES[config.schedule].rates(config, epoch, steps), steps)
+    rates = np.broadcast_to(SCHEDULES[config.schedule].rates(config, epoch, steps), steps)
+    if epoch < config.warmup_epochs:
+        risen = (epoch * steps + 1 + np.arange(steps)) / (config.warmup_epochs * steps)
+        rates = rates * risen
+    return rates
 
 
 def learning_rate(config: Any, epoch: int) -> float:
