@@ -89,6 +89,9 @@ class TrainConfig:
     dropout : float
         Probability, below 1, with which a training step takes an output of a hidden layer as zero; the
         others are divided by 1 - dropout. Evaluation takes all of them.
+    label_smoothing : float
+        The share of a label's probability, below 1, that training divides evenly between all classes, as in
+        ``torch.nn.CrossEntropyLoss``. The training loss is that of the smoothed labels.
     seed : int
         Of initialisation, data order, flips and dropout.
     dtype : {"float32", "float64", "bfloat16"}
@@ -127,6 +130,7 @@ class TrainConfig:
     flip: bool = False
     normalize: Normalize = "channel"
     dropout: float = 0.0
+    label_smoothing: float = 0.0
     seed: int = 0
     dtype: Dtype = "float32"
     threads: int | None = None
@@ -321,7 +325,7 @@ def _layers() -> _Constraint:
 
 
 # Fields that files of version 0.1 do not have.
-LATER_FIELDS = ("dropout", "warmup_epochs")
+LATER_FIELDS = ("dropout", "label_smoothing", "warmup_epochs")
 
 # Counts are indices of compiled loops, and a seed must fit TOML's and SQLite's signed 64 bits.
 _COUNT = _integer(1, 2**31 - 1)
@@ -352,6 +356,7 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "flip": _flag(),
     "normalize": _choice(get_args(Normalize)),
     "dropout": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
+    "label_smoothing": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
     "seed": _integer(0, 2**63 - 1),
     "dtype": _choice(get_args(Dtype)),
     "threads": _optional(_integer(1, 1024)),

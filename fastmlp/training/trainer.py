@@ -118,6 +118,7 @@ class Training(Loop):
             batch_size=self.batch_size,
             dtype=config.dtype,
             threads=config.threads,
+            smoothing=config.label_smoothing,
         )
 
     def samples(self, dataset: Dataset) -> Samples:

@@ -29,6 +29,7 @@ VALUES = {
     "learning_rate": POSITIVE,
     "momentum": st.floats(0, 1, exclude_max=True),
     "dropout": st.floats(0, 1, exclude_max=True),
+    "label_smoothing": st.floats(0, 1, exclude_max=True),
     "weight_decay": st.floats(0, allow_infinity=False),
     "batch_size": COUNTS,
     "epochs": COUNTS,

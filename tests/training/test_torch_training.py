@@ -1,0 +1,106 @@
+"""`train` beside PyTorch: the same weights after ten steps, in float64, with everything that changes a step."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastmlp import Dataset, TrainConfig, train
+from fastmlp.training.draws import draw_epoch, draw_parameters
+from fastmlp.training.layers import Activation, Linear, flat
+from fastmlp.training.schedule import learning_rates
+
+torch = pytest.importorskip("torch")
+
+EPOCHS, BATCH = 2, 12  # five batches an epoch, the last of them smaller
+ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
+
+
+def data() -> Dataset:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=55)
+    images = np.clip(rng.normal(100 + 20 * labels[:, None], 40, (55, 13)), 0, 255)
+    return Dataset(images, labels, (1, 1, 13), tuple("abcd"), "made up")
+
+
+def by_torch(config: TrainConfig, part: Dataset, optimizer: Any) -> list[np.ndarray]:
+    """Return the parameters that PyTorch's modules end with, weights before biases."""
+    layers = config.layers(len(part.classes))
+    modules, arrays = [], zip(*draw_parameters(config, part), strict=True)
+    for layer in flat(layers):
+        if isinstance(layer, Linear):
+            W, b = next(arrays)
+            module = torch.nn.Linear(W.shape[1], W.shape[0], dtype=torch.float64)
+            with torch.no_grad():
+                module.weight.copy_(torch.from_numpy(W))
+                module.bias.copy_(torch.from_numpy(b))
+            modules.append(module)
+        elif isinstance(layer, Activation):
+            modules.append(ACTIVATIONS[layer.name]())
+    model = torch.nn.Sequential(*modules)
+    linear = [one for one in modules if isinstance(one, torch.nn.Linear)]
+    steps = optimizer(linear)
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    X = torch.from_numpy(part.normalization(config.normalize).apply(part.images))
+    y = torch.from_numpy(part.labels)
+    first = [group["lr"] for group in steps.param_groups]
+    for epoch in range(EPOCHS):
+        order, _ = draw_epoch(config, len(part), epoch)
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        for rows, rate in zip(batches, learning_rates(config, epoch, len(batches)), strict=True):
+            for group, start in zip(steps.param_groups, first, strict=True):
+                group["lr"] = start * rate / config.learning_rate
+            steps.zero_grad()
+            loss(model(X[rows]), y[rows]).backward()
+            steps.step()
+    found = [one.weight for one in linear] + [one.bias for one in linear]
+    return [one.detach().numpy() for one in found]
+
+
+def compare(changes: dict[str, Any], optimizer: Any, bound: float = 1e-12) -> None:
+    """Assert that both trainings end with the same parameters, to `bound` of the largest."""
+    part = data()
+    config = TrainConfig(
+        **{"hidden": (17, 9), "batch_size": BATCH, "epochs": EPOCHS, "dtype": "float64"},
+        **changes,
+    )
+    network = train(config, part).network
+    ours = [*network.weights, *network.biases]
+    start, _ = draw_parameters(config, part)
+    for mine, theirs in zip(ours, by_torch(config, part, optimizer), strict=True):
+        assert np.abs(mine - theirs).max() <= bound * max(1, np.abs(theirs).max())
+    assert np.abs(ours[0] - start[0]).max() > 1e-3  # something was learned
+
+
+def sgd(linear: list[Any]) -> Any:
+    parameters = [one for layer in linear for one in layer.parameters()]
+    return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.01)
+
+
+SGD = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.01}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
+def test_label_smoothing(smoothing: float) -> None:
+    compare(SGD | {"label_smoothing": smoothing}, sgd)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one_cycle"])
+def test_schedules_and_warm_up(schedule: str) -> None:
+    compare(SGD | {"schedule": schedule, "step_epochs": 1, "warmup_epochs": 1}, sgd)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_smoothed_loss_is_reported(smoothing: float) -> None:
+    part = data()
+    config = TrainConfig(
+        hidden=(), epochs=1, batch_size=55, label_smoothing=smoothing, dtype="float64"
+    )
+    (W,), (b,) = draw_parameters(config, part)
+    X = torch.from_numpy(part.normalization().apply(part.images))
+    logits = X @ torch.from_numpy(W).T + torch.from_numpy(b)
+    loss = torch.nn.functional.cross_entropy(
+        logits, torch.from_numpy(part.labels), label_smoothing=smoothing
+    )
+    found = train(config, part).history[0]["train_loss"]
+    assert found == pytest.approx(float(loss), rel=1e-12)
