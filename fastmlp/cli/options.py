@@ -110,6 +110,14 @@ def widths(text: str) -> tuple[int, ...]:
         raise click.BadParameter(f"found {text!r}, expected such as 512,128 or none") from None
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """Turn ``0.5,1`` into a tuple of numbers; ``none`` gives an empty one."""
+    try:
+        return tuple(map(float, items(text)))
+    except ValueError:
+        raise click.BadParameter(f"found {text!r}, expected such as 0.5,1 or none") from None
+
+
 def _is_integer(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
@@ -133,6 +141,7 @@ def _option(name: str, kind: Any, text: str) -> Decorator:
         int: (click.INT, "INTEGER"),
         float: (click.FLOAT, "NUMBER"),
         int | None: (optional_integer, "INTEGER|none"),
+        tuple[float, ...]: (numbers, "0.5,1|none"),
         tuple[int | str, ...]: (layers, "512,128|none"),
     }
     convert, metavar = kinds[kind]

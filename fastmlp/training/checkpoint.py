@@ -52,17 +52,23 @@ def agreement(
 
     Threads change no bit. The number of epochs may grow, unless the schedule depends on it.
     """
-    settings = config.as_dict()
+    settings = _as_in_json(config.as_dict())
     del settings["threads"]
     if not SCHEDULES[config.schedule].uses_epochs:
         del settings["epochs"]
-    settings["hidden"] = list(settings["hidden"])
     return {
         "config": settings,
         "sizes": list(network_sizes(config, train)),
         "start": None if start is None else _digest(start),
         "train": train.checksum,
         "valid": None if valid is None else valid.checksum,
+    }
+
+
+def _as_in_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they come out of a file: with lists in place of tuples."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }
 
 
@@ -144,8 +150,8 @@ def _check_agreement(description: Any, agreed: Mapping[str, Any]) -> None:
     found = dict(description) if isinstance(description, Mapping) else {}
     if isinstance(found.get("config"), Mapping):
         # A field that came after the checkpoint had its default.
-        defaults = {name: getattr(TrainConfig(), name) for name in LATER_FIELDS}
-        found["config"] = defaults | found["config"]
+        plain = _as_in_json(TrainConfig().as_dict())
+        found["config"] = {name: plain[name] for name in LATER_FIELDS} | found["config"]
     for name, value in agreed.items():
         if found.get(name) == value:
             continue

@@ -17,7 +17,7 @@ from fastmlp.errors import ConfigError, suggest
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.training.layers import EXPECTED as LAYER_EXPECTED
 from fastmlp.training.layers import Layer, check_order, network_layers, spell_item, widths_of
-from fastmlp.training.optimizers import OPTIMIZERS
+from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
 
 Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
@@ -63,6 +63,9 @@ class TrainConfig:
         Added to each gradient as ``weight_decay * weight`` (penalty ``weight_decay / 2 * w**2``).
     decay_biases : bool
         Whether biases decay too, as they do in PyTorch.
+    learning_rate_factors, weight_decay_factors : tuple of float
+        What the learning rate, or the weight decay, of each linear layer is multiplied by, the output layer last;
+        0 keeps a layer as it is. ``()`` for none.
     batch_size : int
         Images per step; the last, smaller batch of an epoch is trained on too.
     reduction : {"mean", "sum"}
@@ -117,6 +120,8 @@ class TrainConfig:
     nesterov: bool = False
     weight_decay: float = 0.0
     decay_biases: bool = True
+    learning_rate_factors: tuple[float, ...] = ()
+    weight_decay_factors: tuple[float, ...] = ()
     batch_size: int = 64
     reduction: Reduction = "mean"
     epochs: int = 20
@@ -220,6 +225,14 @@ class TrainConfig:
             dropout=self.dropout,
         )
 
+    def layer_factors(self) -> Factors | None:
+        """Return what rate and decay of each layer are multiplied by; None where all layers are alike."""
+        rates, decays = self.learning_rate_factors, self.weight_decay_factors
+        if not rates and not decays:
+            return None
+        ones = (1.0,) * (len(widths_of(self.hidden)) + 1)
+        return Factors(rates or ones, decays or ones)
+
     def compatible_dict(self) -> dict[str, Any]:
         """Return the fields by name, without those that came later than version 0.1 and have their default.
 
@@ -311,6 +324,14 @@ def _optional(constraint: _Constraint) -> _Constraint:
     return _Constraint(f'{constraint.expected}, or None (in a file: "none", or no line)', convert)
 
 
+def _tuple_of(constraint: _Constraint, expected: str) -> _Constraint:
+    def convert(value: Any) -> tuple[Any, ...]:
+        _require(isinstance(value, list | tuple | np.ndarray))
+        return tuple(constraint.convert(item) for item in value)
+
+    return _Constraint(expected, convert)
+
+
 def _layers() -> _Constraint:
     def convert(value: Any) -> tuple[int | str, ...]:
         _require(isinstance(value, list | tuple | np.ndarray))
@@ -325,10 +346,17 @@ def _layers() -> _Constraint:
 
 
 # Fields that files of version 0.1 do not have.
-LATER_FIELDS = ("dropout", "label_smoothing", "warmup_epochs")
+LATER_FIELDS = (
+    *("dropout", "label_smoothing", "warmup_epochs"),
+    *("learning_rate_factors", "weight_decay_factors"),
+)
 
 # Counts are indices of compiled loops, and a seed must fit TOML's and SQLite's signed 64 bits.
 _COUNT = _integer(1, 2**31 - 1)
+_FACTORS = _tuple_of(
+    _real(lambda number: number >= 0, "of at least 0"),
+    "a list of finite numbers of at least 0, one for each linear layer; () for none",
+)
 _POSITIVE = _real(lambda number: number > 0, "above 0")
 
 _CONSTRAINTS: Mapping[str, _Constraint] = {
@@ -343,6 +371,8 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "nesterov": _flag(),
     "weight_decay": _real(lambda number: number >= 0, "of at least 0"),
     "decay_biases": _flag(),
+    "learning_rate_factors": _FACTORS,
+    "weight_decay_factors": _FACTORS,
     "batch_size": _COUNT,
     "reduction": _choice(get_args(Reduction)),
     "epochs": _COUNT,
@@ -362,7 +392,18 @@ _CONSTRAINTS: Mapping[str, _Constraint] = {
     "threads": _optional(_integer(1, 1024)),
 }
 
+
+def _one_a_layer(name: str) -> _Rule:
+    def holds(config: TrainConfig) -> bool:
+        return len(getattr(config, name)) in (0, len(widths_of(config.hidden)) + 1)
+
+    found = f"{name}: found {{{name}}} with hidden {{hidden}}"
+    return _Rule(holds, f"{found}, expected one for each linear layer, the output layer included")
+
+
 _RULES = (
+    _one_a_layer("learning_rate_factors"),
+    _one_a_layer("weight_decay_factors"),
     _Rule(
         lambda config: not config.nesterov or (config.optimizer == "sgd" and config.momentum > 0),
         "nesterov: found with optimizer {optimizer!r} and momentum {momentum}, "

@@ -52,9 +52,6 @@ LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
 
 BFLOAT16_ONE = 0x3F80
 
-# The optimiser's groups of a layer's weights, and of its biases, where all layers are alike.
-WEIGHTS_AND_BIASES = (0, 1)
-
 
 class EpochRecord(NamedTuple):
     """What an epoch recorded.
@@ -73,9 +70,7 @@ class EpochRecord(NamedTuple):
     penalties: np.ndarray
 
 
-def fused(
-    layers: Sequence[Layer], inputs: int, groups: Sequence[tuple[int, int]] | None = None
-) -> list[FusedLinear]:
+def fused(layers: Sequence[Layer], inputs: int, group_by_layer: bool = False) -> list[FusedLinear]:
     """Return each linear layer of a network with what follows it.
 
     Parameters
@@ -83,8 +78,8 @@ def fused(
     layers : sequence of Layer
     inputs : int
         Of the first layer.
-    groups : sequence of (int, int), optional
-        The optimiser's group of each layer's weights, and of its biases; by default 0 and 1.
+    group_by_layer : bool
+        Whether the optimiser has numbers for the weights and biases of each layer, not for those of all.
     """
     found: list[FusedLinear] = []
 
@@ -92,7 +87,8 @@ def fused(
         match layer:
             case Linear(outputs):
                 before = found[-1].outputs if found else inputs
-                group = WEIGHTS_AND_BIASES if groups is None else groups[len(found)]
+                first = 2 * len(found) if group_by_layer else 0
+                group = first, first + 1
                 found.append(FusedLinear(before, outputs, "identity", 0.0, is_residual, group))
             case Activation(name):
                 found[-1] = found[-1]._replace(activation=name)
@@ -128,7 +124,7 @@ class Engine:
     loss : {"softmax", "logistic", "squared"}
     smoothing : float
         Label smoothing; of the loss "softmax".
-    groups : sequence of (int, int), optional
+    group_by_layer : bool
         As for `fused`.
 
     Attributes
@@ -154,7 +150,7 @@ class Engine:
         threads: int | None = None,
         loss: str = "softmax",
         smoothing: float = 0.0,
-        groups: Sequence[tuple[int, int]] | None = None,
+        group_by_layer: bool = False,
     ) -> None:
         _warn_of_emulation(dtype)
         self.sizes = (weights[0].shape[1], *(w.shape[0] for w in weights))
@@ -164,7 +160,7 @@ class Engine:
         self._pairs = dtype == "bfloat16"
         self.dtype = np.dtype("float32" if self._pairs else dtype)
         kind = Kind(lanes_of(self.dtype), self.dtype.itemsize, self._pairs)
-        self.layout = lay_out(fused(layers, self.sizes[0], groups), kind)
+        self.layout = lay_out(fused(layers, self.sizes[0], group_by_layer), kind)
         self.batch_size = batch_size
         if threads is None:
             threads = team_size(count_weights(self.sizes), batch_size, usable_cores())
@@ -308,6 +304,7 @@ class Engine:
         """
         count, size = len(order), self.batch_size
         assert len(steps.hyper) == -(-count // size)
+        assert steps.hyper.shape[1] > max(self.layout.layers[-1].groups) or not count
         if flips is None:
             flips = np.zeros(count, np.bool_)
         if factors is None:

@@ -233,7 +233,7 @@ def steps_of(config: Any, count: int, rates: ArrayLike, before: int) -> Steps:
     if row.counts:
         chosen["before"] = before
     decay = {"weight_decay": config.weight_decay, "decay_biases": config.decay_biases}
-    return row.steps(count, rates, **decay, **chosen)
+    return row.steps(count, rates, factors=config.layer_factors(), **decay, **chosen)
 
 
 def _numbers(

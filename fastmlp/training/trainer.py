@@ -119,6 +119,7 @@ class Training(Loop):
             dtype=config.dtype,
             threads=config.threads,
             smoothing=config.label_smoothing,
+            group_by_layer=config.layer_factors() is not None,
         )
 
     def samples(self, dataset: Dataset) -> Samples:

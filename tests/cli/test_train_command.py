@@ -116,6 +116,8 @@ def test_every_setting_is_an_option(name: str) -> None:
     elif choices_of(name):
         value = next(one for one in choices_of(name) if one != default)
         arguments = [flag, value]
+    elif kind == tuple[float, ...]:
+        arguments, value = [flag, "0.5,2"], (0.5, 2.0)
     elif kind == tuple[int | str, ...]:
         arguments, value = [flag, "5,5, tanh, 3, dropout 0.50"], (5, 5, "tanh", 3, "dropout 0.5")
     else:

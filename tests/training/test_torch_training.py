@@ -104,3 +104,27 @@ def test_the_smoothed_loss_is_reported(smoothing: float) -> None:
     )
     found = train(config, part).history[0]["train_loss"]
     assert found == pytest.approx(float(loss), rel=1e-12)
+
+
+def test_factors_of_each_layer_are_parameter_groups() -> None:
+    rates, decays = (0.5, 0.0, 2.0), (0.0, 3.0, 1.0)
+
+    def grouped(linear: list[Any]) -> Any:
+        groups = [
+            {"params": layer.parameters(), "lr": 0.05 * rate, "weight_decay": 0.01 * decay}
+            for layer, rate, decay in zip(linear, rates, decays, strict=True)
+        ]
+        return torch.optim.SGD(groups, lr=0.05, momentum=0.9)
+
+    factors = {"learning_rate_factors": rates, "weight_decay_factors": decays}
+    compare(SGD | factors, grouped)
+
+
+@pytest.mark.parametrize(
+    "factors", [{"learning_rate_factors": (1.0,) * 3}, {"weight_decay_factors": [1, 1, 1]}]
+)
+def test_factors_of_one_change_nothing(factors: dict[str, Any]) -> None:
+    plain = TrainConfig(hidden=(17, 9), epochs=2, optimizer="adam", learning_rate=0.01)
+    networks = [train(config, data()).network for config in (plain, plain.replace(**factors))]
+    for one, other in zip(*(network.weights for network in networks), strict=True):
+        np.testing.assert_array_equal(one, other)
