@@ -1,22 +1,28 @@
 """TrainConfig: every hyper-parameter of a training run, checked once, to and from TOML."""
 
 import dataclasses
-import math
 import reprlib
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
-import numpy as np
-
 from fastmlp.errors import ConfigError, suggest
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.training.layers import EXPECTED as LAYER_EXPECTED
-from fastmlp.training.layers import Layer, check_order, network_layers, spell_item, widths_of
+from fastmlp.training.constraints import (
+    COUNT,
+    Constraint,
+    choice,
+    flag,
+    hidden_layers,
+    integer,
+    optional,
+    real,
+    tuple_of,
+)
+from fastmlp.training.layers import Layer, network_layers, widths_of
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
 
@@ -250,14 +256,6 @@ class TrainConfig:
         return {name: getattr(self, name) for name in _CONSTRAINTS}
 
 
-class _Constraint(NamedTuple):
-    """What one field accepts: in words, as a function to the stored value that raises, and as all its values."""
-
-    expected: str
-    convert: Callable[[Any], Any]
-    choices: tuple[str, ...] = ()
-
-
 def choices_of(field: str) -> tuple[str, ...]:
     """Return the names that a field of TrainConfig chooses from; none where it is no choice."""
     return _CONSTRAINTS[field].choices
@@ -270,126 +268,49 @@ class _Rule(NamedTuple):
     message: str
 
 
-def _require(condition: bool) -> None:
-    if not condition:
-        raise ValueError
-
-
-def _is_number(value: object, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _flag() -> _Constraint:
-    def convert(value: Any) -> bool:
-        _require(isinstance(value, bool | np.bool_))
-        return bool(value)
-
-    return _Constraint("true or false", convert)
-
-
-def _choice(names: Iterable[str]) -> _Constraint:
-    names = tuple(names)
-
-    def convert(value: Any) -> str:
-        _require(isinstance(value, str) and value in names)
-        return str(value)
-
-    return _Constraint("one of " + ", ".join(map(repr, names)), convert, names)
-
-
-def _integer(low: int, high: int) -> _Constraint:
-    def convert(value: Any) -> int:
-        _require(_is_number(value, Integral) and low <= value <= high)
-        return int(value)
-
-    return _Constraint(f"an integer from {low} to {high}", convert)
-
-
-def _real(holds: Callable[[float], bool], words: str) -> _Constraint:
-    def convert(value: Any) -> float:
-        _require(_is_number(value, Real))
-        number = float(value) + 0.0  # turns -0.0 into 0.0: equal configurations, equal text
-        _require(math.isfinite(number) and holds(number))
-        return number
-
-    return _Constraint(f"a finite number {words}", convert)
-
-
-def _optional(constraint: _Constraint) -> _Constraint:
-    def convert(value: Any) -> Any:
-        # TOML has no null, and a grid must be able to say "without".
-        is_none = value is None or (isinstance(value, str) and value == "none")
-        return None if is_none else constraint.convert(value)
-
-    return _Constraint(f'{constraint.expected}, or None (in a file: "none", or no line)', convert)
-
-
-def _tuple_of(constraint: _Constraint, expected: str) -> _Constraint:
-    def convert(value: Any) -> tuple[Any, ...]:
-        _require(isinstance(value, list | tuple | np.ndarray))
-        return tuple(constraint.convert(item) for item in value)
-
-    return _Constraint(expected, convert)
-
-
-def _layers() -> _Constraint:
-    def convert(value: Any) -> tuple[int | str, ...]:
-        _require(isinstance(value, list | tuple | np.ndarray))
-        items = tuple(
-            int(item) if _is_number(item, Integral) else spell_item(item) for item in value
-        )
-        check_order(items)
-        return tuple(_COUNT.convert(item) if isinstance(item, int) else item for item in items)
-
-    expected = f"a list such as (512, 128), () for none, each item {LAYER_EXPECTED}"
-    return _Constraint(expected, convert)
-
-
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
     *("dropout", "label_smoothing", "warmup_epochs"),
     *("learning_rate_factors", "weight_decay_factors"),
 )
 
-# Counts are indices of compiled loops, and a seed must fit TOML's and SQLite's signed 64 bits.
-_COUNT = _integer(1, 2**31 - 1)
-_FACTORS = _tuple_of(
-    _real(lambda number: number >= 0, "of at least 0"),
+_FACTORS = tuple_of(
+    real(lambda number: number >= 0, "of at least 0"),
     "a list of finite numbers of at least 0, one for each linear layer; () for none",
 )
-_POSITIVE = _real(lambda number: number > 0, "above 0")
+_POSITIVE = real(lambda number: number > 0, "above 0")
 
-_CONSTRAINTS: Mapping[str, _Constraint] = {
-    "hidden": _layers(),
-    "activation": _choice(ACTIVATIONS),
-    "residual": _flag(),
-    "initialization": _choice(get_args(Initialization)),
+_CONSTRAINTS: Mapping[str, Constraint] = {
+    "hidden": hidden_layers(),
+    "activation": choice(ACTIVATIONS),
+    "residual": flag(),
+    "initialization": choice(get_args(Initialization)),
     "initialization_std": _POSITIVE,
-    "optimizer": _choice(OPTIMIZERS),
+    "optimizer": choice(OPTIMIZERS),
     "learning_rate": _POSITIVE,
-    "momentum": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
-    "nesterov": _flag(),
-    "weight_decay": _real(lambda number: number >= 0, "of at least 0"),
-    "decay_biases": _flag(),
+    "momentum": real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
+    "nesterov": flag(),
+    "weight_decay": real(lambda number: number >= 0, "of at least 0"),
+    "decay_biases": flag(),
     "learning_rate_factors": _FACTORS,
     "weight_decay_factors": _FACTORS,
-    "batch_size": _COUNT,
-    "reduction": _choice(get_args(Reduction)),
-    "epochs": _COUNT,
-    "schedule": _choice(SCHEDULES),
-    "step_epochs": _COUNT,
-    "step_factor": _real(lambda number: 0 < number <= 1, "above 0 and at most 1"),
-    "warmup_epochs": _integer(0, 2**31 - 1),
-    "patience": _optional(_COUNT),
-    "stopping": _choice(get_args(Stopping)),
-    "restore_best": _flag(),
-    "flip": _flag(),
-    "normalize": _choice(get_args(Normalize)),
-    "dropout": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
-    "label_smoothing": _real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
-    "seed": _integer(0, 2**63 - 1),
-    "dtype": _choice(get_args(Dtype)),
-    "threads": _optional(_integer(1, 1024)),
+    "batch_size": COUNT,
+    "reduction": choice(get_args(Reduction)),
+    "epochs": COUNT,
+    "schedule": choice(SCHEDULES),
+    "step_epochs": COUNT,
+    "step_factor": real(lambda number: 0 < number <= 1, "above 0 and at most 1"),
+    "warmup_epochs": integer(0, 2**31 - 1),
+    "patience": optional(COUNT),
+    "stopping": choice(get_args(Stopping)),
+    "restore_best": flag(),
+    "flip": flag(),
+    "normalize": choice(get_args(Normalize)),
+    "dropout": real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
+    "label_smoothing": real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
+    "seed": integer(0, 2**63 - 1),
+    "dtype": choice(get_args(Dtype)),
+    "threads": optional(integer(1, 1024)),
 }
 
 

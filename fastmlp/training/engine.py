@@ -16,7 +16,6 @@ import numpy as np
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import PAIR, Batches, Model, Record, Room, Rule, Samples, Team
 from fastmlp.kernels.codes import LOGISTIC, PLAIN, SOFTMAX, SQUARED
-from fastmlp.kernels.layers.linear import FusedLinear
 from fastmlp.kernels.loops.pack import lanes_of, pack, unpack
 from fastmlp.kernels.plan import (
     Loss,
@@ -30,12 +29,9 @@ from fastmlp.kernels.program import Kind
 from fastmlp.kernels.run import load, run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
+from fastmlp.training.fusing import fused
 from fastmlp.training.layers import (
-    Activation,
-    Dropout,
     Layer,
-    Linear,
-    Residual,
     count_weights,
     network_layers,
     sizes_of,
@@ -68,39 +64,6 @@ class EpochRecord(NamedTuple):
     losses: np.ndarray
     correct: np.ndarray
     penalties: np.ndarray
-
-
-def fused(layers: Sequence[Layer], inputs: int, group_by_layer: bool = False) -> list[FusedLinear]:
-    """Return each linear layer of a network with what follows it.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    inputs : int
-        Of the first layer.
-    group_by_layer : bool
-        Whether the optimiser has numbers for the weights and biases of each layer, not for those of all.
-    """
-    found: list[FusedLinear] = []
-
-    def add(layer: Layer, is_residual: bool = False) -> None:
-        match layer:
-            case Linear(outputs):
-                before = found[-1].outputs if found else inputs
-                first = 2 * len(found) if group_by_layer else 0
-                group = first, first + 1
-                found.append(FusedLinear(before, outputs, "identity", 0.0, is_residual, group))
-            case Activation(name):
-                found[-1] = found[-1]._replace(activation=name)
-            case Dropout(rate):
-                found[-1] = found[-1]._replace(dropout=rate)
-            case Residual(inner):
-                for one in inner:
-                    add(one, True)
-
-    for layer in layers:
-        add(layer)
-    return found
 
 
 class Engine:
