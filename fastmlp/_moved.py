@@ -64,6 +64,7 @@ NAMES = {
         "read_as_they_are": "training.samples",
         "team_size": "training.team",
     },
+    "config": {"read_toml": "machine.toml"},
     "network": {"initialize": "training.parameters"},
     "store": {
         "Key": "search.record",

@@ -10,8 +10,9 @@ from typing import Any, get_type_hints
 
 import click
 
+from fastmlp.machine.toml import read_toml
 from fastmlp.search.experiment import DataTable, Experiment
-from fastmlp.training.config import TrainConfig, choices_of, read_toml
+from fastmlp.training.config import TrainConfig, choices_of
 from fastmlp.training.layers import EXPECTED, spell_item
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

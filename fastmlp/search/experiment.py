@@ -36,7 +36,8 @@ import numpy as np
 from fastmlp import datasets
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, DataError, suggest
-from fastmlp.training.config import TrainConfig, read_toml
+from fastmlp.machine.toml import read_toml
+from fastmlp.training.config import TrainConfig
 
 Metric = Literal["valid_accuracy", "valid_loss"]
 """What points are compared by: the highest accuracy or the lowest loss on the validation part."""

@@ -37,6 +37,7 @@ from typing import Any, Self
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
+from fastmlp.machine.toml import read_toml
 from fastmlp.search.experiment import (
     DataTable,
     Experiment,
@@ -46,7 +47,7 @@ from fastmlp.search.experiment import (
     checked_table,
     expand,
 )
-from fastmlp.training.config import TrainConfig, read_toml
+from fastmlp.training.config import TrainConfig
 
 FOLDER = Path(__file__).parent
 MAIN = "main"  # the part that the file's own tables are

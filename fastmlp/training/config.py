@@ -2,7 +2,6 @@
 
 import dataclasses
 import reprlib
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 from fastmlp.errors import ConfigError, suggest
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.machine.toml import is_table, read_toml, to_toml
 from fastmlp.training.constraints import (
     COUNT,
     Constraint,
@@ -57,14 +57,19 @@ class TrainConfig:
         Standard deviation of weights and biases; only ``initialization="normal"`` reads it.
     optimizer : str
         A name of `fastmlp.training.optimizers.OPTIMIZERS`: "sgd", "adam" or "rmsprop",
-        as in ``torch.optim``, which also gives the constants that are not parameters here: Adam's
-        betas (0.9, 0.999), RMSProp's alpha 0.99, and 1e-8 added to the root in both.
+        as in ``torch.optim``.
     learning_rate : float
         At epoch 0.
     momentum : float
         From 0 up to, not including, 1; only ``optimizer="sgd"`` reads it.
     nesterov : bool
         Nesterov's momentum; needs ``optimizer="sgd"`` and a momentum above 0.
+    betas : (float, float)
+        How much of the mean gradient, and of the mean square, a step keeps; only Adam reads them.
+    alpha : float
+        How much of the mean square a step keeps; only RMSProp reads it.
+    epsilon : float
+        Added to the root of the mean square, in Adam and RMSProp.
     weight_decay : float
         Added to each gradient as ``weight_decay * weight`` (penalty ``weight_decay / 2 * w**2``).
     decay_biases : bool
@@ -124,6 +129,9 @@ class TrainConfig:
     learning_rate: float = 0.01
     momentum: float = 0.9
     nesterov: bool = False
+    betas: tuple[float, ...] = (0.9, 0.999)
+    alpha: float = 0.99
+    epsilon: float = 1e-8
     weight_decay: float = 0.0
     decay_biases: bool = True
     learning_rate_factors: tuple[float, ...] = ()
@@ -187,7 +195,7 @@ class TrainConfig:
             if not isinstance(fields, dict):
                 raise ConfigError(f"config: found {_shown(fields)}, expected a table, [config]")
             if fields is not document:
-                stray = [name for name, value in document.items() if not _is_table(value)]
+                stray = [name for name, value in document.items() if not is_table(value)]
                 if stray:
                     raise ConfigError(
                         f"{stray[0]}: found outside [config], expected every parameter inside it"
@@ -203,7 +211,7 @@ class TrainConfig:
         configuration. Put ``[config]`` above it where the file has other tables.
         """
         return "".join(
-            f"{name} = {_toml(value)}\n"
+            f"{name} = {to_toml(value)}\n"
             for name, value in self.as_dict().items()
             if value is not None
         )
@@ -271,7 +279,7 @@ class _Rule(NamedTuple):
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
     *("dropout", "label_smoothing", "warmup_epochs"),
-    *("learning_rate_factors", "weight_decay_factors"),
+    *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon"),
 )
 
 _FACTORS = tuple_of(
@@ -279,6 +287,11 @@ _FACTORS = tuple_of(
     "a list of finite numbers of at least 0, one for each linear layer; () for none",
 )
 _POSITIVE = real(lambda number: number > 0, "above 0")
+
+
+def _is_share(number: float) -> bool:
+    return 0 <= number < 1
+
 
 _CONSTRAINTS: Mapping[str, Constraint] = {
     "hidden": hidden_layers(),
@@ -288,8 +301,14 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "initialization_std": _POSITIVE,
     "optimizer": choice(OPTIMIZERS),
     "learning_rate": _POSITIVE,
-    "momentum": real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
+    "momentum": real(_is_share, "from 0 up to, not including, 1"),
     "nesterov": flag(),
+    "betas": tuple_of(
+        real(_is_share, "from 0 up to, not including, 1"),
+        "two numbers from 0 up to 1, such as (0.9, 0.999)",
+    ),
+    "alpha": real(_is_share, "from 0 up to, not including, 1"),
+    "epsilon": real(lambda number: number >= 0, "of at least 0"),
     "weight_decay": real(lambda number: number >= 0, "of at least 0"),
     "decay_biases": flag(),
     "learning_rate_factors": _FACTORS,
@@ -306,8 +325,8 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "restore_best": flag(),
     "flip": flag(),
     "normalize": choice(get_args(Normalize)),
-    "dropout": real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
-    "label_smoothing": real(lambda number: 0 <= number < 1, "from 0 up to, not including, 1"),
+    "dropout": real(_is_share, "from 0 up to, not including, 1"),
+    "label_smoothing": real(_is_share, "from 0 up to, not including, 1"),
     "seed": integer(0, 2**63 - 1),
     "dtype": choice(get_args(Dtype)),
     "threads": optional(integer(1, 1024)),
@@ -323,6 +342,7 @@ def _one_a_layer(name: str) -> _Rule:
 
 
 _RULES = (
+    _Rule(lambda config: len(config.betas) == 2, "betas: found {betas}, expected two numbers"),
     _one_a_layer("learning_rate_factors"),
     _one_a_layer("weight_decay_factors"),
     _Rule(
@@ -338,41 +358,6 @@ _RULES = (
         "expected two hidden layers of equal width, one after the other",
     ),
 )
-
-_LARGEST_FILE = 2**20  # bytes; a configuration has some thirty lines, so more is a wrong file
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return a TOML file's document, or say in one line of ConfigError what is wrong with it."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(text) > _LARGEST_FILE:
-        raise ConfigError(f"{path}: found over {_LARGEST_FILE} bytes, expected a configuration")
-    try:
-        return tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        # ValueError: also what is not UTF-8, and integers of thousands of digits.
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{path}: found no valid TOML: {reason}") from error
-
-
-def _is_table(value: object) -> bool:
-    """Tell whether a TOML value was written as ``[name]`` or ``[[name]]``."""
-    return isinstance(value, dict) or (
-        isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-    )
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    # Text is one of the choices above, so quotes suffice; repr of a float reads back the same.
-    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _shown(value: object) -> str:

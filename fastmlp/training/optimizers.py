@@ -211,8 +211,8 @@ class Optimizer(NamedTuple):
 
 OPTIMIZERS = {
     "sgd": Optimizer(sgd, ("momentum", "nesterov"), False, lambda one: int(one.momentum > 0)),
-    "adam": Optimizer(adam, (), True, lambda one: 2),
-    "rmsprop": Optimizer(rmsprop, (), False, lambda one: 1),
+    "adam": Optimizer(adam, ("betas", "epsilon"), True, lambda one: 2),
+    "rmsprop": Optimizer(rmsprop, ("alpha", "epsilon"), False, lambda one: 1),
 }
 
 

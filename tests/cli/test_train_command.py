@@ -117,7 +117,7 @@ def test_every_setting_is_an_option(name: str) -> None:
         value = next(one for one in choices_of(name) if one != default)
         arguments = [flag, value]
     elif kind == tuple[float, ...]:
-        arguments, value = [flag, "0.5,2"], (0.5, 2.0)
+        arguments, value = [flag, "0.5,0.75"], (0.5, 0.75)
     elif kind == tuple[int | str, ...]:
         arguments, value = [flag, "5,5, tanh, 3, dropout 0.50"], (5, 5, "tanh", 3, "dropout 0.5")
     else:

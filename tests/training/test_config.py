@@ -29,6 +29,9 @@ VALUES = {
     "learning_rate": POSITIVE,
     "momentum": st.floats(0, 1, exclude_max=True),
     "dropout": st.floats(0, 1, exclude_max=True),
+    "betas": st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2),
+    "alpha": st.floats(0, 1, exclude_max=True),
+    "epsilon": st.floats(0, allow_infinity=False),
     "learning_rate_factors": st.just(()),
     "weight_decay_factors": st.just(()),
     "label_smoothing": st.floats(0, 1, exclude_max=True),
@@ -169,6 +172,8 @@ def test_any_value_gives_a_plain_one_or_a_config_error(name: str, value: Any) ->
     [
         ({"nesterov": True, "momentum": 0.0}, "nesterov: .*'sgd' and momentum 0.0, .* above 0$"),
         ({"nesterov": True, "optimizer": "adam"}, "nesterov: .*'adam'"),
+        ({"betas": (0.9,)}, r"betas: found \(0.9,\), expected two numbers"),
+        ({"betas": (0.9, 1)}, r"betas: found \(0.9, 1\), expected two numbers from 0"),
         ({"learning_rate_factors": (1.0,)}, r"learning_rate_factors: found .*, expected one for"),
         ({"weight_decay_factors": (1, -1)}, r"weight_decay_factors: found \(1, -1\)"),
         ({"residual": True}, r"residual: found with hidden \(256,\), expected two"),

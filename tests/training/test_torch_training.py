@@ -128,3 +128,28 @@ def test_factors_of_one_change_nothing(factors: dict[str, Any]) -> None:
     networks = [train(config, data()).network for config in (plain, plain.replace(**factors))]
     for one, other in zip(*(network.weights for network in networks), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("constants", [{}, {"betas": (0.8, 0.95), "epsilon": 1e-4}])
+def test_adam(constants: dict[str, Any]) -> None:
+    def made(linear: list[Any]) -> Any:
+        named = {
+            "eps": constants.get("epsilon", 1e-8),
+            "betas": constants.get("betas", (0.9, 0.999)),
+        }
+        parameters = [one for layer in linear for one in layer.parameters()]
+        return torch.optim.Adam(parameters, lr=0.01, weight_decay=0.02, **named)
+
+    compare({"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.02, **constants}, made)
+
+
+@pytest.mark.parametrize("constants", [{}, {"alpha": 0.8, "epsilon": 1e-4}])
+def test_rmsprop(constants: dict[str, Any]) -> None:
+    def made(linear: list[Any]) -> Any:
+        named = {"eps": constants.get("epsilon", 1e-8), "alpha": constants.get("alpha", 0.99)}
+        parameters = [one for layer in linear for one in layer.parameters()]
+        return torch.optim.RMSprop(parameters, lr=0.003, weight_decay=0.02, **named)
+
+    compare(
+        {"optimizer": "rmsprop", "learning_rate": 0.003, "weight_decay": 0.02, **constants}, made
+    )
