@@ -89,15 +89,15 @@ def pair_columns(typingctx, source, s, rows, out, o, fill):
 
 
 @intrinsic
-def convert_pairs(typingctx, sources, places, which, scale, shift, columns, rows, targets, count):
+def convert_pairs(typingctx, sources, places, which, scale, shift, columns, rows, targets):
     """Two rows of a batch as both kinds of pairs, at once: `convert_vectors`, `pair_columns`, `pair_rows`.
 
     Parameters
     ----------
     sources : (straight, mirrored)
         Arrays that rows are read from, of one type.
-    places : (low, high, f)
-        From which element on the two rows are read, and `scale` and `shift`.
+    places : (low, high, f, count)
+        From which element on the two rows are read, and `scale` and `shift`; how many pairs of panels, at least 1.
     which : (low_mirrored, high_mirrored, alone) of bool
         Which of the sources each row is in; whether the second row is the first again: it is then not stored, and
         zero in pairs of rows.
@@ -106,19 +106,16 @@ def convert_pairs(typingctx, sources, places, which, scale, shift, columns, rows
         Pairs of columns, and of rows. Where they are no arrays of pairs nothing is done.
     targets : (c, c_step, r, r_step)
         The first element in `columns` and how far the next panel's is; the same in `rows`.
-    count : int
-        Pairs of panels, at least 1.
     """
-    names = ("sources", "places", "which", "scale", "shift", "columns", "rows", "targets", "count")
-    given = (sources, places, which, scale, shift, columns, rows, targets, count)
-    signature = types.void(*given)
+    names = ("sources", "places", "which", "scale", "shift", "columns", "rows", "targets")
+    signature = types.void(sources, places, which, scale, shift, columns, rows, targets)
 
     def codegen(context, builder, signature, arguments):
         if not is_pair(columns):
             return context.get_dummy_value()
         e = Emitter(context, builder, scale.dtype)
         v = dict(zip(names, arguments, strict=True))
-        low, high, f = e.numbers(places, v["places"])
+        low, high, f, count = e.numbers(places, v["places"])
         c, c_step, r, r_step = e.numbers(targets, v["targets"])
         low_mirrored, high_mirrored, alone = cgutils.unpack_tuple(builder, v["which"])
         arrays = list(zip(sources, cgutils.unpack_tuple(builder, v["sources"]), strict=True))
@@ -138,7 +135,7 @@ def convert_pairs(typingctx, sources, places, which, scale, shift, columns, rows
         ]
         rows_pointer = e.pointer(rows, v["rows"], r)
         # What the block after the next one reads of these rows: EXPERIMENTS.md, "Gathering".
-        ahead = builder.mul(v["count"], e.index(2 * 2 * e.lanes))
+        ahead = builder.mul(count, e.index(2 * 2 * e.lanes))
 
         def body(i, _):
             offset = builder.mul(i, e.index(2 * e.lanes))
@@ -164,7 +161,7 @@ def convert_pairs(typingctx, sources, places, which, scale, shift, columns, rows
                 e.store(e.pairs(values[0, panel], high), rows_pointer, place)
             return []
 
-        e.loop(v["count"], [], body)
+        e.loop(count, [], body)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -30,9 +30,8 @@ PREFETCH_FROM_BATCH = 24
 CHAINS = TILE.rows * TILE.vectors
 
 
-def tile_switch(e, shape, shapes, body):
+def tile_switch(e, rows, vectors, shapes, body):
     """Run ``body(rows, vectors)`` for the one of the tile `shapes` that is asked for."""
-    rows, vectors = shape
     cases = {64 * p + m: (m, p) for m, p in shapes}
     case = e.builder.add(e.builder.mul(vectors, e.index(64)), rows)
     e.switch(case, cases, lambda case: body(*cases[case]))
@@ -49,13 +48,11 @@ def outer(e, left, step, rows, operands, sums):
 
 
 @intrinsic
-def multiply_tile(typingctx, shape, A, W, start, out, mask, places, steps, epilogue):
+def multiply_tile(typingctx, A, W, start, out, mask, tile, steps, epilogue):
     """One tile of ``out = epilogue(start + A @ W)``, `rows` x `vectors` panels of it.
 
     Parameters
     ----------
-    shape : (rows, vectors)
-        One of ``TILE.shapes``.
     A : array [K / lanes, M, lanes]
     W : array [N / lanes, K, lanes]
     start : array
@@ -63,21 +60,20 @@ def multiply_tile(typingctx, shape, A, W, start, out, mask, places, steps, epilo
     out, mask : arrays [N / lanes, M, lanes]
         Result and, for RELU_GRADIENT, the activations whose zeros let nothing through. `mask` may be `out` when it
         is not used; `out` may be `start`.
-    places : (a, w, s, o)
-        The tile's first element in A, W, start, and out and mask.
+    tile : (rows, vectors, a, w, s, o)
+        Its shape, one of ``TILE.shapes``, and its first element in A, W, start, and out and mask.
     steps : (row, panel)
         The vector of row m and panel v in start is at ``s + m * row + v * panel``.
     epilogue : int
         IDENTITY, RELU or RELU_GRADIENT.
     """
-    names = ("shape", "A", "W", "start", "out", "mask", "places", "steps", "epilogue")
-    given = (shape, A, W, start, out, mask, places, steps, epilogue)
-    signature = types.void(*given)
+    names = ("A", "W", "start", "out", "mask", "tile", "steps", "epilogue")
+    signature = types.void(A, W, start, out, mask, tile, steps, epilogue)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
-        a, w, s, o = e.numbers(places, v["places"])
+        rows, vectors, a, w, s, o = e.numbers(tile, v["tile"])
         start_row, start_panel = e.numbers(steps, v["steps"])
         panel_count, height, _ = e.shape(A, v["A"])
         slab = builder.mul(height, e.index(e.lanes))
@@ -91,7 +87,7 @@ def multiply_tile(typingctx, shape, A, W, start, out, mask, places, steps, epilo
         mask_pointer = e.pointer(mask, v["mask"], o)
 
         def body(tile_rows, tile_vectors):
-            tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
+            vectors_of_tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
             panel = [builder.mul(weight_panel, e.index(p)) for p in range(tile_vectors)]
             target = [
                 e.at(out_pointer, builder.mul(out_panel, e.index(p))) for p in range(tile_vectors)
@@ -116,7 +112,7 @@ def multiply_tile(typingctx, shape, A, W, start, out, mask, places, steps, epilo
                 return outer(e, left, e.lanes, tile_rows, operands, sums)
 
             depth = builder.mul(panel_count, e.index(e.lanes))
-            sums = e.loop(depth, [starting_value(m, p) for m, p in tile], over_k)
+            sums = e.loop(depth, [starting_value(*one) for one in vectors_of_tile], over_k)
 
             # One code path for IDENTITY and RELU: clamping at minus infinity changes nothing.
             is_relu = builder.icmp_signed("==", v["epilogue"], e.index(RELU))
@@ -124,49 +120,46 @@ def multiply_tile(typingctx, shape, A, W, start, out, mask, places, steps, epilo
             is_gradient = builder.icmp_signed("==", v["epilogue"], e.index(RELU_GRADIENT))
             with builder.if_else(is_gradient) as (gradient, activation):
                 with gradient:
-                    for (m, p), value in zip(tile, sums, strict=True):
+                    for (m, p), value in zip(vectors_of_tile, sums, strict=True):
                         source = e.at(mask_pointer, builder.mul(out_panel, e.index(p)))
                         value = e.where_positive(e.load(source, m * e.lanes), value)
                         e.store(value, target[p], m * e.lanes)
                 with activation:
-                    for (m, p), value in zip(tile, sums, strict=True):
+                    for (m, p), value in zip(vectors_of_tile, sums, strict=True):
                         e.store(e.at_least(floor, value), target[p], m * e.lanes)
 
-        tile_switch(e, e.numbers(shape, v["shape"]), TILE.shapes, body)
+        tile_switch(e, rows, vectors, TILE.shapes, body)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 @intrinsic
-def update_tile(typingctx, shape, X, D, W, V, S, places, rule, hyper):
+def update_tile(typingctx, X, D, W, V, S, tile, rule, hyper):
     """One tile of ``dW = X.T @ D`` and, in the same registers, the step that it makes W take.
 
     Parameters
     ----------
-    shape : (rows, vectors)
-        One of ``TILE.update_shapes``; all rows of W within one panel of X.
     X : array [K / lanes, batch, lanes]
         The layer's input.
     D : array [N / lanes, batch, lanes]
         Gradient of its output.
     W, V, S : arrays [N / lanes, K, lanes]
         Weights, velocity and mean squares. A rule that needs no V or S does not touch it.
-    places : (x, d, w)
-        Element of the tile's first row, sample 0, in X; first element of its first panel in D; its first element
-        in W, V and S.
+    tile : (rows, vectors, x, d, w)
+        Its shape, one of ``TILE.update_shapes``, with all rows of W within one panel of X; element of its first row,
+        sample 0, in X; first element of its first panel in D; its first element in W, V and S.
     rule : int
         PLAIN, HEAVY_BALL, VELOCITY, ADAM or RMSPROP.
     hyper : array [COLUMNS]
     """
-    names = ("shape", "X", "D", "W", "V", "S", "places", "rule", "hyper")
-    given = (shape, X, D, W, V, S, places, rule, hyper)
-    signature = types.void(*given)
+    names = ("X", "D", "W", "V", "S", "tile", "rule", "hyper")
+    signature = types.void(X, D, W, V, S, tile, rule, hyper)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, W.dtype)
         v = dict(zip(names, arguments, strict=True))
-        x, d, w = e.numbers(places, v["places"])
+        rows, vectors, x, d, w = e.numbers(tile, v["tile"])
         batch = e.shape(X, v["X"])[1]
         weight_panel = builder.mul(e.shape(W, v["W"])[1], e.index(e.lanes))
         delta_panel = builder.mul(batch, e.index(e.lanes))
@@ -176,7 +169,7 @@ def update_tile(typingctx, shape, X, D, W, V, S, places, rule, hyper):
         bases = [e.pointer(kind, v[name], w) for name, kind in (("W", W), ("V", V), ("S", S))]
 
         def body(tile_rows, tile_vectors):
-            tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
+            vectors_of_tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
             sources = [
                 e.at(d_pointer, builder.mul(delta_panel, e.index(p))) for p in range(tile_vectors)
             ]
@@ -191,15 +184,15 @@ def update_tile(typingctx, shape, X, D, W, V, S, places, rule, hyper):
                 for base in bases
             )
             with builder.if_then(builder.icmp_signed(">=", batch, e.index(PREFETCH_FROM_BATCH))):
-                for m, p in tile:
+                for m, p in vectors_of_tile:
                     e.prefetch(weights[p], m * e.lanes)
                 with builder.if_then(builder.icmp_signed("!=", v["rule"], e.index(int(PLAIN)))):
-                    for m, p in tile:
+                    for m, p in vectors_of_tile:
                         e.prefetch(velocities[p], m * e.lanes)
-            sums = e.loop(batch, [e.constant(0.0)] * len(tile), over_batch)
+            sums = e.loop(batch, [e.constant(0.0)] * len(vectors_of_tile), over_batch)
             take_step(e, numbers, v["rule"], sums, tile_rows, weights, velocities, squares)
 
-        tile_switch(e, e.numbers(shape, v["shape"]), TILE.update_shapes, body)
+        tile_switch(e, rows, vectors, TILE.update_shapes, body)
         return context.get_dummy_value()
 
     return signature, codegen

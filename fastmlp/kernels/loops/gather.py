@@ -102,7 +102,7 @@ def gather_pairs(samples, batches, start, C, R, mirrored, part):
             first = s * lanes
             convert_pairs(
                 (samples.images, mirrored),
-                (low + first, high + first, first),
+                (low + first, high + first, first, count),
                 (low_mirrored, high_mirrored, other == m),
                 samples.scale,
                 samples.shift,
@@ -114,7 +114,6 @@ def gather_pairs(samples, batches, start, C, R, mirrored, part):
                     (s * R.shape[1] + m // 2) * lanes,
                     R.shape[1] * lanes,
                 ),
-                count,
             )
     return done
 

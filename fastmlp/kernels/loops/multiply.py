@@ -62,13 +62,14 @@ def multiply(A, W, start, out, epilogue, part):
         while top < part.row_to:
             rows = tile_height(part.row_to - top, vectors)
             multiply_tile(
-                (rows, vectors),
                 A,
                 W,
                 start,
                 out,
                 epilogue.other,
                 (
+                    rows,
+                    vectors,
                     top * lanes,
                     p * W.shape[1] * lanes,
                     top * start_row + p * start_panel,

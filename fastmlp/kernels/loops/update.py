@@ -41,8 +41,7 @@ def update(X, D, weights, inputs, rule, hyper, marks, part):
     part : Part
         Panels, and as rows groups of `lanes` rows, of W.
     """
-    W = weights.W
-    lanes = W.shape[2]
+    lanes = weights.W.shape[2]
     batch = X.shape[1]
     by_arithmetic = batch >= PREFETCH_FROM_BATCH and packing(X) == 1
     most = VECTORS if by_arithmetic else FEW_VECTORS
@@ -59,29 +58,31 @@ def update(X, D, weights, inputs, rule, hyper, marks, part):
                 update_sparse(
                     X, D, weights, rule, hyper, marks, Part(first, last, part.row_from, slab)
                 )
-        for p in range(first, last, most):
-            vectors = min(most, last - p)
-            for s in range(slab, part.row_to):
-                top = 0
-                bottom = min(lanes, inputs - s * lanes)
-                while top < bottom:
-                    rows = ROWS if bottom - top >= ROWS else 1
-                    update_tile(
-                        (rows, vectors),
-                        X,
-                        D,
-                        W,
-                        weights.V,
-                        weights.S,
-                        (
-                            s * batch * lanes + top,
-                            p * batch * lanes,
-                            (p * W.shape[1] + s * lanes + top) * lanes,
-                        ),
-                        rule,
-                        hyper,
-                    )
-                    top += rows
-                if weights.right.size > 0:
-                    write_right_operand(W, weights.right, Part(p, p + vectors, s, s + 1))
+        dense = Part(first, last, slab, part.row_to)
+        update_dense(X, D, weights, inputs, rule, hyper, most, dense)
         first = last
+
+
+@inlined
+def update_dense(X, D, weights, inputs, rule, hyper, most, part):
+    """`update`, whose parameters these are, by tiles that leave nothing out, at most `most` panels wide."""
+    W = weights.W
+    lanes, batch = W.shape[2], X.shape[1]
+    for p in range(part.panel_from, part.panel_to, most):
+        vectors = min(most, part.panel_to - p)
+        for s in range(part.row_from, part.row_to):
+            top = 0
+            bottom = min(lanes, inputs - s * lanes)
+            while top < bottom:
+                rows = ROWS if bottom - top >= ROWS else 1
+                tile = (
+                    rows,
+                    vectors,
+                    s * batch * lanes + top,
+                    p * batch * lanes,
+                    (p * W.shape[1] + s * lanes + top) * lanes,
+                )
+                update_tile(X, D, W, weights.V, weights.S, tile, rule, hyper)
+                top += rows
+            if weights.right.size > 0:
+                write_right_operand(W, weights.right, Part(p, p + vectors, s, s + 1))
