@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernel_helpers import dtypes, entry
 
-from fastmlp.kernels import elementwise as module
-from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.pack import lanes_of
-from fastmlp.kernels.simd import EXP, SIGMOID, TANH
+from fastmlp.kernels.activations import value_code
+from fastmlp.kernels.arguments import Part
+from fastmlp.kernels.codes import EXP, SIGMOID
+from fastmlp.kernels.loops import elementwise as module
+from fastmlp.kernels.loops.pack import lanes_of
 
-elementwise = kernel(module.elementwise.py_func)
-dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+elementwise = entry(module.elementwise)
+
+TANH = value_code("tanh")
 
 
 def applied(code: int, values: Any, dtype: Any) -> np.ndarray:
@@ -26,7 +29,7 @@ def applied(code: int, values: Any, dtype: Any) -> np.ndarray:
     rows = -(-len(values) // lanes)
     padded = np.zeros((1, rows, lanes), dtype)
     padded.reshape(-1)[: len(values)] = values
-    elementwise(code, padded, padded, padded, 0, 1, 0, rows)
+    elementwise(np.int64(code), padded, padded, padded, Part(0, 1, 0, rows))
     return padded.reshape(-1)[: len(values)]
 
 

@@ -13,8 +13,10 @@ import pytest
 
 from fastmlp.autograd import Tensor, mlp_loss
 from fastmlp.kernels import reference
-from fastmlp.kernels.pack import lanes_of, round_up
+from fastmlp.kernels.arguments import Part
+from fastmlp.kernels.loops.pack import lanes_of, round_up
 from fastmlp.training.engine import Engine
+from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import sgd
 
 DROPOUT_KEY = 2**63 + 1
@@ -93,8 +95,8 @@ def dropout_masks(net: Net) -> list[np.ndarray]:
         mask = np.ones((count, net.batch, lanes))
         if net.dropout:
             stride = sum(net.sizes[1:-1])
-            place = (0, count, 0, net.batch)
-            reference.draw_mask(net.dropout, DROPOUT_KEY, first, stride, mask, *place)
+            part = Part(0, count, 0, net.batch)
+            reference.draw_mask(net.dropout, DROPOUT_KEY, first, stride, mask, part)
         masks.append(reference.to_matrix(mask)[:, :units])
         first += units
     return masks
@@ -152,15 +154,20 @@ def engine_gradients(
     dtype: str = "float64",
 ) -> list[np.ndarray]:
     """Return what one step of the compiled epoch takes off each parameter."""
+    layers = network_layers(
+        net.sizes[1:-1],
+        net.sizes[-1],
+        activation=net.activation,
+        residual=net.residual,
+        dropout=net.dropout,
+    )
     engine = Engine(
         parameters[::2],
         parameters[1::2],
+        layers=layers,
         batch_size=net.batch,
         dtype=dtype,
-        activation=net.activation,
-        residual=net.residual,
         loss=net.loss,
-        dropout=net.dropout,
     )
     D = images.shape[1]
     samples = engine.samples(

@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernel_helpers import batches_of, entry, samples_of
 
-from fastmlp.kernels import gather as module
-from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.pack import lanes_of
+from fastmlp.kernels.arguments import Part
+from fastmlp.kernels.loops import gather as module
+from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.training.engine import Engine
+from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import adam, sgd
 
-gather = kernel(module.gather.py_func)
+gather = entry(module.gather)
 
 WIDTHS = (1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130)
 
@@ -49,10 +51,11 @@ def gather_every_width(raw: Any, dtype: Any) -> None:
         source = at_the_end(rng.integers(0, 256, (count, width)).astype(raw))
         scale, shift = (at_the_end(np.ones(width, dtype)) for _ in range(2))
         X = at_the_end(np.zeros((-(-width // lanes), count, lanes), dtype))
-        scratch = at_the_end(np.zeros((count, width), raw))
+        mirrored = at_the_end(np.zeros((count, width), raw))
         for flips in (np.zeros(count, bool), np.ones(count, bool)):
-            indices = np.arange(count)[::-1].copy()
-            gather(source, indices, flips, width, scale, shift, X, X, X, scratch, 0, count)
+            samples = samples_of(dtype, source, scale=scale, shift=shift)
+            batches = batches_of(dtype, np.arange(count)[::-1].copy(), flips=flips)
+            gather(samples, batches, 0, X, X, X, mirrored, Part(0, len(X), 0, count))
         assert X[0, 0, 0] == source[-1, -1] + 1.0
 
 
@@ -67,7 +70,7 @@ def train_every_width(dtype: str) -> None:
             batch_size=4,
             dtype=dtype,
             threads=1,
-            residual=True,
+            layers=network_layers(sizes[1:-1], sizes[-1], residual=True),
         )
         images = at_the_end(rng.integers(0, 256, (7, width)).astype(np.uint8))
         labels = at_the_end(rng.integers(0, 3, 7))
@@ -75,11 +78,13 @@ def train_every_width(dtype: str) -> None:
         samples = engine.samples(images, one, one, labels=labels)
         samples = samples._replace(scale=at_the_end(samples.scale), shift=at_the_end(samples.shift))
         # Some of these are one and the same array, unless products read pairs.
-        buffers = (engine.parameters, engine.right, engine.workspace, engine.operands)
+        room = engine.room
+        buffers = (engine.parameters, engine.right, room.workspace, room.operands)
         copies = {id(buffer): at_the_end(buffer) for buffer in buffers}
-        engine.parameters, engine.right, engine.workspace, engine.operands = (
+        engine.parameters, engine.right, workspace, operands = (
             copies[id(buffer)] for buffer in buffers
         )
+        engine.room = room._replace(workspace=workspace, operands=operands)
         engine.velocity, engine.squares = (at_the_end(0 * engine.parameters) for _ in range(2))
         order = at_the_end(np.arange(7))
         for steps in (sgd(2, 0.01, momentum=0.9), adam(2, 0.01, before=0)):

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.kernels import plan
+from fastmlp.kernels import program
+from fastmlp.kernels.codes import MULTIPLY, PANELS, ROWS
 from fastmlp.kernels.jit import kernel
-from fastmlp.kernels.plan import BACK_SPLIT, COLUMNS, ROWS, SPLIT
 from fastmlp.kernels.team import meet
 from fastmlp.training.engine import Engine
+from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import adam, sgd
 
 TEAMS = (1, 2, 3, 4, 8)  # most of them larger than the machine
@@ -97,8 +98,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:this CPU has no bfloat16:Runtime
 
 def trained(network: dict[str, Any], threads: int, optimizer: str = "sgd") -> list[bytes]:
     """Return the bytes of all that two epochs leave behind, the second with a partial batch."""
-    options = {"dtype": "float32", "activation": "relu"} | network
+    options = {"dtype": "float32"} | network
     sizes, batch = options.pop("sizes"), options.pop("batch")
+    kinds = {name: options.pop(name) for name in ("activation", "dropout") if name in options}
     rng = np.random.default_rng(0)
     count = 3 * batch + 2
     images = rng.integers(0, 256, (count, sizes[0])).astype(np.uint8)
@@ -107,9 +109,8 @@ def trained(network: dict[str, Any], threads: int, optimizer: str = "sgd") -> li
     weights = [rng.normal(size=shape) / np.sqrt(shape[1]) for shape in shapes]
     biases = [rng.normal(size=shape[0]) for shape in shapes]
     residual = any(a == b for a, b in pairwise(sizes[1:-1]))
-    engine = Engine(
-        weights, biases, batch_size=batch, threads=threads, residual=residual, **options
-    )
+    layers = network_layers(sizes[1:-1], sizes[-1], residual=residual, **kinds)
+    engine = Engine(weights, biases, layers=layers, batch_size=batch, threads=threads, **options)
     try:
         scale, shift = np.full(sizes[0], 1 / 64), np.full(sizes[0], -2.0)
         samples = engine.samples(images, scale, shift, labels=labels)
@@ -144,7 +145,7 @@ def test_equal_bits_when_a_team_gathers_a_large_batch_together(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = trained(NETWORKS[name], 2)
-    monkeypatch.setattr(plan, "OWN_COPY_BYTES", 0)
+    monkeypatch.setattr(program, "OWN_COPY_BYTES", 0)
     assert trained(NETWORKS[name], 2) == own
 
 
@@ -164,9 +165,11 @@ def test_the_networks_are_shared_in_both_ways() -> None:
             batch_size=network["batch"],
             threads=1,
         )
-        for field in (SPLIT, BACK_SPLIT):
-            shared |= {(field, way) for way in engine.plan.table[:, field]}
-    assert shared == {(field, way) for field in (SPLIT, BACK_SPLIT) for way in (ROWS, COLUMNS)}
+        code = engine.plan.program.code
+        ways = code["share"][code["operation"] == MULTIPLY]
+        directions = ["forward"] * len(shapes) + ["backward"] * (len(shapes) - 1)
+        shared |= set(zip(directions, ways, strict=True))
+    assert shared == {(to, way) for to in ("forward", "backward") for way in (ROWS, PANELS)}
 
 
 def test_a_row_of_logits_depends_on_that_row_alone() -> None:

@@ -13,12 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kernel_helpers import BFLOAT16, draw, draw_factors, entry, everything, in_pairs
 
 from fastmlp.errors import ConfigError
+from fastmlp.kernels.arguments import Epilogue
+from fastmlp.kernels.codes import IDENTITY
+from fastmlp.kernels.loops import multiply as module
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE, TILES, choose
 
 HERE = Path(__file__).parent
-KERNELS = ("test_twins.py", "test_functions.py")
+KERNELS = (
+    "test_elementwise.py",
+    "test_functions.py",
+    "test_gather.py",
+    "test_losses.py",
+    "test_multiply.py",
+    "test_operands.py",
+    "test_twins.py",
+    "test_update.py",
+)
 NETWORKS = ("test_gradients.py", "test_torch_steps.py", "test_team.py")
 OTHERS = sorted(set(TILES) - {TILE.name})
 
@@ -62,20 +75,18 @@ def test_all_with_every_other_tile(tile: str) -> None:
 
 def bits_of_products() -> str:
     """Return a digest of products of bfloat16."""
-    module = runpy.run_path(str(HERE / "test_twins.py"))
-    rng, kind = np.random.default_rng(0), module["BFLOAT16"]
+    rng, multiply = np.random.default_rng(0), entry(module.multiply)
     digest = hashlib.sha256()
     for size in (1e-38, 1e-36, 1.0, 3e37):  # from products that are denormal to sums that overflow
         for _ in range(20):
             rows, depth, columns = rng.integers(1, 70, 3)
-            source = module["draw"](rng, np.float32, rows, depth)
+            source = draw(rng, np.float32, rows, depth)
             source *= np.float32(size)
-            A, _ = module["in_pairs"](source)
-            _, W = module["draw_factors"](rng, kind, 1, depth, columns)
+            A, _ = in_pairs(source)
+            _, W = draw_factors(rng, BFLOAT16, 1, depth, columns)
             start = np.zeros((len(W), rows, W.shape[2]), np.float32)
             out = np.zeros_like(start)
-            steps = (W.shape[2], rows * W.shape[2])
-            module["multiply"](A, W, start, *steps, out, 0, out, 0, len(W), 0, rows)
+            multiply(A, W, start, out, Epilogue(int(IDENTITY), out, out), everything(out))
             digest.update(out.tobytes())
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastmlp.training.engine import Engine
+from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import Steps, adam, rmsprop, sgd
 
 SCRIPT = Path(__file__).parents[1] / "golden" / "make_torch_steps.py"
@@ -38,10 +39,14 @@ def engine_steps(given: Mapping[str, np.ndarray], name: str, dtype: str) -> dict
     engine = Engine(
         [given[f"{layer}.weight"] for layer in LAYERS],
         [given[f"{layer}.bias"] for layer in LAYERS],
+        layers=network_layers(
+            golden.SIZES[1:-1],
+            golden.SIZES[-1],
+            activation=case.get("activation", "relu"),
+            residual=case.get("residual", False),
+        ),
         batch_size=golden.BATCH,
         dtype=dtype,
-        activation=case.get("activation", "relu"),
-        residual=case.get("residual", False),
     )
     one = np.ones(golden.SIZES[0])
     samples = engine.samples(given["images"], one / 64, one * -2, labels=given["labels"])

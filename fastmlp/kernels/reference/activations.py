@@ -1,0 +1,61 @@
+"""What each activation makes of numbers, and what each code of ``emit/vectors.map_vectors`` does.
+
+To add an activation, add a row to `ACTIVATIONS`: its formula as a textbook has it, not as the kernel computes it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.kernels import activations
+from fastmlp.kernels.codes import ADD, EXP, IDENTITY, MULTIPLIED, SIGMOID
+from fastmlp.kernels.reference.panels import Float64
+
+
+class Activation(NamedTuple):
+    """One activation.
+
+    Attributes
+    ----------
+    value : callable
+        ``value(x)`` is the activation of x.
+    gradient : callable
+        ``gradient(g, y)`` is g times the derivative, given the activation's value y, or its input where the
+        kernels' row says `of_input`.
+    """
+
+    value: Callable[[Float64], Float64]
+    gradient: Callable[[Float64, Float64], Float64]
+
+
+def sigmoid(x: Float64) -> Float64:
+    """Return 1 / (1 + exp(-x)), of which no exponential overflows."""
+    small = np.exp(-abs(x))
+    return np.where(x < 0, small, 1) / (1 + small)
+
+
+ACTIVATIONS = {
+    "relu": Activation(lambda x: np.maximum(x, 0), lambda g, y: np.where(y > 0, g, 0)),
+    "sigmoid": Activation(sigmoid, lambda g, y: g * y * (1 - y)),
+    "tanh": Activation(np.tanh, lambda g, y: g * ((1 - y) * (1 + y))),
+}
+
+
+def _functions() -> dict[int, Callable[[Float64, Float64], Float64]]:
+    """Return what each code makes of a value x and its neighbour y."""
+    functions: dict[int, Callable[[Float64, Float64], Float64]] = {
+        int(IDENTITY): lambda x, y: x,
+        int(EXP): lambda x, y: np.exp(x),
+        int(ADD): lambda x, y: x + y,
+        int(MULTIPLIED): lambda x, y: x * y,
+        int(SIGMOID): lambda x, y: sigmoid(x),
+    }
+    for name, row in ACTIVATIONS.items():
+        functions[activations.value_code(name)] = lambda x, y, row=row: row.value(x)  # type: ignore[misc]
+        functions[activations.gradient_code(name)] = row.gradient
+    return functions
+
+
+# Of `multiply`'s sums and its epilogue's other operand, and of `elementwise`'s operands.
+FUNCTIONS = _functions()

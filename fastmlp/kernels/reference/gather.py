@@ -1,0 +1,41 @@
+"""Twins of ``loops/gather.py``."""
+
+import numpy as np
+
+from fastmlp.kernels.arguments import Batches, Part, Samples
+from fastmlp.kernels.reference.operands import write_operands
+from fastmlp.kernels.reference.panels import Array, to_panels
+
+
+def flip_row(source: Array, row: int, columns: int, out: Array, m: int) -> None:
+    """Mirror each stretch of `columns` values."""
+    out[m] = source[row].reshape(-1, columns)[:, ::-1].reshape(-1)
+
+
+def gather(
+    samples: Samples,
+    batches: Batches,
+    start: int,
+    X: Array,
+    C: Array,
+    R: Array,
+    mirrored: Array | None,
+    part: Part,
+) -> None:
+    """``X = images * scale + shift``; needs no room for mirrored rows.
+
+    X stays as it is where it has not a panel for every column: it is then room for the kernel.
+    """
+    rows = slice(part.row_from, part.row_to)
+    seen = slice(start + part.row_from, start + part.row_to)
+    images = samples.images[batches.order[seen]].astype(np.float64)
+    turned = np.empty_like(images)
+    for m in range(len(images)):
+        flip_row(images, m, samples.columns, turned, m)
+    images = np.where(batches.flips[seen, None], turned, images)
+    count, lanes = -(-images.shape[1] // X.shape[2]), X.shape[2]
+    batch = np.zeros((count, X.shape[1], lanes), X.dtype)
+    batch[:, rows] = to_panels(images * samples.scale + samples.shift, lanes)
+    if len(X) == count:
+        X[:, rows] = batch[:, rows]
+    write_operands(batch, 0, C, R, Part(0, count, part.row_from, part.row_to))

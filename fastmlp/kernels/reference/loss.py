@@ -1,0 +1,66 @@
+"""Twins of ``loops/loss.py``."""
+
+import numpy as np
+
+from fastmlp.kernels.arguments import Batches, Part, Record, Samples
+from fastmlp.kernels.codes import LOGISTIC, SQUARED
+from fastmlp.kernels.reference.activations import sigmoid
+from fastmlp.kernels.reference.panels import Array, to_matrix, to_panels
+
+
+def softmax_cross_entropy(
+    Z: Array,
+    D: Array,
+    outputs: int,
+    smoothing: float,
+    samples: Samples,
+    batches: Batches,
+    record: Record,
+    start: int,
+    part: Part,
+) -> None:
+    """``loss = -sum of q log softmax(Z)`` and ``D = (softmax(Z) - q) * factor``.
+
+    q is ``smoothing / outputs`` for each output, and ``1 - smoothing`` more for the label.
+    """
+    rows = slice(part.row_from, part.row_to)
+    seen = slice(start + part.row_from, start + part.row_to)
+    label = samples.labels[batches.order[seen]]
+    logits = to_matrix(Z[:, rows])[:, :outputs]
+    q = (1 - smoothing) * np.eye(outputs)[label] + smoothing / outputs
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    total = np.exp(shifted).sum(axis=1, keepdims=True)
+    # An output that is ruled out, minus infinity, has no part in a label that is another.
+    shares = np.where(q == 0, 0, q * shifted)
+    record.losses[seen] = np.log(total[:, 0]) - shares.sum(axis=1)
+    record.correct[seen] = logits.argmax(axis=1) == label
+    D[:, rows] = to_panels((np.exp(shifted) / total - q) * _factors(batches, seen), D.shape[2])
+
+
+def elementwise_loss(
+    Z: Array,
+    D: Array,
+    outputs: int,
+    loss: int,
+    samples: Samples,
+    batches: Batches,
+    record: Record,
+    start: int,
+    part: Part,
+) -> None:
+    """``D = (P - target) * factor``, and the losses."""
+    rows = slice(part.row_from, part.row_to)
+    seen = slice(start + part.row_from, start + part.row_to)
+    target = samples.targets[batches.order[seen]].astype(np.float64)
+    z = to_matrix(Z[:, rows])[:, :outputs]
+    each, prediction = {
+        int(LOGISTIC): (np.logaddexp(0, z) - z * target, sigmoid(z)),
+        int(SQUARED): ((z - target) ** 2 / 2, z),
+    }[int(loss)]
+    record.losses[seen] = each.sum(axis=1)
+    D[:, rows] = to_panels((prediction - target) * _factors(batches, seen), D.shape[2])
+
+
+def _factors(batches: Batches, seen: slice) -> Array:
+    """Return each row's factor, as a column."""
+    return batches.factors[seen, None].astype(np.float64)
