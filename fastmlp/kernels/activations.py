@@ -20,12 +20,15 @@ class Activation(NamedTuple):
         ``value(e, x)`` emits the activation of x.
     gradient : callable
         ``gradient(e, g, y)`` emits g times the derivative, given the activation's value y.
+    torch : (str, dict)
+        The module of ``torch.nn`` that computes it, and its arguments.
     of_input : bool
         Whether `gradient` is given the activation's input instead of its value.
     """
 
     value: Callable[[Any, Any], Any]
     gradient: Callable[[Any, Any, Any], Any]
+    torch: tuple[str, dict[str, str]]
     of_input: bool = False
 
 
@@ -46,9 +49,9 @@ def _tanh_gradient(e, g, y):
 
 
 ACTIVATIONS = {
-    "relu": Activation(_relu, _relu_gradient),
-    "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient),
-    "tanh": Activation(lambda e, x: e.tanh(x), _tanh_gradient),
+    "relu": Activation(_relu, _relu_gradient, ("ReLU", {})),
+    "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient, ("Sigmoid", {})),
+    "tanh": Activation(lambda e, x: e.tanh(x), _tanh_gradient, ("Tanh", {})),
 }
 
 

@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Dataset, TrainConfig, train
+from fastmlp import Dataset, TrainConfig, autograd, train
 from fastmlp.training.draws import draw_epoch, draw_parameters
-from fastmlp.training.layers import Activation, Linear, flat
+from fastmlp.training.layers import ACTIVATIONS, Activation, Linear, flat
 from fastmlp.training.schedule import learning_rates
 
 torch = pytest.importorskip("torch")
 
 EPOCHS, BATCH = 2, 12  # five batches an epoch, the last of them smaller
-ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
 
 
 def data() -> Dataset:
@@ -36,7 +35,8 @@ def by_torch(config: TrainConfig, part: Dataset, optimizer: Any) -> list[np.ndar
                 module.bias.copy_(torch.from_numpy(b))
             modules.append(module)
         elif isinstance(layer, Activation):
-            modules.append(ACTIVATIONS[layer.name]())
+            name, options = ACTIVATIONS[layer.name].torch
+            modules.append(getattr(torch.nn, name)(**options))
     model = torch.nn.Sequential(*modules)
     linear = [one for one in modules if isinstance(one, torch.nn.Linear)]
     steps = optimizer(linear)
@@ -153,3 +153,31 @@ def test_rmsprop(constants: dict[str, Any]) -> None:
     compare(
         {"optimizer": "rmsprop", "learning_rate": 0.003, "weight_decay": 0.02, **constants}, made
     )
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str) -> None:
+    compare(SGD | {"activation": name}, sgd)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_beside_autograd(name: str) -> None:
+    part = data()
+    config = TrainConfig(
+        **{"hidden": (17, 9), "activation": name, "epochs": 1, "batch_size": len(part)},
+        **{"momentum": 0.0, "learning_rate": 0.5, "dtype": "float64"},
+    )
+    weights, biases = draw_parameters(config, part)
+    parameters = [
+        autograd.Tensor(array) for W, b in zip(weights, biases, strict=True) for array in (W.T, b)
+    ]
+    X = part.normalization().apply(part.images)
+    autograd.mlp_loss(parameters, X, part.labels, name).backward()
+    network = train(config, part).network
+    for W, b, new_W, new_b, dW, db in zip(
+        *(weights, biases, network.weights, network.biases, parameters[::2], parameters[1::2]),
+        strict=True,
+    ):
+        largest = np.abs(dW.grad).max()
+        np.testing.assert_allclose((W - new_W) / 0.5, dW.grad.T, atol=1e-10 * largest, rtol=0)
+        np.testing.assert_allclose((b - new_b) / 0.5, db.grad, atol=1e-10 * largest, rtol=0)
