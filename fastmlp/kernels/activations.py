@@ -5,6 +5,7 @@ value by its derivative. To add an activation, add a row here, its twin in ``ref
 in ``fastmlp/autograd``; everything else finds it by its name.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -48,10 +49,21 @@ def _tanh_gradient(e, g, y):
     return e.multiply(g, e.fma(e.negative(y), y, e.constant(1.0)))
 
 
+def _gelu(e, x):
+    return e.multiply(x, e.normal_cdf(x))
+
+
+def _gelu_gradient(e, g, x):
+    half_square = e.multiply(e.multiply(x, x), e.constant(-0.5))
+    density = e.multiply(e.exp(half_square), e.constant(1 / math.sqrt(2 * math.pi)))
+    return e.multiply(g, e.fma(x, density, e.normal_cdf(x)))
+
+
 ACTIVATIONS = {
     "relu": Activation(_relu, _relu_gradient, ("ReLU", {})),
     "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient, ("Sigmoid", {})),
     "tanh": Activation(lambda e, x: e.tanh(x), _tanh_gradient, ("Tanh", {})),
+    "gelu": Activation(_gelu, _gelu_gradient, ("GELU", {}), of_input=True),
 }
 
 

@@ -3,6 +3,7 @@
 To add an activation, add a row to `ACTIVATIONS`: its formula as a textbook has it, not as the kernel computes it.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,10 +36,19 @@ def sigmoid(x: Float64) -> Float64:
     return np.where(x < 0, small, 1) / (1 + small)
 
 
+def normal_cdf(x: Float64) -> Float64:
+    """Return the share of a standard normal distribution below x."""
+    return np.vectorize(lambda one: math.erfc(-one / math.sqrt(2)) / 2, otypes=[float])(x)
+
+
 ACTIVATIONS = {
     "relu": Activation(lambda x: np.maximum(x, 0), lambda g, y: np.where(y > 0, g, 0)),
     "sigmoid": Activation(sigmoid, lambda g, y: g * y * (1 - y)),
     "tanh": Activation(np.tanh, lambda g, y: g * ((1 - y) * (1 + y))),
+    "gelu": Activation(
+        lambda x: x * normal_cdf(x),
+        lambda g, x: g * (normal_cdf(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    ),
 }
 
 
