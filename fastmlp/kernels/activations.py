@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from fastmlp.kernels.codes import FIRST_ACTIVATION, IDENTITY
 
+GELU_CUBE = 0.044715  # Hendrycks and Gimpel, 2016
+
 
 class Activation(NamedTuple):
     """One activation.
@@ -59,11 +61,32 @@ def _gelu_gradient(e, g, x):
     return e.multiply(g, e.fma(x, density, e.normal_cdf(x)))
 
 
+def _gelu_tanh_of(e, x):
+    """Return tanh(u) and du/dx for u = sqrt(2 / pi) * (x + GELU_CUBE * x**3)."""
+    root, square = math.sqrt(2 / math.pi), e.multiply(x, x)
+    u = e.multiply(x, e.fma(square, e.constant(root * GELU_CUBE), e.constant(root)))
+    return e.tanh(u), e.fma(square, e.constant(3 * root * GELU_CUBE), e.constant(root))
+
+
+def _gelu_tanh(e, x):
+    t, _ = _gelu_tanh_of(e, x)
+    return e.multiply(e.multiply(x, e.constant(0.5)), e.add(t, e.constant(1.0)))
+
+
+def _gelu_tanh_gradient(e, g, x):
+    t, rise = _gelu_tanh_of(e, x)
+    bend = e.multiply(x, e.multiply(rise, e.fma(e.negative(t), t, e.constant(1.0))))
+    return e.multiply(g, e.multiply(e.constant(0.5), e.add(bend, e.add(t, e.constant(1.0)))))
+
+
 ACTIVATIONS = {
     "relu": Activation(_relu, _relu_gradient, ("ReLU", {})),
     "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient, ("Sigmoid", {})),
     "tanh": Activation(lambda e, x: e.tanh(x), _tanh_gradient, ("Tanh", {})),
     "gelu": Activation(_gelu, _gelu_gradient, ("GELU", {}), of_input=True),
+    "gelu_tanh": Activation(
+        _gelu_tanh, _gelu_tanh_gradient, ("GELU", {"approximate": "tanh"}), of_input=True
+    ),
 }
 
 

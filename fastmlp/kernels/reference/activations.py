@@ -41,6 +41,14 @@ def normal_cdf(x: Float64) -> Float64:
     return np.vectorize(lambda one: math.erfc(-one / math.sqrt(2)) / 2, otypes=[float])(x)
 
 
+def _gelu_curve(x: Float64) -> Float64:
+    return math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+
+
+def _gelu_slope(x: Float64) -> Float64:
+    return math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+
+
 ACTIVATIONS = {
     "relu": Activation(lambda x: np.maximum(x, 0), lambda g, y: np.where(y > 0, g, 0)),
     "sigmoid": Activation(sigmoid, lambda g, y: g * y * (1 - y)),
@@ -48,6 +56,16 @@ ACTIVATIONS = {
     "gelu": Activation(
         lambda x: x * normal_cdf(x),
         lambda g, x: g * (normal_cdf(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    ),
+    "gelu_tanh": Activation(
+        lambda x: x / 2 * (1 + np.tanh(_gelu_curve(x))),
+        lambda g, x: (
+            g
+            * (
+                (1 + np.tanh(_gelu_curve(x))) / 2
+                + x / 2 * (1 - np.tanh(_gelu_curve(x)) ** 2) * _gelu_slope(x)
+            )
+        ),
     ),
 }
 
