@@ -79,6 +79,16 @@ def _gelu_tanh_gradient(e, g, x):
     return e.multiply(g, e.multiply(e.constant(0.5), e.add(bend, e.add(t, e.constant(1.0)))))
 
 
+def _silu(e, x):
+    return e.multiply(x, e.sigmoid(x))
+
+
+def _silu_gradient(e, g, x):
+    s = e.sigmoid(x)
+    rise = e.fma(x, e.subtract(e.constant(1.0), s), e.constant(1.0))
+    return e.multiply(g, e.multiply(s, rise))
+
+
 ACTIVATIONS = {
     "relu": Activation(_relu, _relu_gradient, ("ReLU", {})),
     "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient, ("Sigmoid", {})),
@@ -87,6 +97,7 @@ ACTIVATIONS = {
     "gelu_tanh": Activation(
         _gelu_tanh, _gelu_tanh_gradient, ("GELU", {"approximate": "tanh"}), of_input=True
     ),
+    "silu": Activation(_silu, _silu_gradient, ("SiLU", {}), of_input=True),
 }
 
 

@@ -67,6 +67,10 @@ ACTIVATIONS = {
             )
         ),
     ),
+    "silu": Activation(
+        lambda x: x * sigmoid(x),
+        lambda g, x: g * (sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x))),
+    ),
 }
 
 
