@@ -13,6 +13,8 @@ from fastmlp.kernels.codes import FIRST_ACTIVATION, IDENTITY
 
 GELU_CUBE = 0.044715  # Hendrycks and Gimpel, 2016
 
+LEAK = 0.01  # of leaky ReLU, as in PyTorch
+
 
 class Activation(NamedTuple):
     """One activation.
@@ -89,6 +91,14 @@ def _silu_gradient(e, g, x):
     return e.multiply(g, e.multiply(s, rise))
 
 
+def _leaky_relu(e, x):
+    return e.if_positive(x, x, e.multiply(x, e.constant(LEAK)))
+
+
+def _leaky_relu_gradient(e, g, y):
+    return e.if_positive(y, g, e.multiply(g, e.constant(LEAK)))
+
+
 ACTIVATIONS = {
     "relu": Activation(_relu, _relu_gradient, ("ReLU", {})),
     "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient, ("Sigmoid", {})),
@@ -98,6 +108,7 @@ ACTIVATIONS = {
         _gelu_tanh, _gelu_tanh_gradient, ("GELU", {"approximate": "tanh"}), of_input=True
     ),
     "silu": Activation(_silu, _silu_gradient, ("SiLU", {}), of_input=True),
+    "leaky_relu": Activation(_leaky_relu, _leaky_relu_gradient, ("LeakyReLU", {})),
 }
 
 

@@ -71,6 +71,9 @@ ACTIVATIONS = {
         lambda x: x * sigmoid(x),
         lambda g, x: g * (sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x))),
     ),
+    "leaky_relu": Activation(
+        lambda x: np.where(x > 0, x, 0.01 * x), lambda g, y: np.where(y > 0, g, 0.01 * g)
+    ),
 }
 
 
