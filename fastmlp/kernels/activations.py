@@ -99,6 +99,14 @@ def _leaky_relu_gradient(e, g, y):
     return e.if_positive(y, g, e.multiply(g, e.constant(LEAK)))
 
 
+def _elu(e, x):
+    return e.if_positive(x, x, e.expm1(x))
+
+
+def _elu_gradient(e, g, y):
+    return e.if_positive(y, g, e.fma(g, y, g))
+
+
 ACTIVATIONS = {
     "relu": Activation(_relu, _relu_gradient, ("ReLU", {})),
     "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient, ("Sigmoid", {})),
@@ -109,6 +117,7 @@ ACTIVATIONS = {
     ),
     "silu": Activation(_silu, _silu_gradient, ("SiLU", {}), of_input=True),
     "leaky_relu": Activation(_leaky_relu, _leaky_relu_gradient, ("LeakyReLU", {})),
+    "elu": Activation(_elu, _elu_gradient, ("ELU", {})),
 }
 
 

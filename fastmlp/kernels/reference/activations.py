@@ -74,6 +74,10 @@ ACTIVATIONS = {
     "leaky_relu": Activation(
         lambda x: np.where(x > 0, x, 0.01 * x), lambda g, y: np.where(y > 0, g, 0.01 * g)
     ),
+    "elu": Activation(
+        lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+        lambda g, y: np.where(y > 0, g, g * (y + 1)),
+    ),
 }
 
 
