@@ -15,6 +15,8 @@ GELU_CUBE = 0.044715  # Hendrycks and Gimpel, 2016
 
 LEAK = 0.01  # of leaky ReLU, as in PyTorch
 
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al., 2017
+
 
 class Activation(NamedTuple):
     """One activation.
@@ -107,6 +109,16 @@ def _elu_gradient(e, g, y):
     return e.if_positive(y, g, e.fma(g, y, g))
 
 
+def _selu(e, x):
+    scale, both = e.constant(SELU_SCALE), e.constant(SELU_SCALE * SELU_ALPHA)
+    return e.if_positive(x, e.multiply(x, scale), e.multiply(both, e.expm1(x)))
+
+
+def _selu_gradient(e, g, y):
+    slope = e.add(y, e.constant(SELU_SCALE * SELU_ALPHA))
+    return e.multiply(g, e.if_positive(y, e.constant(SELU_SCALE), slope))
+
+
 ACTIVATIONS = {
     "relu": Activation(_relu, _relu_gradient, ("ReLU", {})),
     "sigmoid": Activation(lambda e, x: e.sigmoid(x), _sigmoid_gradient, ("Sigmoid", {})),
@@ -118,6 +130,7 @@ ACTIVATIONS = {
     "silu": Activation(_silu, _silu_gradient, ("SiLU", {}), of_input=True),
     "leaky_relu": Activation(_leaky_relu, _leaky_relu_gradient, ("LeakyReLU", {})),
     "elu": Activation(_elu, _elu_gradient, ("ELU", {})),
+    "selu": Activation(_selu, _selu_gradient, ("SELU", {})),
 }
 
 

@@ -13,6 +13,8 @@ from fastmlp.kernels import activations
 from fastmlp.kernels.codes import ADD, EXP, IDENTITY, MULTIPLIED, SIGMOID
 from fastmlp.kernels.reference.panels import Float64
 
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
+
 
 class Activation(NamedTuple):
     """One activation.
@@ -77,6 +79,10 @@ ACTIVATIONS = {
     "elu": Activation(
         lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
         lambda g, y: np.where(y > 0, g, g * (y + 1)),
+    ),
+    "selu": Activation(
+        lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+        lambda g, y: g * np.where(y > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),
     ),
 }
 
