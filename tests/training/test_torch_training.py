@@ -130,17 +130,19 @@ def test_factors_of_one_change_nothing(factors: dict[str, Any]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
 @pytest.mark.parametrize("constants", [{}, {"betas": (0.8, 0.95), "epsilon": 1e-4}])
-def test_adam(constants: dict[str, Any]) -> None:
+def test_adam(constants: dict[str, Any], name: str) -> None:
     def made(linear: list[Any]) -> Any:
         named = {
             "eps": constants.get("epsilon", 1e-8),
             "betas": constants.get("betas", (0.9, 0.999)),
         }
         parameters = [one for layer in linear for one in layer.parameters()]
-        return torch.optim.Adam(parameters, lr=0.01, weight_decay=0.02, **named)
+        return getattr(torch.optim, name)(parameters, lr=0.01, weight_decay=0.02, **named)
 
-    compare({"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.02, **constants}, made)
+    chosen = {"optimizer": name.lower(), "learning_rate": 0.01, "weight_decay": 0.02}
+    compare(chosen | constants, made)
 
 
 @pytest.mark.parametrize("constants", [{}, {"alpha": 0.8, "epsilon": 1e-4}])
@@ -181,3 +183,17 @@ def test_activations_beside_autograd(name: str) -> None:
         largest = np.abs(dW.grad).max()
         np.testing.assert_allclose((W - new_W) / 0.5, dW.grad.T, atol=1e-10 * largest, rtol=0)
         np.testing.assert_allclose((b - new_b) / 0.5, db.grad, atol=1e-10 * largest, rtol=0)
+
+
+def test_adamw_decays_each_layer_by_its_factor() -> None:
+    decays = (0.0, 3.0, 1.0)
+
+    def grouped(linear: list[Any]) -> Any:
+        groups = [
+            {"params": layer.parameters(), "weight_decay": 0.1 * decay}
+            for layer, decay in zip(linear, decays, strict=True)
+        ]
+        return torch.optim.AdamW(groups, lr=0.01)
+
+    chosen = {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1}
+    compare(chosen | {"weight_decay_factors": decays}, grouped)
