@@ -23,7 +23,6 @@ TOTAL                                                 writes down their sum, the
 UPDATE          left, right, out, inputs, group,      weights `out` take the optimiser's step for inputs `left` and
                 result, other, start                  gradient `right`; result = them as right operand
 TRANSPOSE       left, out                             out = left.T
-RIGHT_OPERAND   left, out                             out = left as pairs of rows
 =============== ===================================== ==========================================================
 
 `panels` and `slabs` say what a team shares, and `share` how: see ``codes.py``. Buffers of inputs and gradients have

@@ -245,21 +245,6 @@ class Placed:
             out=self.transposed,
         )
 
-    def load(self) -> None:
-        """Append what follows from weights that Python wrote: their right operands."""
-        share = int(codes.SLABS)
-        if self.builder.kind.pairs:
-            self.builder.add(
-                codes.RIGHT_OPERAND,
-                share,
-                panels=self.panels,
-                slabs=self.slabs,
-                left=self.weights,
-                out=self.right,
-            )
-        if not self.first:
-            self.transpose(share)
-
     def squares(self, first: int) -> int:
         """Append the sums of squares of each unit's weights, from number `first` on; return the next number."""
         self.builder.add(
