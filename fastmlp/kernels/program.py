@@ -182,7 +182,6 @@ class Builder:
     def __post_init__(self) -> None:
         """Reserve what every program has: a vector of zeros, and a batch of ones, the biases' input."""
         self.nothing = self.place(WORKSPACE, 0, 0, 1)
-        self.squares = self.place(RECORD, 0, 1, 1)
         self.zeros = self.reserve(1, 1)
         ones = self.reserve(1, BATCH)
         if self.kind.pairs:
