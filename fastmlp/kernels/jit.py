@@ -3,7 +3,7 @@
 Policy: ``nogil`` (threads are Python threads inside kernels), no fast-math flag (a NaN must stay visible and
 sums must keep their order), never ``parallel`` (Numba's pool aborts when two threads enter it, numba#8563).
 
-Numba keys a cache file on the source file of the function alone, so a change in ``simd.py`` would leave stale
+Numba keys a cache file on the source file of the function alone, so a change in ``emit/`` would leave stale
 code behind in the caches of its callers (numba#1833). Here the folder's name carries a digest of everything
 the machine code depends on: all kernel sources, Numba and llvmlite, the CPU and the tile.
 """
@@ -85,9 +85,9 @@ def cache_folder() -> Path | None:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile `function` into each of its callers.
 
-    For every function between a kernel with tiles and the epoch: Numba links a callee into its caller and
-    generates its machine code there again, so that each further level of calls costs the time of all below it
-    (25 s instead of 8 s for one training).
+    For every function between a kernel with tiles and `run.run`: Numba links a callee into its caller and generates
+    its machine code there again, so that each further level of calls costs the time of all below it. EXPERIMENTS.md,
+    "Compilation", has the figures.
     """
     return numba.njit(function, inline="always")
 
@@ -95,8 +95,8 @@ def inlined(function: Callable[..., Any]) -> Any:
 def helper(function: Callable[..., Any]) -> Any:
     """Compile `function` once, for kernels to call; LLVM, not Numba, makes it part of their machine code.
 
-    For functions without tiles: inlined by Numba, each copy goes through its whole front end (2 of the 11 s before a
-    first step). Not inlined by anybody, the steps of 64-32-10 took 1.25 times as long; so, 1.04 times.
+    For functions without tiles: inlined by Numba, each copy goes through its whole front end; not inlined by anybody,
+    it makes small networks slower. EXPERIMENTS.md, "Compilation", has the figures.
     """
     return numba.njit(function, nogil=True, forceinline=True)
 

@@ -145,7 +145,8 @@ def training_plan(
         gradient = layer.backward(gradient, below)
         below.take_gradient(gradient)
     if penalties:
-        b.add(codes.TOTAL, codes.FIRST, reads=[(b.squares, codes.FIRST)])
+        found = [(layer.sums_of_squares, codes.FIRST) for layer in layers]
+        b.add(codes.TOTAL, codes.FIRST, reads=found)
     marks, sums = b.nothing, b.nothing
     if not layout.kind.pairs:
         most = max(layer.panels for layer in layers)
