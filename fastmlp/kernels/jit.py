@@ -27,6 +27,9 @@ import platformdirs
 
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE
 
+# A function that Python never calls needs no wrapper that Python could call: a tenth of a cold start.
+CALLED_BY_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 # A literal 0 in a call is a type of its own to Numba: the callee would be compiled once more for it.
 ZERO, ONE = np.int64(0), np.int64(1)
 
@@ -98,7 +101,15 @@ def helper(function: Callable[..., Any]) -> Any:
     For functions without tiles: inlined by Numba, each copy goes through its whole front end; not inlined by anybody,
     it makes small networks slower. EXPERIMENTS.md, "Compilation", has the figures.
     """
-    return numba.njit(function, nogil=True, forceinline=True)
+    return numba.njit(function, nogil=True, forceinline=True, **CALLED_BY_KERNELS)
+
+
+def subkernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` once, for kernels to call: one that is large, or called in a loop.
+
+    Its machine code lies in that of its callers, so it is kept on disk with theirs.
+    """
+    return numba.njit(function, nogil=True, **CALLED_BY_KERNELS)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -10,7 +10,7 @@ EXPERIMENTS.md, "Leaving out zeros", has what this saves and what did not help.
 """
 
 from fastmlp.kernels.emit.nonzeros import WORD, mark_nonzeros, sum_marked, update_blocks
-from fastmlp.kernels.jit import helper, kernel
+from fastmlp.kernels.jit import helper, subkernel
 from fastmlp.kernels.loops.pack import round_up
 from fastmlp.kernels.tiles import TILE
 
@@ -51,7 +51,7 @@ def mark_panel(D, marks, p):
     return count < SPARSE_BELOW * batch * lanes
 
 
-@kernel
+@subkernel
 def alike(D, marks, panel_from, panel_to):
     """Where the panels end that are sparse, or dense, like the first, and which of the two. Marks are written."""
     is_sparse = mark_panel(D, marks, panel_from)
@@ -61,7 +61,7 @@ def alike(D, marks, panel_from, panel_to):
     return last, is_sparse
 
 
-@kernel
+@subkernel
 def update_sparse(X, D, weights, rule, hyper, marks, part):
     """`update.update`, whose parameters these are, for panels that `alike` marked and whole tiles of slabs."""
     _, batch, lanes = D.shape
