@@ -28,6 +28,12 @@ CURVED = {
     *(value_code(name) for name in activations.ACTIVATIONS if name != "relu"),
 }
 
+# Values that keep their digits near 0, where they are small.
+RELATIVE = {int(SIGMOID), value_code("sigmoid"), value_code("tanh")}
+
+# Derivatives of an activation's input.
+OF_INPUT = {gradient_code(name) for name, row in activations.ACTIVATIONS.items() if row.of_input}
+
 MOST_ROWS = 2 * max(rows for rows, _ in TILE.shapes) + 1
 MOST_PANELS = 2 * max(vectors for _, vectors in TILE.shapes) + 1
 UPDATE_PANELS = 2 * max(vectors for _, vectors in TILE.update_shapes) + 1
@@ -186,6 +192,8 @@ def magnitude_of(code: int, x: np.ndarray, y: np.ndarray, result: np.ndarray) ->
     """Return how large f(x, y) could have become, given magnitudes x, the neighbours y, and f."""
     if code in CURVED:
         return x + 2 * abs(result)  # x counts with a slope of at most 1; f itself is right to 3 ulp
+    if code in OF_INPUT:
+        return 2 * x * (1 + abs(y))  # slopes are below 1.2, and change by less than 2
     if code == gradient_code("tanh") and not TILE.fma:
         return x * (1 + y * y)  # y * y is rounded before 1 cancels with it
     return reference.FUNCTIONS[int(code)](x, y)

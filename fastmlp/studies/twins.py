@@ -16,6 +16,7 @@ from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import Parameters
 from fastmlp.training.engine import EpochRecord
 from fastmlp.training.evaluation import score_each
+from fastmlp.training.layers import ACTIVATIONS
 from fastmlp.training.loop import Loop
 
 
@@ -118,14 +119,14 @@ class TorchEngine(TwinEngine):
 
         self.batch_size, self.torch = batch_size, torch
         self.dtype = torch.float64 if config.dtype == "float64" else torch.float32
-        activation = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
         layers: list[Any] = []
         for W, b in zip(*parameters, strict=True):
             layer = torch.nn.Linear(W.shape[1], W.shape[0], dtype=self.dtype)
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(W))
                 layer.bias.copy_(torch.from_numpy(b))
-            layers += [layer, activation[config.activation]()]
+            name, options = ACTIVATIONS[config.activation].torch
+            layers += [layer, getattr(torch.nn, name)(**options)]
         self.model = torch.nn.Sequential(*layers[:-1])
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),

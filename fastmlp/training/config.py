@@ -56,7 +56,7 @@ class TrainConfig:
     initialization_std : float
         Standard deviation of weights and biases; only ``initialization="normal"`` reads it.
     optimizer : str
-        A name of `fastmlp.training.optimizers.OPTIMIZERS`: "sgd", "adam" or "rmsprop",
+        A name of `fastmlp.training.optimizers.OPTIMIZERS`: "sgd", "adam", "adamw" or "rmsprop",
         as in ``torch.optim``.
     learning_rate : float
         At epoch 0.
@@ -65,7 +65,7 @@ class TrainConfig:
     nesterov : bool
         Nesterov's momentum; needs ``optimizer="sgd"`` and a momentum above 0.
     betas : (float, float)
-        How much of the mean gradient, and of the mean square, a step keeps; only Adam reads them.
+        How much of the mean gradient, and of the mean square, a step keeps; only Adam and AdamW read them.
     alpha : float
         How much of the mean square a step keeps; only RMSProp reads it.
     epsilon : float

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.activations import ACTIVATIONS as ACTIVATIONS
 
 
 @dataclass(frozen=True)

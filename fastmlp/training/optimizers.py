@@ -22,6 +22,7 @@ from fastmlp.kernels.codes import (
     GAIN,
     GRADIENT_STEP,
     HEAVY_BALL,
+    KEPT,
     MOMENTUM,
     PLAIN,
     RMSPROP,
@@ -76,7 +77,7 @@ class Numbers(NamedTuple):
     Attributes
     ----------
     hyper : array [steps, groups, COLUMNS]
-        Zeros, but for the decay.
+        Zeros, but for the decay, and ones for what is kept.
     rate, decay : arrays [steps or 1, groups]
     """
 
@@ -131,6 +132,26 @@ def adam(
     hyper[..., SQUARE_DECAY], hyper[..., SQUARE_GAIN] = betas[1], 1 - betas[1]
     hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1 / np.sqrt(1 - _power(betas[1], t)), epsilon
     return Steps(int(ADAM), hyper)
+
+
+def adamw(
+    steps: int,
+    learning_rate: ArrayLike,
+    *,
+    before: int,
+    weight_decay: ArrayLike = 0.0,
+    decay_biases: bool = True,
+    betas: tuple[float, float] = (0.9, 0.999),
+    epsilon: float = 1e-8,
+    factors: Factors | None = None,
+) -> Steps:
+    """Return the steps of ``torch.optim.AdamW``: decay shrinks the weights, and is no part of the gradient."""
+    numbers = _numbers(steps, learning_rate, weight_decay, decay_biases, factors)
+    none = factors and Factors(factors.rates, [0.0] * len(factors.decays))
+    constants: dict[str, Any] = {"betas": betas, "epsilon": epsilon, "factors": none}
+    plain = adam(steps, learning_rate, before=before, **constants)
+    plain.hyper[..., KEPT] = 1 - numbers.rate * numbers.decay
+    return plain
 
 
 def rmsprop(
@@ -212,6 +233,7 @@ class Optimizer(NamedTuple):
 OPTIMIZERS = {
     "sgd": Optimizer(sgd, ("momentum", "nesterov"), False, lambda one: int(one.momentum > 0)),
     "adam": Optimizer(adam, ("betas", "epsilon"), True, lambda one: 2),
+    "adamw": Optimizer(adamw, ("betas", "epsilon"), True, lambda one: 2),
     "rmsprop": Optimizer(rmsprop, ("alpha", "epsilon"), False, lambda one: 1),
 }
 
@@ -251,7 +273,7 @@ def _numbers(
         rates = np.hstack([rates * factor for factor in factors.rates])
         decays = np.hstack([decays * factor for factor in factors.decays])
     hyper = np.zeros((steps, rates.shape[1], COLUMNS))
-    hyper[..., DECAY] = decays
+    hyper[..., DECAY], hyper[..., KEPT] = decays, 1
     return Numbers(hyper, rates, decays)
 
 

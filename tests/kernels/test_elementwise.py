@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_helpers import (
-    CURVED,
+    RELATIVE,
     close,
     draw_part,
     dtypes,
@@ -41,7 +41,7 @@ def test_elementwise(dtype: Any, code: int) -> None:
         expected = out.astype(np.float64)
         reference.elementwise(code, source, other, expected, part)
         magnitude = magnitude_of(code, abs(source.astype(np.float64)), other, expected)
-        if code == EXP or code in CURVED:
+        if code == EXP or code in RELATIVE:
             magnitude = abs(expected)
         elementwise(np.int64(code), source, other, out, part)
         assert close(out, expected, np.where(inside(part, shape), magnitude, 0), 4)

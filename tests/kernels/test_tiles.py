@@ -6,7 +6,6 @@ is the number of lanes and the shapes, not the element type: float32 and bfloat1
 
 import hashlib
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path

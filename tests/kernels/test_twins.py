@@ -12,7 +12,7 @@ from fastmlp.kernels import activations, loops, reference
 # The update without zeros is checked against the one with them, see test_update.py.
 MODULES = {module.name for module in pkgutil.iter_modules(loops.__path__)} - {"nonzeros"}
 # The end of a row is a part of `gather`.
-PARTS = {"gather_rest"}
+PARTS = {"update_dense", "gather_rest"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

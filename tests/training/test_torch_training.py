@@ -5,15 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Dataset, TrainConfig, train
+from fastmlp import Dataset, TrainConfig, autograd, train
 from fastmlp.training.draws import draw_epoch, draw_parameters
-from fastmlp.training.layers import Activation, Linear, flat
+from fastmlp.training.layers import ACTIVATIONS, Activation, Linear, flat
 from fastmlp.training.schedule import learning_rates
 
 torch = pytest.importorskip("torch")
 
 EPOCHS, BATCH = 2, 12  # five batches an epoch, the last of them smaller
-ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
 
 
 def data() -> Dataset:
@@ -36,7 +35,8 @@ def by_torch(config: TrainConfig, part: Dataset, optimizer: Any) -> list[np.ndar
                 module.bias.copy_(torch.from_numpy(b))
             modules.append(module)
         elif isinstance(layer, Activation):
-            modules.append(ACTIVATIONS[layer.name]())
+            name, options = ACTIVATIONS[layer.name].torch
+            modules.append(getattr(torch.nn, name)(**options))
     model = torch.nn.Sequential(*modules)
     linear = [one for one in modules if isinstance(one, torch.nn.Linear)]
     steps = optimizer(linear)
@@ -130,17 +130,19 @@ def test_factors_of_one_change_nothing(factors: dict[str, Any]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
 @pytest.mark.parametrize("constants", [{}, {"betas": (0.8, 0.95), "epsilon": 1e-4}])
-def test_adam(constants: dict[str, Any]) -> None:
+def test_adam(constants: dict[str, Any], name: str) -> None:
     def made(linear: list[Any]) -> Any:
         named = {
             "eps": constants.get("epsilon", 1e-8),
             "betas": constants.get("betas", (0.9, 0.999)),
         }
         parameters = [one for layer in linear for one in layer.parameters()]
-        return torch.optim.Adam(parameters, lr=0.01, weight_decay=0.02, **named)
+        return getattr(torch.optim, name)(parameters, lr=0.01, weight_decay=0.02, **named)
 
-    compare({"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.02, **constants}, made)
+    chosen = {"optimizer": name.lower(), "learning_rate": 0.01, "weight_decay": 0.02}
+    compare(chosen | constants, made)
 
 
 @pytest.mark.parametrize("constants", [{}, {"alpha": 0.8, "epsilon": 1e-4}])
@@ -153,3 +155,45 @@ def test_rmsprop(constants: dict[str, Any]) -> None:
     compare(
         {"optimizer": "rmsprop", "learning_rate": 0.003, "weight_decay": 0.02, **constants}, made
     )
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str) -> None:
+    compare(SGD | {"activation": name}, sgd)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_beside_autograd(name: str) -> None:
+    part = data()
+    config = TrainConfig(
+        **{"hidden": (17, 9), "activation": name, "epochs": 1, "batch_size": len(part)},
+        **{"momentum": 0.0, "learning_rate": 0.5, "dtype": "float64"},
+    )
+    weights, biases = draw_parameters(config, part)
+    parameters = [
+        autograd.Tensor(array) for W, b in zip(weights, biases, strict=True) for array in (W.T, b)
+    ]
+    X = part.normalization().apply(part.images)
+    autograd.mlp_loss(parameters, X, part.labels, name).backward()
+    network = train(config, part).network
+    for W, b, new_W, new_b, dW, db in zip(
+        *(weights, biases, network.weights, network.biases, parameters[::2], parameters[1::2]),
+        strict=True,
+    ):
+        largest = np.abs(dW.grad).max()
+        np.testing.assert_allclose((W - new_W) / 0.5, dW.grad.T, atol=1e-10 * largest, rtol=0)
+        np.testing.assert_allclose((b - new_b) / 0.5, db.grad, atol=1e-10 * largest, rtol=0)
+
+
+def test_adamw_decays_each_layer_by_its_factor() -> None:
+    decays = (0.0, 3.0, 1.0)
+
+    def grouped(linear: list[Any]) -> Any:
+        groups = [
+            {"params": layer.parameters(), "weight_decay": 0.1 * decay}
+            for layer, decay in zip(linear, decays, strict=True)
+        ]
+        return torch.optim.AdamW(groups, lr=0.01)
+
+    chosen = {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1}
+    compare(chosen | {"weight_decay_factors": decays}, grouped)

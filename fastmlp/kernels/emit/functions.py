@@ -53,17 +53,21 @@ class Functions:
         result = b.fmul(result, self._power_of_two(b.sub(n, half)))
         return b.select(b.fcmp_ordered("<", x, self.constant(low)), self.constant(0.0), result)
 
+    def expm1(self, x):
+        """exp(x) - 1 for x up to 44, which keeps its digits near 0."""
+        n, q = self._exp_parts(self.clamped(x, -44.0, 44.0))
+        power = self._power_of_two(n)
+        return self.fma(power, q, self.builder.fsub(power, self.constant(1.0)))
+
     def sigmoid(self, x):
         """1 / (1 + exp(-x))."""
         one = self.constant(1.0)
         return self.builder.fdiv(one, self.builder.fadd(one, self.exp(self.negative(x))))
 
     def tanh(self, x):
-        """e / (e + 2) with e = exp(2 x) - 1, which keeps its digits near 0."""
+        """e / (e + 2) with e = exp(2 x) - 1."""
         b = self.builder
-        n, q = self._exp_parts(self.clamped(b.fadd(x, x), -44.0, 44.0))
-        power = self._power_of_two(n)
-        e = self.fma(power, q, b.fsub(power, self.constant(1.0)))
+        e = self.expm1(b.fadd(x, x))
         return b.fdiv(e, b.fadd(e, self.constant(2.0)))
 
     def normal_cdf(self, x):

@@ -6,8 +6,8 @@ With g = gradient + DECAY * w and the columns of a rule's numbers in capitals, t
     HEAVY_BALL v = MOMENTUM * v + g;          w -= STEP * v
     VELOCITY   v = MOMENTUM * v + GAIN * g;   w -= STEP * v + GRADIENT_STEP * g
     ADAM       v = MOMENTUM * v + GAIN * g;   s = SQUARE_DECAY * s + SQUARE_GAIN * g**2
-               w -= STEP * v / (ROOT_SCALE * sqrt(s) + EPSILON)
-    RMSPROP    s as for ADAM;                 w -= STEP * g / (ROOT_SCALE * sqrt(s) + EPSILON)
+               w = KEPT * w - STEP * v / (ROOT_SCALE * sqrt(s) + EPSILON)
+    RMSPROP    s as for ADAM;                 w = KEPT * w - STEP * g / (ROOT_SCALE * sqrt(s) + EPSILON)
 
 ``torch.optim.SGD`` (dampening 0) is HEAVY_BALL with STEP the learning rate; with Nesterov's momentum VELOCITY with
 GAIN 1, STEP learning rate times momentum and GRADIENT_STEP the learning rate. scikit-learn puts the rate into the
@@ -24,6 +24,7 @@ from fastmlp.kernels.codes import (
     GAIN,
     GRADIENT_STEP,
     HEAVY_BALL,
+    KEPT,
     MOMENTUM,
     PLAIN,
     ROOT_SCALE,
@@ -101,7 +102,8 @@ def take_step(e, hyper, rule, sums, rows, weights, velocities, squares):
                 direction.add_incoming(gradient, before)
                 direction.add_incoming(moment, inside)
                 ratio = builder.fdiv(direction, root)
-                e.store(e.fma(e.negative(step), ratio, old), weights[p], place)
+                kept = builder.fmul(column[KEPT], old)
+                e.store(e.fma(e.negative(step), ratio, kept), weights[p], place)
                 return []
 
             e.loop(e.index(rows), [], over_rows)

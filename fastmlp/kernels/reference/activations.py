@@ -3,6 +3,7 @@
 To add an activation, add a row to `ACTIVATIONS`: its formula as a textbook has it, not as the kernel computes it.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 from fastmlp.kernels import activations
 from fastmlp.kernels.codes import ADD, EXP, IDENTITY, MULTIPLIED, SIGMOID
 from fastmlp.kernels.reference.panels import Float64
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 
 
 class Activation(NamedTuple):
@@ -35,10 +38,52 @@ def sigmoid(x: Float64) -> Float64:
     return np.where(x < 0, small, 1) / (1 + small)
 
 
+def normal_cdf(x: Float64) -> Float64:
+    """Return the share of a standard normal distribution below x."""
+    return np.vectorize(lambda one: math.erfc(-one / math.sqrt(2)) / 2, otypes=[float])(x)
+
+
+def _gelu_curve(x: Float64) -> Float64:
+    return math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+
+
+def _gelu_slope(x: Float64) -> Float64:
+    return math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+
+
 ACTIVATIONS = {
     "relu": Activation(lambda x: np.maximum(x, 0), lambda g, y: np.where(y > 0, g, 0)),
     "sigmoid": Activation(sigmoid, lambda g, y: g * y * (1 - y)),
     "tanh": Activation(np.tanh, lambda g, y: g * ((1 - y) * (1 + y))),
+    "gelu": Activation(
+        lambda x: x * normal_cdf(x),
+        lambda g, x: g * (normal_cdf(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    ),
+    "gelu_tanh": Activation(
+        lambda x: x / 2 * (1 + np.tanh(_gelu_curve(x))),
+        lambda g, x: (
+            g
+            * (
+                (1 + np.tanh(_gelu_curve(x))) / 2
+                + x / 2 * (1 - np.tanh(_gelu_curve(x)) ** 2) * _gelu_slope(x)
+            )
+        ),
+    ),
+    "silu": Activation(
+        lambda x: x * sigmoid(x),
+        lambda g, x: g * (sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x))),
+    ),
+    "leaky_relu": Activation(
+        lambda x: np.where(x > 0, x, 0.01 * x), lambda g, y: np.where(y > 0, g, 0.01 * g)
+    ),
+    "elu": Activation(
+        lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+        lambda g, y: np.where(y > 0, g, g * (y + 1)),
+    ),
+    "selu": Activation(
+        lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+        lambda g, y: g * np.where(y > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from fastmlp.kernels.codes import (
     GAIN,
     GRADIENT_STEP,
     HEAVY_BALL,
+    KEPT,
     MOMENTUM,
     PLAIN,
     RMSPROP,
@@ -46,4 +47,5 @@ def take_step(
         v = h[MOMENTUM] * v + gain * g
     if rule in HAVE_SQUARES:
         s = h[SQUARE_DECAY] * s + h[SQUARE_GAIN] * g * g
-    return w - DESCENTS[int(rule)](h, g, v, s), v, s
+    kept = h[KEPT] if rule in HAVE_SQUARES else 1
+    return kept * w - DESCENTS[int(rule)](h, g, v, s), v, s
