@@ -171,7 +171,7 @@ def test_compiled_forward_is_the_definition(dtype: str, tolerance: float) -> Non
         ({"biases": [np.zeros(5, "f"), np.zeros(3)]}, "0.bias: found float32 .* expected float64"),
         ({"weights": [np.zeros((5, 12), "e"), np.zeros((3, 5), "e")]}, "dtype: found 'float16'"),
         ({"weights": [np.zeros((5, 0)), np.zeros((3, 5))]}, r"sizes: found \[0, 5, 3\]"),
-        ({"activation": "gelu"}, "activation: found 'gelu', expected "),
+        ({"activation": "swish"}, "activation: found 'swish', expected "),
         ({"residual": 1}, "residual: found 1"),
         ({"normalization": Normalization(np.zeros(3), np.ones(12))}, "normalization.mean: found"),
         ({"classes": ["cat", "dog"]}, r"classes: found \['cat', 'dog'\], .* 3 outputs"),
