@@ -27,8 +27,7 @@ def _numbered(count: int) -> tuple[Any, ...]:
     TOTAL,
     UPDATE,
     TRANSPOSE,
-    RIGHT_OPERAND,
-) = _numbered(13)
+) = _numbered(12)
 
 # How a team shares an operation: each thread takes rows of the batch, panels of the output, groups of rows of the
 # weights, or a copy of everything; or the first thread does it alone.

@@ -3,7 +3,7 @@
 Policy: ``nogil`` (threads are Python threads inside kernels), no fast-math flag (a NaN must stay visible and
 sums must keep their order), never ``parallel`` (Numba's pool aborts when two threads enter it, numba#8563).
 
-Numba keys a cache file on the source file of the function alone, so a change in ``simd.py`` would leave stale
+Numba keys a cache file on the source file of the function alone, so a change in ``emit/`` would leave stale
 code behind in the caches of its callers (numba#1833). Here the folder's name carries a digest of everything
 the machine code depends on: all kernel sources, Numba and llvmlite, the CPU and the tile.
 """
@@ -26,6 +26,9 @@ import numpy as np
 import platformdirs
 
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE
+
+# A function that Python never calls needs no wrapper that Python could call: a tenth of a cold start.
+CALLED_BY_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # A literal 0 in a call is a type of its own to Numba: the callee would be compiled once more for it.
 ZERO, ONE = np.int64(0), np.int64(1)
@@ -85,9 +88,9 @@ def cache_folder() -> Path | None:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile `function` into each of its callers.
 
-    For every function between a kernel with tiles and the epoch: Numba links a callee into its caller and
-    generates its machine code there again, so that each further level of calls costs the time of all below it
-    (25 s instead of 8 s for one training).
+    For every function between a kernel with tiles and `run.run`: Numba links a callee into its caller and generates
+    its machine code there again, so that each further level of calls costs the time of all below it. EXPERIMENTS.md,
+    "Compilation", has the figures.
     """
     return numba.njit(function, inline="always")
 
@@ -95,10 +98,18 @@ def inlined(function: Callable[..., Any]) -> Any:
 def helper(function: Callable[..., Any]) -> Any:
     """Compile `function` once, for kernels to call; LLVM, not Numba, makes it part of their machine code.
 
-    For functions without tiles: inlined by Numba, each copy goes through its whole front end (2 of the 11 s before a
-    first step). Not inlined by anybody, the steps of 64-32-10 took 1.25 times as long; so, 1.04 times.
+    For functions without tiles: inlined by Numba, each copy goes through its whole front end; not inlined by anybody,
+    it makes small networks slower. EXPERIMENTS.md, "Compilation", has the figures.
     """
-    return numba.njit(function, nogil=True, forceinline=True)
+    return numba.njit(function, nogil=True, forceinline=True, **CALLED_BY_KERNELS)
+
+
+def subkernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` once, for kernels to call: one that is large, or called in a loop.
+
+    Its machine code lies in that of its callers, so it is kept on disk with theirs.
+    """
+    return numba.njit(function, nogil=True, **CALLED_BY_KERNELS)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Layers -> programs: where a network's parameters lie, and what is executed to load, train and evaluate it."""
+"""Layers -> programs: where a network's parameters lie, and what is executed to train and evaluate it."""
 
 from __future__ import annotations
 
@@ -145,7 +145,8 @@ def training_plan(
         gradient = layer.backward(gradient, below)
         below.take_gradient(gradient)
     if penalties:
-        b.add(codes.TOTAL, codes.FIRST, reads=[(b.squares, codes.FIRST)])
+        found = [(layer.sums_of_squares, codes.FIRST) for layer in layers]
+        b.add(codes.TOTAL, codes.FIRST, reads=found)
     marks, sums = b.nothing, b.nothing
     if not layout.kind.pairs:
         most = max(layer.panels for layer in layers)
@@ -167,14 +168,6 @@ def evaluation_plan(layout: Layout, batch: int) -> Plan:
         inputs=outputs.width,
     )
     return _finished(b, b.program(repeats=True))
-
-
-def loading_program(layout: Layout) -> Program:
-    """Plan what follows from parameters that Python wrote, for `run.load`."""
-    b = _builder(layout, 1, 1)
-    for number, (layer, place) in enumerate(zip(layout.layers, layout.places, strict=True)):
-        Placed(layer, place, b, number == 0).load()
-    return b.program(repeats=False)
 
 
 def _builder(layout: Layout, batch: int, threads: int) -> Builder:

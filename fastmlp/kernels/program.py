@@ -23,7 +23,6 @@ TOTAL                                                 writes down their sum, the
 UPDATE          left, right, out, inputs, group,      weights `out` take the optimiser's step for inputs `left` and
                 result, other, start                  gradient `right`; result = them as right operand
 TRANSPOSE       left, out                             out = left.T
-RIGHT_OPERAND   left, out                             out = left as pairs of rows
 =============== ===================================== ==========================================================
 
 `panels` and `slabs` say what a team shares, and `share` how: see ``codes.py``. Buffers of inputs and gradients have
@@ -58,7 +57,7 @@ BATCH, PAIRS_OF_BATCH = 0, -1
 PARAMETERS, RIGHT, WORKSPACE, OPERANDS, RECORD = range(5)
 
 # Sharing a layer by rows lets a thread carry its rows through several layers without a barrier, but each thread
-# then reads all of W. Above this size (half of a common L2) each thread should read only its own columns.
+# then reads all of W. Above this size (half of a common L2) each thread should read only its own panels.
 PANELS_FROM_BYTES = 512 * 1024
 
 # Where the first layer is shared by panels, every thread reads the whole batch, and up to four threads gather it each
@@ -182,7 +181,6 @@ class Builder:
     def __post_init__(self) -> None:
         """Reserve what every program has: a vector of zeros, and a batch of ones, the biases' input."""
         self.nothing = self.place(WORKSPACE, 0, 0, 1)
-        self.squares = self.place(RECORD, 0, 1, 1)
         self.zeros = self.reserve(1, 1)
         ones = self.reserve(1, BATCH)
         if self.kind.pairs:

@@ -11,7 +11,6 @@ from fastmlp.kernels.arguments import (
     Epilogue,
     Marks,
     Model,
-    Part,
     Record,
     Room,
     Rule,
@@ -35,13 +34,13 @@ from fastmlp.kernels.codes import (
     UPDATE,
 )
 from fastmlp.kernels.emit.views import borrowed, panels, row_at
-from fastmlp.kernels.jit import ZERO, helper, inlined, kernel
+from fastmlp.kernels.jit import helper, inlined, kernel
 from fastmlp.kernels.loops.dropout import draw_mask
 from fastmlp.kernels.loops.elementwise import elementwise
 from fastmlp.kernels.loops.gather import gather
 from fastmlp.kernels.loops.loss import elementwise_loss, softmax_cross_entropy
 from fastmlp.kernels.loops.multiply import multiply
-from fastmlp.kernels.loops.operands import write_operands, write_right_operand
+from fastmlp.kernels.loops.operands import write_operands
 from fastmlp.kernels.loops.pack import transpose
 from fastmlp.kernels.loops.squares import sum_squares
 from fastmlp.kernels.loops.update import update
@@ -287,24 +286,3 @@ def lesser(one, buffers, program, batches, model, room, record, now, part):
         sum_squares(W, record.squares, one.units, part)
     elif operation == TOTAL and rank == 0:
         record.penalties[now.step] = total_of(record.squares)
-
-
-@kernel
-def load(program, parameters, right):
-    """Execute a program of TRANSPOSE and RIGHT_OPERAND alone: what follows from new parameters.
-
-    Parameters
-    ----------
-    program : Program
-    parameters, right : arrays
-        As in `Model`.
-    """
-    for i in range(program.code.shape[0]):
-        one = program.code[i]
-        W = view(parameters, program.buffers, one.left, ZERO, ZERO)
-        out = view(right, program.buffers, one.out, ZERO, ZERO)
-        part = Part(ZERO, one.panels, ZERO, one.slabs)
-        if one.operation == TRANSPOSE:
-            transpose(W, out, part)
-        else:
-            write_right_operand(W, out, part)

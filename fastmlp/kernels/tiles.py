@@ -35,7 +35,7 @@ class Tile:
     update_vectors : int
         Panels side by side in a weight-gradient tile.
     slabs : int
-        Panels of the input in a tile of ``sparse.py``: as many accumulators.
+        Panels of the input in a tile of ``loops/nonzeros.py``: as many accumulators.
     sparse_below : float
         The share of nonzeros in a gradient below which that tile is faster.
     fma : bool

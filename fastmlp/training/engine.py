@@ -7,6 +7,7 @@ panels, owns the buffers, runs the compiled programs on a team of threads and gi
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,17 +17,16 @@ import numpy as np
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import PAIR, Batches, Model, Record, Room, Rule, Samples, Team
 from fastmlp.kernels.codes import LOGISTIC, PLAIN, SOFTMAX, SQUARED
-from fastmlp.kernels.loops.pack import lanes_of, pack, unpack
+from fastmlp.kernels.loops.pack import lanes_of, pack, pack_pairs, unpack
 from fastmlp.kernels.plan import (
     Loss,
     Plan,
     evaluation_plan,
     lay_out,
-    loading_program,
     training_plan,
 )
 from fastmlp.kernels.program import Kind
-from fastmlp.kernels.run import load, run
+from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.training.fusing import fused
@@ -136,7 +136,6 @@ class Engine:
         self._remembered: tuple[str, ...] = ()
         self.steps_taken = 0
         self.plan = training_plan(self.layout, self._loss, batch_size, threads)
-        self._loading = loading_program(self.layout)
         self.room = self._memory(self.plan)
         self._evaluation: tuple[Plan, list[Room]] | None = None
         self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
@@ -147,7 +146,11 @@ class Engine:
     def load(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
         """Set the weights [out, in] and biases [out]."""
         self._pack(self.parameters, weights, biases)
-        load(self._loading, self.parameters, self.right)
+        for one, layer, weight in zip(self.layout.places, self.layout.layers, weights, strict=True):
+            if self._pairs:
+                self._pack_right(weight.T, one.right, layer.outputs, layer.inputs)
+            if one.transposed >= 0:
+                self._pack_right(weight, one.transposed, layer.inputs, layer.outputs)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return copies of weights [out, in] and biases [out]; a weight's columns are contiguous."""
@@ -163,6 +166,13 @@ class Engine:
         """Set one of the optimiser's `states`."""
         self._pack(getattr(self, name), weights, biases)
         self._remembered = (*self._remembered, name)
+
+    def _pack_right(self, matrix: np.ndarray, offset: int, width: int, depth: int) -> None:
+        """Write a matrix [depth, width] as right operand."""
+        kind = self.layout.kind
+        shape = kind.panels(width), kind.depth(depth) * kind.lanes, kind.lanes
+        place = self.right[offset : offset + math.prod(shape)].reshape(shape)
+        (pack_pairs if self._pairs else pack)(matrix, place)
 
     def _views(self, buffer: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return weights [panels, rows, lanes] and biases [panels, 1, lanes] of each layer."""

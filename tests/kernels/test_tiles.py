@@ -23,6 +23,7 @@ from fastmlp.kernels.tiles import NATIVE_BF16, TILE, TILES, choose
 HERE = Path(__file__).parent
 KERNELS = (
     "test_elementwise.py",
+    "test_error_function.py",
     "test_functions.py",
     "test_gather.py",
     "test_losses.py",
@@ -31,7 +32,7 @@ KERNELS = (
     "test_twins.py",
     "test_update.py",
 )
-NETWORKS = ("test_gradients.py", "test_torch_steps.py", "test_team.py")
+NETWORKS = ("test_gradients.py", "test_program.py", "test_torch_steps.py", "test_team.py")
 OTHERS = sorted(set(TILES) - {TILE.name})
 
 
@@ -62,7 +63,7 @@ def passes(tile: str, only: str, *names: str) -> None:
 @pytest.mark.timeout(300)  # most of it compiles, the first time
 @pytest.mark.parametrize("tile", OTHERS)
 def test_kernels_with_every_other_tile(tile: str) -> None:
-    passes(tile, "not float64 and (not gather or uint8)", *KERNELS)
+    passes(tile, "not float64 and (not gather_in or uint8)", *KERNELS)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import reference
+from fastmlp.kernels.arguments import Part
 from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.training.engine import Engine
 from fastmlp.training.evaluation import score
@@ -76,7 +77,7 @@ def test_dropout_thins_training_alone_by_a_rows_place_in_the_epoch():
     hidden = np.maximum(images @ W.T + 1, 0)
     panels = width // lanes
     mask = np.zeros((panels, count, lanes))
-    reference.draw_mask(0.4, key, 0, width, mask, 0, panels, 0, count)
+    reference.draw_mask(0.4, key, 0, width, mask, Part(0, panels, 0, count))
     thinned = (hidden[order] * reference.to_matrix(mask)) @ V.T
     expected = [
         score(z[None], labels[i : i + 1])["loss"] for z, i in zip(thinned, order, strict=True)

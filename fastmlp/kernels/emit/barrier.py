@@ -9,8 +9,7 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.emit.emitter import INDEX, Emitter
 
-# Few: with four threads on two cores 2000 cost 20 % of network A at batch 100, 100 cost 9 %, and to give way on a core
-# that nobody else wants costs nothing.
+# Few, since the thread that is waited for may need this core: EXPERIMENTS.md, "Teams and barriers".
 SPINS = 100
 
 

@@ -32,7 +32,7 @@ class Bfloat16:
         """
         b = self.builder
         short = ir.VectorType(ir.IntType(16), 2 * self.lanes)
-        if NATIVE_BF16:  # a twentieth of the step of 3072-512-128-32-2
+        if NATIVE_BF16:
             kind = ir.FunctionType(short, [self.vector, self.vector])
             name = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
             function = cgutils.get_or_insert_function(b.module, kind, name)

@@ -161,6 +161,9 @@ class Emitter(Functions, Bfloat16):
     def switch(self, value, cases, body):
         """Run ``body(case)`` for the one case that equals `value`; any other value does nothing."""
         b = self.builder
+        if isinstance(value, ir.Constant):  # the other cases would be emitted to be thrown away
+            body(value.constant)
+            return
         done = b.append_basic_block("end")
         choice = b.switch(value, done)
         for case in cases:

@@ -21,9 +21,8 @@ from fastmlp.kernels.tiles import TILE
 
 RELU, RELU_GRADIENT = value_code("relu"), gradient_code("relu")
 
-# From this batch on an update tile asks for its weights and velocities before its loop over the batch: 84 to 90 % of
-# the FMA ceiling at batch 100 and 256 (3072 x 512, Zen 5). At batch 10 the loop is too short to hide anything, and
-# plain SGD lost 10 %.
+# From this batch on an update tile asks for its weights and velocities before its loop over the batch, which is too
+# short to hide anything in smaller ones: EXPERIMENTS.md, "Updates".
 PREFETCH_FROM_BATCH = 24
 
 # Sums that do not wait for each other: as many as the largest tile keeps in registers.
@@ -103,8 +102,7 @@ def multiply_tile(typingctx, A, W, start, out, mask, tile, steps, epilogue):
                 panel_of_k = builder.mul(builder.lshr(k, e.index(shift)), slab)
                 lane = builder.and_(k, e.index(e.lanes - 1))
                 row = builder.mul(k, e.index(e.lanes))
-                # No prefetcher of the CPU's finds a few rows of panel after panel: asked for two panels ahead, a row
-                # at a time, 3072-512-128-32-2 took 2 to 10 % less at batch 256.
+                # No prefetcher of the CPU finds a few rows of panel after panel: EXPERIMENTS.md, "Products".
                 ahead = builder.add(panel_of_k, builder.mul(slab, e.index(2)))
                 e.prefetch(a_pointer, builder.add(ahead, builder.mul(lane, e.index(e.lanes))))
                 operands = [e.load(source, row) for source in sources]

@@ -58,7 +58,7 @@ def take_step(e, hyper, rule, sums, rows, weights, velocities, squares):
             e.store(e.fma(e.negative(gradient_step), gradient, old), weights[p], m * e.lanes)
 
     def heavy_ball():
-        # Two operations less than VELOCITY, of the 15 to a weight at batch 10.
+        # Two operations less than VELOCITY: EXPERIMENTS.md, "Updates".
         for (m, p), gradient in zip(tile, sums, strict=True):
             old = e.load(weights[p], m * e.lanes)
             gradient = e.fma(decay, old, gradient)
@@ -109,7 +109,7 @@ def take_step(e, hyper, rule, sums, rows, weights, velocities, squares):
             e.loop(e.index(rows), [], over_rows)
 
     def one_of(emitters, otherwise):
-        """Code that takes the first step whose rule it is. With a switch A took 5 % longer at batch 10."""
+        """Code that takes the first step whose rule it is. A switch is slower: EXPERIMENTS.md, "Updates"."""
         if not emitters:
             otherwise()
             return

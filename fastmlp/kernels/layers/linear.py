@@ -16,6 +16,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
 from fastmlp.kernels.program import (
     PARAMETERS,
+    RECORD,
     RIGHT,
     Buffer,
     Builder,
@@ -96,6 +97,7 @@ class Placed:
         self.is_masked = layer.dropout > 0
         # Made on the way down by the layer above, where this one is residual.
         self.sum_gradient = builder.nothing
+        self.sums_of_squares = builder.nothing
 
     # -- forward -----------------------------------------------------------------------------------
 
@@ -245,30 +247,16 @@ class Placed:
             out=self.transposed,
         )
 
-    def load(self) -> None:
-        """Append what follows from weights that Python wrote: their right operands."""
-        share = int(codes.SLABS)
-        if self.builder.kind.pairs:
-            self.builder.add(
-                codes.RIGHT_OPERAND,
-                share,
-                panels=self.panels,
-                slabs=self.slabs,
-                left=self.weights,
-                out=self.right,
-            )
-        if not self.first:
-            self.transpose(share)
-
     def squares(self, first: int) -> int:
         """Append the sums of squares of each unit's weights, from number `first` on; return the next number."""
+        self.sums_of_squares = self.builder.place(RECORD, first, self.panels, 1)
         self.builder.add(
             codes.SQUARES,
             int(codes.PANELS),
             panels=self.panels,
             slabs=self.slabs,
             reads=[(self.weights, codes.COPIES)],
-            writes=[(self.builder.squares, codes.PANELS)],
+            writes=[(self.sums_of_squares, codes.PANELS)],
             left=self.weights,
             units=first,
         )

@@ -6,7 +6,7 @@ found from the epoch's key and the unit's place in the epoch alone: no state, an
 
 import numpy as np
 
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.jit import subkernel
 
 # Numba makes a float of a signed and an unsigned integer: every number here is unsigned.
 INCREMENT, FIRST, SECOND = map(
@@ -16,7 +16,7 @@ U11, U27, U30, U31 = map(np.uint64, (11, 27, 30, 31))
 UNIT = 2.0**-53
 
 
-@kernel
+@subkernel
 def draw_mask(rate, key, first, stride, mask, part):
     """Write a part of what a layer's outputs are multiplied by: 0, or 1 / (1 - rate).
 

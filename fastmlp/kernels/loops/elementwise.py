@@ -5,10 +5,10 @@ second operand; as epilogues they run over a tile that was just stored, while it
 """
 
 from fastmlp.kernels.emit.vectors import map_vectors
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.jit import subkernel
 
 
-@kernel
+@subkernel
 def elementwise(code, source, other, out, part):
     """``out = f(source, other)`` for a part of three arrays [panels, batch, lanes].
 

@@ -10,8 +10,8 @@ from fastmlp.kernels.emit.vectors import REVERSED, convert_vectors, multiply_add
 from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.loops.operands import write_operands
 
-# Panels of a row that are gathered before the next row is begun. A whole row at a time puts its stores a batch
-# apart: with 256 rows these fall into the same few sets of the cache, and a batch took 360 us instead of 90.
+# Panels of a row that are gathered before the next row is begun. The stores of a whole row lie a batch apart, in the
+# same few sets of the cache: EXPERIMENTS.md, "Gathering".
 BLOCK = 8
 
 
@@ -23,7 +23,7 @@ def flip_row(source, row, columns, out, m):
     """
     width = source.shape[1]
     for first in range(0, width, columns):
-        # One by one, half the batch mirrored made the step of 3072-512-128-32-2 9 % longer.
+        # Not one by one, where it can be helped: EXPERIMENTS.md, "Gathering".
         if columns >= REVERSED:
             reverse(source, row * width + first, columns, out, m * width + first)
         else:
@@ -87,8 +87,8 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
 def gather_pairs(samples, batches, start, C, R, mirrored, part):
     """Write whole pairs of panels straight into both operands, and return how many panels these are.
 
-    Two rows of two panels at a time, from registers: by way of X, as the rest of the row goes, 3072-512-128-32-2
-    took 4 % longer at batch 100 and 6 % at 256.
+    Two rows of two panels at a time, from registers: by way of X, as the rest of the row goes, is slower
+    (EXPERIMENTS.md, "bfloat16").
     """
     width, lanes, batch = samples.images.shape[1], C.shape[2], C.shape[1]
     done = width // lanes // 2 * 2

@@ -7,7 +7,7 @@ pass over them. EXPERIMENTS.md, "Products", tells what did not help.
 from fastmlp.kernels.arguments import Part
 from fastmlp.kernels.codes import IDENTITY
 from fastmlp.kernels.emit.products import RELU, RELU_GRADIENT, multiply_tile
-from fastmlp.kernels.jit import helper, kernel
+from fastmlp.kernels.jit import helper, subkernel
 from fastmlp.kernels.loops.elementwise import elementwise
 from fastmlp.kernels.tiles import TILE
 
@@ -31,7 +31,7 @@ def tile_height(rows, vectors):
     return 1
 
 
-@kernel
+@subkernel
 def multiply(A, W, start, out, epilogue, part):
     """``out = start + A @ W`` for a part of the output, and ``result = f(out, other)``.
 

@@ -6,19 +6,18 @@ whose sums run over just the rows that the unit marks; the sums of a panel of un
 weights' gradient. Adding what a zero multiplies changes no finite sum: the bits are those of `update_tile`. (Those of
 a network that has diverged are not: zero times infinity is left out here and NaN there.)
 
-On one core (Zen 5, 3072 x 512, float32, half of D zero) the update takes 0.80 of the time at batch 64 and 100, 0.74
-at 256, 0.9 at 32. EXPERIMENTS.md, "Leaving out zeros", tells what did not help.
+EXPERIMENTS.md, "Leaving out zeros", has what this saves and what did not help.
 """
 
 from fastmlp.kernels.emit.nonzeros import WORD, mark_nonzeros, sum_marked, update_blocks
-from fastmlp.kernels.jit import helper, kernel
+from fastmlp.kernels.jit import helper, subkernel
 from fastmlp.kernels.loops.pack import round_up
 from fastmlp.kernels.tiles import TILE
 
 SLABS, SPARSE_BELOW = TILE.slabs, TILE.sparse_below
 
 # Panels of units that are updated side by side: their sums (64 kB in float32) stay in L2 while the words of the batch
-# are taken in turn. With 4, 2 % slower.
+# are taken in turn.
 PANELS = 8
 
 # Below, the tiles' own cost is more than what is left out.
@@ -52,7 +51,7 @@ def mark_panel(D, marks, p):
     return count < SPARSE_BELOW * batch * lanes
 
 
-@kernel
+@subkernel
 def alike(D, marks, panel_from, panel_to):
     """Where the panels end that are sparse, or dense, like the first, and which of the two. Marks are written."""
     is_sparse = mark_panel(D, marks, panel_from)
@@ -62,7 +61,7 @@ def alike(D, marks, panel_from, panel_to):
     return last, is_sparse
 
 
-@kernel
+@subkernel
 def update_sparse(X, D, weights, rule, hyper, marks, part):
     """`update.update`, whose parameters these are, for panels that `alike` marked and whole tiles of slabs."""
     _, batch, lanes = D.shape

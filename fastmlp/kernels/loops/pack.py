@@ -33,6 +33,21 @@ def pack(matrix: np.ndarray, panels: np.ndarray) -> None:
         panels[p, :m, : block.shape[1]] = block
 
 
+def pack_pairs(matrix: np.ndarray, pairs: np.ndarray) -> None:
+    """Write `matrix` [M, N] of float32 into pairs of its rows [ceil(N / lanes), rows >= M / 2, lanes].
+
+    Rounded as ``emit/bfloat16.py`` rounds: to nearest, ties to even, denormals to zero.
+    """
+    count, rows, lanes = pairs.shape
+    numbers = np.zeros((count, 2 * rows, lanes), np.float32)
+    pack(matrix, numbers)
+    bits = numbers.view(np.uint32)
+    bits[(bits & 0x7F800000) == 0] &= np.uint32(0x80000000)
+    rounded = (bits + ((bits >> 16) & 1) + np.uint32(0x7FFF)) >> 16
+    halves = np.where(np.isnan(numbers), (bits >> 16) | np.uint32(0x40), rounded).astype(np.uint16)
+    pairs["first"], pairs["second"] = halves[:, ::2], halves[:, 1::2]
+
+
 def unpack(panels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """The matrix [rows, columns] that `panels` hold, as a copy."""
     lanes = panels.shape[2]
