@@ -1,4 +1,4 @@
-"""The size of every file and function of the package, and the manner of its prose."""
+"""The size of every file and function of the package, the manner of its prose, and the files that recipes name."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ import pytest
 import fastmlp
 
 PACKAGE = Path(fastmlp.__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
 FILES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 MOST_FILES_AT_THE_TOP = 8
 MOST_LINES = 400
@@ -103,6 +104,13 @@ def test_a_file_keeps_the_limits(name: str) -> None:
 
 def test_few_files_lie_at_the_top() -> None:
     assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= MOST_FILES_AT_THE_TOP
+
+
+def test_the_files_of_the_recipes_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:fastmlp|tests|benchmarks|reports)/[\w./-]*[\w/]", text))
+    assert len(named) > 40
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def lines_of(count: int) -> str:
