@@ -107,14 +107,8 @@ def spell_item(item: int | str | Layer) -> int | str:
     raise TypeError(item)
 
 
-def check_order(hidden: Sequence[int | str]) -> None:
-    """Check that each activation follows a width, and each dropout one of the two.
-
-    Raises
-    ------
-    ValueError
-        With what is found where, in words.
-    """
+def misplaced(hidden: Sequence[int | str]) -> str | None:
+    """Return what stands where it may not, in words: an activation follows a width, a dropout one of the two."""
     before: Layer | None = None
     for item in hidden:
         layer = Linear(item) if isinstance(item, int) else parse_layer(item)
@@ -125,8 +119,9 @@ def check_order(hidden: Sequence[int | str]) -> None:
         }[type(layer)]
         if not isinstance(before, may_follow):
             place = "first" if before is None else f"after {spell_layer(before)!r}"
-            raise ValueError(f"{spell_layer(layer)!r} {place}")
+            return f"{spell_layer(layer)!r} {place}"
         before = layer
+    return None
 
 
 def widths_of(hidden: Iterable[int | str]) -> list[int]:
