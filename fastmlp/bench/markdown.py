@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fastmlp.bench import summary
 from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16, OURS, Contest, KernelRow, Measurements
 from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.bench.summary import median, spread
+from fastmlp.reporting.tables import markdown_table
 
 CEILING = "the float32 ceiling allows"
 
@@ -187,11 +188,11 @@ def _disturbances(results: Measurements) -> Iterator[str]:
 
 
 def _scaling_table(contests: Sequence[Contest], one_core: Sequence[Contest]) -> str:
-    lines = [
-        "| network | batch | one core: samples/s | of its ceiling | "
-        "all threads: samples/s | of their ceiling |",
-        "| --- | --: | --: | --: | --: | --: |",
+    header = [
+        *("network", "batch", "one core: samples/s", "of its ceiling"),
+        *("all threads: samples/s", "of their ceiling"),
     ]
+    rows = []
     for alone in one_core:
         together = summary.find(contests, alone["network"], alone["batch"])
         cells = [alone["network"], f"{alone['batch']}"]
@@ -202,17 +203,14 @@ def _scaling_table(contests: Sequence[Contest], one_core: Sequence[Contest]) -> 
                 continue
             shares = summary.shares(contest)
             cells += [f"{median(rates):,.0f}", f"{median(shares):.1%} {_spread(shares)}"]
-        lines.append(_row(cells))
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(header, rows, "lrrrrr")
 
 
 def _comparisons(results: Measurements) -> Iterator[str]:
     if not results["comparisons"]:
         return
-    lines = [
-        "| network | batch | | samples/s | times as many |",
-        "| --- | --: | --- | --: | --: |",
-    ]
+    rows = []
     for one in results["comparisons"]:
         gains = summary.gains(one)
         for name, rates, gain in (
@@ -220,8 +218,8 @@ def _comparisons(results: Measurements) -> Iterator[str]:
             (one["other"], one["other_rates"], f"{median(gains):.2f} {_spread(gains)}"),
         ):
             rate = f"{median(rates):,.0f} {_spread(rates)}"
-            lines.append(_row([one["network"], str(one["batch"]), name, rate, gain]))
-    yield "\n".join(lines)
+            rows.append([one["network"], str(one["batch"]), name, rate, gain])
+    yield markdown_table(["network", "batch", "", "samples/s", "times as many"], rows, "lrlrr")
 
 
 def _starting(results: Measurements) -> Iterator[str]:
@@ -258,12 +256,11 @@ def _kernel_table(rows: Sequence[KernelRow]) -> str:
             text = f"{rate:,.0f} GB/s"
         cells.setdefault((row["kernel"], layer), {})[row["batch"]] = text
     lines = [
-        _row(["kernel", "layer", *(f"batch {batch}" for batch in batches)]),
-        _row(["---", "---", *("--:" for _ in batches)]),
+        [kernel, layer, *(by_batch.get(batch, "") for batch in batches)]
+        for (kernel, layer), by_batch in sorted(cells.items(), key=lambda one: one[0][0])
     ]
-    for (kernel, layer), by_batch in sorted(cells.items(), key=lambda one: one[0][0]):
-        lines.append(_row([kernel, layer, *(by_batch.get(batch, "") for batch in batches)]))
-    return "\n".join(lines)
+    header = ["kernel", "layer", *(f"batch {batch}" for batch in batches)]
+    return markdown_table(header, lines, "ll" + "r" * len(batches))
 
 
 # -- cells ----------------------------------------------------------------------------------------
@@ -305,13 +302,5 @@ def _table(
     contests: Sequence[Contest], names: Sequence[str], cell: Callable[[Contest, str], str]
 ) -> str:
     """Return a table with a row for each name and a column for each contest."""
-    lines = [
-        _row(["", *map(_label, contests)]),
-        _row(["---", *("--:" for _ in contests)]),
-        *(_row([name, *(cell(contest, name) for contest in contests)]) for name in names),
-    ]
-    return "\n".join(lines)
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    rows = [[name, *(cell(contest, name) for contest in contests)] for name in names]
+    return markdown_table(["", *map(_label, contests)], rows, "l" + "r" * len(contests))

@@ -22,7 +22,7 @@ from fastmlp.training.constraints import (
     real,
     tuple_of,
 )
-from fastmlp.training.layers import Layer, network_layers, widths_of
+from fastmlp.training.layers import Layer, misplaced, network_layers, widths_of
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
 
@@ -165,6 +165,11 @@ class TrainConfig:
                     f"{name}: found {_shown(value)}, expected {constraint.expected}"
                 ) from None
             object.__setattr__(self, name, plain)
+        if problem := misplaced(self.hidden):
+            raise ConfigError(
+                f"hidden: found {problem}, expected an activation right after a width, and a dropout "
+                "right after one of the two"
+            )
         for rule in _RULES:
             if not rule.holds(self):
                 raise ConfigError(rule.message.format_map(self.as_dict()))

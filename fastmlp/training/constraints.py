@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.training.layers import EXPECTED as LAYER_EXPECTED
-from fastmlp.training.layers import check_order, spell_item
+from fastmlp.training.layers import spell_item
 
 
 class Constraint(NamedTuple):
@@ -104,7 +104,6 @@ def hidden_layers() -> Constraint:
         items = tuple(
             int(item) if _is_number(item, Integral) else spell_item(item) for item in value
         )
-        check_order(items)
         return tuple(COUNT.convert(item) if isinstance(item, int) else item for item in items)
 
     expected = f"a list such as (512, 128), () for none, each item {LAYER_EXPECTED}"

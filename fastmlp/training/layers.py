@@ -107,13 +107,10 @@ def spell_item(item: int | str | Layer) -> int | str:
     raise TypeError(item)
 
 
-def check_order(hidden: Sequence[int | str]) -> None:
-    """Check that each activation follows a width, and each dropout a width or an activation.
+def misplaced(hidden: Sequence[int | str]) -> str | None:
+    """Return in words which layer is in a wrong place, or None.
 
-    Raises
-    ------
-    ValueError
-        If not; the message says what was found and where.
+    An activation must follow a width, and a dropout a width or an activation.
     """
     before: Layer | None = None
     for item in hidden:
@@ -125,8 +122,9 @@ def check_order(hidden: Sequence[int | str]) -> None:
         }[type(layer)]
         if not isinstance(before, may_follow):
             place = "first" if before is None else f"after {spell_layer(before)!r}"
-            raise ValueError(f"{spell_layer(layer)!r} {place}")
+            return f"{spell_layer(layer)!r} {place}"
         before = layer
+    return None
 
 
 def widths_of(hidden: Iterable[int | str]) -> list[int]:

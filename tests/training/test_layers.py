@@ -54,7 +54,9 @@ def test_objects_texts_and_numbers_are_the_same_configuration() -> None:
     [("relu",), ("dropout 0.5", 8), (8, "relu", "tanh"), (8, "dropout 0.1", "dropout 0.1")],
 )
 def test_an_order_that_makes_no_network_is_refused(hidden: tuple[int | str, ...]) -> None:
-    with pytest.raises(ConfigError, match=r"^hidden: found .*, expected a list such as"):
+    with pytest.raises(
+        ConfigError, match=r"^hidden: found '.*' (first|after '.*'), expected an act"
+    ):
         TrainConfig(hidden=hidden)
     with pytest.raises(ConfigError, match=r"^hidden: found"):
         TrainConfig(hidden=(Residual((Linear(3),)),))  # type: ignore[arg-type]

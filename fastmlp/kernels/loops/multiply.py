@@ -11,18 +11,16 @@ from fastmlp.kernels.jit import helper, subkernel
 from fastmlp.kernels.loops.elementwise import elementwise
 from fastmlp.kernels.tiles import TILE
 
-ROWS, VECTORS = TILE.rows, TILE.vectors
-
-NARROW_ROWS = TILE.narrow_rows
+MOST_ROWS, MOST_VECTORS, NARROW_ROWS = TILE.rows, TILE.vectors, TILE.narrow_rows
 
 
 @helper
 def tile_height(rows, vectors):
     """Rows of the next tile when `rows` are left: of equal, even heights where tiles are full."""
-    if vectors == VECTORS:
+    if vectors == MOST_VECTORS:
         if rows == 1:
             return 1
-        tiles = (rows + ROWS - 1) // ROWS
+        tiles = (rows + MOST_ROWS - 1) // MOST_ROWS
         even = (rows + 2 * tiles - 1) // (2 * tiles) * 2
         return even if even <= rows else rows - 1
     for height in NARROW_ROWS:
@@ -56,8 +54,8 @@ def multiply(A, W, start, out, epilogue, part):
     start_row = lanes if start.shape[1] > 1 else 0
     start_panel = start.shape[1] * lanes if start.shape[0] > 1 else 0
     in_registers = epilogue.code == RELU or epilogue.code == RELU_GRADIENT
-    for p in range(part.panel_from, part.panel_to, VECTORS):
-        vectors = min(VECTORS, part.panel_to - p)
+    for p in range(part.panel_from, part.panel_to, MOST_VECTORS):
+        vectors = min(MOST_VECTORS, part.panel_to - p)
         top = part.row_from
         while top < part.row_to:
             rows = tile_height(part.row_to - top, vectors)

@@ -13,10 +13,10 @@ from fastmlp.kernels.loops.nonzeros import FROM_BATCH, SLABS, alike, update_spar
 from fastmlp.kernels.loops.operands import write_right_operand
 from fastmlp.kernels.tiles import TILE
 
-ROWS, VECTORS = TILE.update_rows, TILE.update_vectors
+MOST_ROWS, MOST_VECTORS = TILE.update_rows, TILE.update_vectors
 
 # Panels side by side where memory sets the pace, in small batches and in bfloat16: EXPERIMENTS.md, "Updates".
-FEW_VECTORS = min(2, VECTORS)
+FEW_VECTORS = min(2, MOST_VECTORS)
 
 
 @inlined
@@ -44,7 +44,7 @@ def update(X, D, weights, inputs, rule, hyper, marks, part):
     lanes = weights.W.shape[2]
     batch = X.shape[1]
     by_arithmetic = batch >= PREFETCH_FROM_BATCH and packing(X) == 1
-    most = VECTORS if by_arithmetic else FEW_VECTORS
+    most = MOST_VECTORS if by_arithmetic else FEW_VECTORS
     # Whole tiles of inputs, none of them padding.
     tiles = max(0, min(part.row_to, inputs // lanes) - part.row_from) // SLABS
     may_be_sparse = tiles > 0 and batch >= FROM_BATCH and packing(X) == 1
@@ -74,7 +74,7 @@ def update_dense(X, D, weights, inputs, rule, hyper, most, part):
             top = 0
             bottom = min(lanes, inputs - s * lanes)
             while top < bottom:
-                rows = ROWS if bottom - top >= ROWS else 1
+                rows = MOST_ROWS if bottom - top >= MOST_ROWS else 1
                 tile = (
                     rows,
                     vectors,
