@@ -1,6 +1,6 @@
-"""Checkpoint: a training between two epochs, as a file.
+"""Checkpoint: the state of a training between two epochs, in a file.
 
-The file says which settings and data it is of. Another training does not go on from it.
+The file names the settings and data of the training. It is refused for any other training.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from fastmlp.training.network import Network
 from fastmlp.training.schedule import SCHEDULES
 from fastmlp.training.stopping import Patience
 
-KIND = "checkpoint"  # of file
-GROUPS = ("", "velocity.", "squares.", "best.")  # of tensors: parameters, states, the best epoch's
+KIND = "checkpoint"  # the kind of file
+# Groups of tensors: parameters, the optimiser's states, the best epoch's parameters.
+GROUPS = ("", "velocity.", "squares.", "best.")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, beside what its engine holds.
+    """The state of a training, apart from what its engine holds.
 
     Attributes
     ----------
     history : list of Row
     patience : Patience
     best : (weights, biases) or None
-        Parameters of the best epoch, where the training keeps them.
+        Parameters of the best epoch, if the training keeps them.
     """
 
     history: list[Row]
@@ -48,9 +49,10 @@ class Progress:
 def agreement(
     config: TrainConfig, train: Dataset, valid: Dataset | None, start: Network | None
 ) -> dict[str, Any]:
-    """Return what a checkpoint and the training that goes on from it must agree in.
+    """Return what must be equal in a checkpoint and in the training that continues from it.
 
-    Threads change no bit. The number of epochs may grow, unless the schedule depends on it.
+    The number of threads may differ: it changes no bit. The number of epochs may differ too, unless the schedule
+    depends on it.
     """
     settings = _as_in_json(config.as_dict())
     del settings["threads"]
@@ -66,7 +68,7 @@ def agreement(
 
 
 def _as_in_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they come out of a file: with lists in place of tuples."""
+    """Return settings as JSON gives them back: with lists instead of tuples."""
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }
@@ -79,9 +81,9 @@ def write(path: str | Path, agreed: Mapping[str, Any], engine: Engine, progress:
     ----------
     path : path
     agreed : mapping
-        From `agreement`.
+        What `agreement` returned.
     engine : Engine
-        Whose parameters and states are written.
+        Its parameters and states are written.
     progress : Progress
     """
     groups = {"": engine.weights()}
@@ -104,7 +106,7 @@ def write(path: str | Path, agreed: Mapping[str, Any], engine: Engine, progress:
 
 
 def read(path: str | Path, agreed: Mapping[str, Any], engine: Engine) -> Progress:
-    """Read a checkpoint into an engine, and return how far the training was.
+    """Read a checkpoint into an engine, and return the rest of the training's state.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def read(path: str | Path, agreed: Mapping[str, Any], engine: Engine) -> Progres
     Raises
     ------
     FormatError
-        If the file is damaged, or of another configuration or data set.
+        If the file is damaged, or belongs to another configuration or data set.
     """
 
     def layout(description: Any) -> Layout:

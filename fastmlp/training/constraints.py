@@ -1,4 +1,4 @@
-"""What a setting accepts: in words, and as a function that brings a value to its plain type or refuses it."""
+"""What a setting accepts: in words, and as a function that converts a value to its plain type or raises."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from fastmlp.training.layers import spell_item
 
 
 class Constraint(NamedTuple):
-    """What one field accepts: in words, as a function to the stored value that raises, and as all its values."""
+    """What one field accepts: in words, as a function that returns the stored value or raises, and as choices."""
 
     expected: str
     convert: Callable[[Any], Any]
@@ -60,7 +60,7 @@ def integer(low: int, high: int) -> Constraint:
 
 
 def real(holds: Callable[[float], bool], words: str) -> Constraint:
-    """Accept a finite number for which a condition holds, which `words` names."""
+    """Accept a finite number for which a condition holds; `words` describes it."""
 
     def convert(value: Any) -> float:
         _require(_is_number(value, Real))
@@ -72,10 +72,10 @@ def real(holds: Callable[[float], bool], words: str) -> Constraint:
 
 
 def optional(constraint: Constraint) -> Constraint:
-    """Accept None, too, or what stands for it in a file."""
+    """Accept None as well; in a file, the text "none" stands for it."""
 
     def convert(value: Any) -> Any:
-        # TOML has no null, and a grid must be able to say "without".
+        # TOML has no null, and a grid must be able to leave a setting out.
         is_none = value is None or (isinstance(value, str) and value == "none")
         return None if is_none else constraint.convert(value)
 
@@ -83,7 +83,7 @@ def optional(constraint: Constraint) -> Constraint:
 
 
 def tuple_of(constraint: Constraint, expected: str) -> Constraint:
-    """Accept a list of what a constraint accepts."""
+    """Accept a list of values, each of which a constraint accepts."""
 
     def convert(value: Any) -> tuple[Any, ...]:
         _require(isinstance(value, list | tuple | np.ndarray))

@@ -1,7 +1,7 @@
-"""Every stream of random numbers that a seed is split into.
+"""All random numbers of a training, in streams that follow from its seed.
 
-A stream begins anew from its number, the seed and the epoch. So a training that was killed and goes on draws what an
-undisturbed one would have drawn.
+Each epoch starts its streams anew from their number, the seed and the epoch. A resumed training therefore draws the
+same numbers as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from fastmlp.training.parameters import initialize
 Parameters = tuple[list[np.ndarray], list[np.ndarray]]
 """Weights [out, in] and biases [out] of each layer."""
 
-INITIALISATION, ORDER, COINS, DROPOUT = range(4)  # streams; another number gives other bits
+# The streams. Other numbers would change all results.
+INITIALISATION, ORDER, COINS, DROPOUT = range(4)
 
 
 def network_sizes(config: TrainConfig, data: Dataset) -> tuple[int, ...]:
@@ -25,12 +26,12 @@ def network_sizes(config: TrainConfig, data: Dataset) -> tuple[int, ...]:
 
 
 def parameter_type(config: TrainConfig) -> str:
-    """Return the type of weights and biases: products may take bfloat16, parameters never are."""
+    """Return the type of weights and biases, which is float32 where products use bfloat16."""
     return "float32" if config.dtype == "bfloat16" else config.dtype
 
 
 def draw_parameters(config: TrainConfig, data: Dataset) -> Parameters:
-    """Draw the weights and biases that a training starts from."""
+    """Draw the initial weights and biases of a training."""
     return initialize(
         network_sizes(config, data),
         config.initialization,
@@ -41,20 +42,20 @@ def draw_parameters(config: TrainConfig, data: Dataset) -> Parameters:
 
 
 def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the order in which an epoch sees its samples, and which of them it mirrors.
+    """Draw the order of an epoch's samples, and which of them are mirrored.
 
     Parameters
     ----------
     config : TrainConfig
     count : int
-        Samples.
+        Number of samples.
     epoch : int
         Counted from 0.
 
     Returns
     -------
     order : array [count] of int64
-        Batches are consecutive stretches of ``config.batch_size``.
+        Each ``config.batch_size`` consecutive samples are a batch.
     flips : array [count] of bool
     """
     rng = np.random.default_rng([ORDER, config.seed, epoch])
@@ -63,11 +64,11 @@ def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray,
 
 
 def draw_coins(config: TrainConfig, count: int, epoch: int) -> np.ndarray:
-    """Toss a coin for each of `count` batches of an epoch: an array [count] of bool."""
+    """Toss a coin for each batch of an epoch, and return them as an array [count] of bool."""
     return np.random.default_rng([COINS, config.seed, epoch]).random(count) < 0.5
 
 
 def dropout_key(config: TrainConfig, epoch: int) -> int:
-    """Draw what an epoch's dropout follows from: 64 random bits."""
+    """Draw the key of an epoch's dropout: 64 random bits."""
     rng = np.random.default_rng([DROPOUT, config.seed, epoch])
     return int(rng.integers(2**64, dtype=np.uint64))

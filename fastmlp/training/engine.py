@@ -1,7 +1,7 @@
-"""One network in the kernels' memory layout, with the threads that train it.
+"""One network in the kernels' memory layout, and the threads that train it.
 
-The trainer says what to do in an epoch (which rows in which order, which rate); the engine packs parameters into
-panels, owns the buffers, runs the compiled programs on a team of threads and gives plain arrays back.
+The training loop decides what an epoch does: the order of the rows, the learning rates. The engine packs parameters
+into panels, owns the buffers, runs the compiled programs on a team of threads and returns plain arrays.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ BFLOAT16_ONE = 0x3F80
 
 
 class EpochRecord(NamedTuple):
-    """What an epoch recorded.
+    """The losses of an epoch.
 
     Attributes
     ----------
     losses : array [n] of float64
     correct : array [n] of bool
-        Per sample in order, each as its batch saw it before its step; `correct` only with the loss "softmax".
+        For each sample in order, measured before the step of its batch; `correct` only with the loss "softmax".
     penalties : array [steps] of float64
-        Sum of squares of all weights (not biases) before each step; empty unless asked for.
+        Sum of squares of all weights (not biases) before each step; empty unless requested.
     """
 
     losses: np.ndarray
@@ -67,7 +67,7 @@ class EpochRecord(NamedTuple):
 
 
 class Engine:
-    """Parameters, optimiser's state and workspace of one network, and the calls that train and evaluate it.
+    """Parameters, optimiser's state and workspace of one network, with methods that train and evaluate it.
 
     Parameters
     ----------
@@ -79,27 +79,26 @@ class Engine:
     batch_size : int
         Most rows in a batch.
     dtype : {"float32", "float64", "bfloat16"}
-        With bfloat16, products take bfloat16 and sum in float32; parameters and states are float32. bfloat16 has
-        float32's range of exponents, so that no gradient underflows that would not in float32: there is no loss
-        scaling to choose.
+        With bfloat16, products multiply bfloat16 numbers and sum in float32; parameters and states are float32.
+        bfloat16 has the exponents of float32, so gradients underflow no sooner and need no loss scaling.
     threads : int, optional
-        Size of the team; by default as many as there are usable cores, or 1 where a step is too small to share.
+        Size of the team; by default the number of usable cores, or 1 if a step is too small to share.
     loss : {"softmax", "logistic", "squared"}
     smoothing : float
-        Label smoothing; of the loss "softmax".
+        Label smoothing; only for the loss "softmax".
     group_by_layer : bool
         As for `fused`.
 
     Attributes
     ----------
     layout : Layout
-        Where the parameters lie.
+        Offsets of the parameters.
     plan : Plan
         The program of a step.
     room : Room
-        The memory that it works in.
+        The memory that the program works in.
     steps_taken : int
-        Optimiser steps since the start; Adam's bias correction counts them.
+        Optimiser steps since the start, which Adam's bias correction needs.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class Engine:
         self._loss = Loss(int(LOSSES[loss]), smoothing)
         self.parameters = aligned(self.layout.parameters, self.dtype)
         self.right = aligned(self.layout.right, PAIR) if self._pairs else self.parameters
-        # Memory that nobody writes to takes none: a rule that needs no velocity costs none.
+        # The system gives out memory only when it is written: an optimiser without velocity takes none for it.
         self.velocity, self.squares = (aligned(self.layout.states, self.dtype) for _ in range(2))
         self._remembered: tuple[str, ...] = ()
         self.steps_taken = 0
@@ -153,11 +152,11 @@ class Engine:
                 self._pack_right(weight, one.transposed, layer.inputs, layer.outputs)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return copies of weights [out, in] and biases [out]; a weight's columns are contiguous."""
+        """Return copies of weights [out, in], in column-major order, and biases [out]."""
         return self._unpack(self.parameters)
 
     def states(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Return copies of what the optimiser remembers, shaped like the parameters: "velocity", "squares"."""
+        """Return copies of the optimiser's states, "velocity" and "squares", shaped like the parameters."""
         return {name: self._unpack(getattr(self, name)) for name in self._remembered}
 
     def load_state(
@@ -228,7 +227,7 @@ class Engine:
         Raises
         ------
         DataError
-            If images are of another width than the network's input: kernels check no bounds.
+            If the images' width is not the network's: kernels check no bounds.
         """
         if images.shape[1:] != self.sizes[:1]:
             raise DataError(
@@ -258,7 +257,7 @@ class Engine:
         penalties: bool = False,
         dropout_key: int = 0,
     ) -> EpochRecord:
-        """Take one step for each batch of ``samples[order]``, the last of which may be smaller.
+        """Take one step for each batch of ``samples[order]``; the last batch may be smaller.
 
         Parameters
         ----------
@@ -269,11 +268,11 @@ class Engine:
         flips : array [n] of bool, optional
             Which samples to mirror; by default none.
         factors : array [n], optional
-            What each sample's gradient is multiplied by; by default 1 / its batch, for a mean loss.
+            Factors of each sample's gradient; by default 1 / size of its batch, for a mean loss.
         penalties : bool
             Whether to record the squares of the weights.
         dropout_key : int
-            From 0 up to, not including, 2**64: what dropout's random numbers follow from.
+            Seed of dropout's random numbers, at least 0 and below 2**64.
         """
         count, size = len(order), self.batch_size
         assert len(steps.hyper) == -(-count // size)
@@ -306,7 +305,7 @@ class Engine:
         return EpochRecord(record.losses, record.correct, record.penalties)
 
     def logits(self, samples: Samples, indices: np.ndarray | None = None) -> np.ndarray:
-        """Return the logits [n, classes] of ``samples[indices]``, by default all; a row's bits depend on it alone."""
+        """Return the logits [n, classes] of ``samples[indices]``, by default of all; no row depends on the others."""
         if indices is None:
             indices = np.arange(len(samples.images))
         if self._evaluation is None:
@@ -338,7 +337,7 @@ class Engine:
         return logits
 
     def warm_up(self, samples: Samples) -> None:
-        """Compile what training on `samples` needs, or load it from the cache, without a step."""
+        """Compile what training on `samples` needs, or load it from the cache; no step is taken."""
         nothing = np.zeros(0, np.int64)
         self.epoch(samples, nothing, sgd(0, 0.0))
         self.logits(samples, nothing)
@@ -356,11 +355,11 @@ class Engine:
 
     @functools.cached_property
     def _plan_with_penalties(self) -> Plan:
-        """The plan whose buffers are those of the other one, and whose program also writes down penalties."""
+        """The plan that also records penalties; its buffers are those of `plan`."""
         return training_plan(self.layout, self._loss, self.batch_size, self.threads, penalties=True)
 
     def _memory(self, plan: Plan) -> Room:
-        """Return what a plan works in, with the biases' input, ones, written."""
+        """Return the memory that a plan works in, with ones written as the biases' input."""
         lanes = self.layout.kind.lanes
         workspace = aligned(plan.workspace, self.dtype)
         ones = slice(lanes, lanes * (plan.batch + 1))
@@ -382,7 +381,7 @@ class Engine:
 
 
 def _no_mirror(threads: int, samples: Samples) -> np.ndarray:
-    """Return the room for mirrored images of batches that mirror none."""
+    """Return an empty room for mirrored images, for batches without any."""
     return np.empty((threads, 1, 1), samples.images.dtype)
 
 

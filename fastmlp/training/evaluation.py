@@ -1,4 +1,4 @@
-"""How good a network is. Nothing here changes one."""
+"""Loss and accuracy of a network."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fastmlp.training.network import Network, forward
 
 
 def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
-    """Mean cross-entropy and share of right answers: ``{"loss": ..., "accuracy": ...}``.
+    """Return the mean cross-entropy and the share of right answers: ``{"loss": ..., "accuracy": ...}``.
 
     Raises
     ------
     DataError
-        If the data set's images or classes are not those of the network.
+        If the data set's images or classes do not fit the network.
     """
     found, own = dataset.classes, tuple(network.classes)
     # Names may differ (those of a `state_dict` are numbers), but not the order of the same names.
@@ -32,13 +32,13 @@ def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Mean cross-entropy and accuracy of logits [N, C] for labels [N], in float64."""
+    """Return the mean cross-entropy and the accuracy of logits [N, C] for labels [N], in float64."""
     losses, correct = score_each(logits, labels)
     return {"loss": float(losses.mean()), "accuracy": float(correct.mean())}
 
 
 def score_each(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-entropy [N] in float64, and which [N] are right, of logits [N, C] for labels [N]."""
+    """Return the cross-entropy [N] in float64 of logits [N, C] for labels [N], and which of them [N] are right."""
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         shifted = logits - logits.max(axis=1, keepdims=True)
@@ -49,7 +49,7 @@ def score_each(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
 def is_finite(array: np.ndarray) -> bool:
     """Return whether all elements are finite.
 
-    One sum in float64 keeps every NaN and infinity of float32.
+    A sum in float64 is enough: it keeps every NaN and infinity of float32.
     """
     # Infinities of both signs, and sums near float64's limit, would warn.
     with np.errstate(invalid="ignore", over="ignore"):

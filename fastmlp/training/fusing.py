@@ -1,4 +1,4 @@
-"""Layers -> what the kernels compute in one breath."""
+"""Which layers the kernels compute together: a linear layer and what follows it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from fastmlp.training.layers import Activation, Dropout, Layer, Linear, Residual
 
 
 def fused(layers: Sequence[Layer], inputs: int, group_by_layer: bool = False) -> list[FusedLinear]:
-    """Return each linear layer of a network with what follows it.
+    """Return each linear layer of a network together with its activation, dropout and residual connection.
 
     Parameters
     ----------
     layers : sequence of Layer
     inputs : int
-        Of the first layer.
+        Width of the first layer's input.
     group_by_layer : bool
-        Whether the optimiser has numbers for the weights and biases of each layer, not for those of all.
+        Whether the optimiser has numbers of its own for each layer; otherwise one set for all weights and one for all
+        biases.
     """
     found: list[FusedLinear] = []
 

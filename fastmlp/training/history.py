@@ -1,4 +1,4 @@
-"""The history of a training: a row an epoch."""
+"""The history of a training: one row per epoch."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from fastmlp.training.engine import EpochRecord
 
 
 class Row(TypedDict):
-    """What is known of an epoch.
+    """The results of one epoch.
 
     Attributes
     ----------
     epoch : int
         Counted from 1.
     train_loss, train_accuracy : float
-        Mean over the epoch of what each batch gave before its step.
+        Means over the epoch, each batch measured before its step.
     valid_loss, valid_accuracy : float or None
         After the epoch; None without validation data.
     learning_rate : float
     seconds, samples_per_second : float
         Of training, without validation and compilation.
     train_cost, valid_cost : float, optional
-        Loss plus the penalty of the weight decay, where a training measures it.
+        Loss plus the penalty of the weight decay, if the training measures it.
     """
 
     epoch: int
@@ -46,7 +46,7 @@ def make_row(
     seconds: float,
     scores: Mapping[str, float] | None,
 ) -> Row:
-    """Return the row of an epoch.
+    """Make the row of an epoch.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def make_row(
         Counted from 1.
     learning_rate : float
     record : EpochRecord
-        Of the training part.
+        What the steps recorded.
     seconds : float
-        That the steps took.
+        How long the steps took.
     scores : mapping, optional
-        ``loss`` and ``accuracy`` of the validation part.
+        ``loss`` and ``accuracy`` on the validation part.
     """
     return {
         "epoch": epoch,
@@ -73,7 +73,7 @@ def make_row(
 
 
 def first_not_finite(row: Row) -> str | None:
-    """Return the name of a row's first loss or cost that is NaN or infinite, None if all are finite."""
+    """Return the name of the first loss or cost in a row that is NaN or infinite; None if all are finite."""
     for name, value in row.items():
         if (
             name.endswith(("_loss", "_cost"))

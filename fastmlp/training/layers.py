@@ -1,8 +1,8 @@
-"""A network as a list of layers: plain values, with no arrays and nothing compiled in them.
+"""A network as a list of layers: plain values without arrays or compiled code.
 
-Everything else follows from the list: `sizes_of` says how wide a network is, `parameter_names` what its parameters are
-called, and `fastmlp.training.engine` hands it to the kernels. A layer has one spelling, in Python, TOML and on the
-command line: ``512`` or ``"linear 512"``, ``"relu"``, ``"dropout 0.5"``.
+Everything else follows from the list: `sizes_of` returns the widths, `parameter_names` the names of the parameters, and
+`fastmlp.training.engine` hands the list to the kernels. A layer is spelled in the same way in Python, in TOML and on
+the command line: ``512`` or ``"linear 512"``, ``"relu"``, ``"dropout 0.5"``.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from fastmlp.kernels.activations import ACTIVATIONS as ACTIVATIONS
 
 @dataclass(frozen=True)
 class Linear:
-    """``X @ W + b`` with so many outputs."""
+    """``X @ W + b``, with `outputs` columns."""
 
     outputs: int
 
 
 @dataclass(frozen=True)
 class Activation:
-    """One of `fastmlp.kernels.activations.ACTIVATIONS`, by its name."""
+    """A function of each number; `name` is one of `fastmlp.kernels.activations.ACTIVATIONS`."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """In training, each output becomes zero with probability `rate`; the others are divided by 1 - rate."""
+    """In training, set each output to zero with probability `rate`, and divide the others by 1 - rate."""
 
     rate: float
 
@@ -54,7 +54,7 @@ EXPECTED = (
 
 
 def parse_layer(text: str) -> Layer:
-    """Return the layer that a text spells.
+    """Return the layer that a text names.
 
     Raises
     ------
@@ -88,12 +88,12 @@ def spell_layer(layer: Layer) -> str:
 
 
 def spell_item(item: int | str | Layer) -> int | str:
-    """Return the one way in which `TrainConfig.hidden` holds a layer: a width, which may be any number, or a text.
+    """Return a layer as `TrainConfig.hidden` stores it: a width as a number (not checked), another layer as text.
 
     Raises
     ------
     ValueError, TypeError
-        If it is no layer that `hidden` may hold.
+        If `hidden` cannot hold it.
     """
     if isinstance(item, int):
         return item
@@ -108,7 +108,10 @@ def spell_item(item: int | str | Layer) -> int | str:
 
 
 def misplaced(hidden: Sequence[int | str]) -> str | None:
-    """Return what stands where it may not, in words: an activation follows a width, a dropout one of the two."""
+    """Return in words which layer is in a wrong place, or None.
+
+    An activation must follow a width, and a dropout a width or an activation.
+    """
     before: Layer | None = None
     for item in hidden:
         layer = Linear(item) if isinstance(item, int) else parse_layer(item)
@@ -144,13 +147,13 @@ def network_layers(
     hidden : sequence of int or str
         As in `TrainConfig`.
     outputs : int
-        Of the last layer, which nothing follows.
+        Width of the last layer, which has neither activation nor dropout.
     activation : str
-        What follows each hidden linear layer that no activation follows in `hidden`.
+        The activation of hidden layers for which `hidden` names none.
     residual : bool
-        Whether the input of a hidden layer is added to its output where the layer before is as wide.
+        Whether to add a hidden layer's input to its output wherever the layer before it has the same width.
     dropout : float
-        The rate after each hidden layer that no dropout follows in `hidden`.
+        The dropout rate of hidden layers for which `hidden` names none.
     """
     blocks: list[list[Layer]] = []
     for item in hidden:
@@ -169,7 +172,7 @@ def network_layers(
 
 
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
-    """Yield layers one by one, those of residual blocks too."""
+    """Yield all layers, including those inside residual blocks."""
     for layer in layers:
         if isinstance(layer, Residual):
             yield from flat(layer.layers)
@@ -178,7 +181,7 @@ def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
 
 
 def without_dropout(layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    """Return the layers that a trained network has."""
+    """Return the layers without dropout, which only training uses."""
     return tuple(
         Residual(without_dropout(layer.layers)) if isinstance(layer, Residual) else layer
         for layer in layers
@@ -187,17 +190,17 @@ def without_dropout(layers: Iterable[Layer]) -> tuple[Layer, ...]:
 
 
 def sizes_of(layers: Iterable[Layer], inputs: int) -> tuple[int, ...]:
-    """Return inputs, the width of each hidden layer, outputs."""
+    """Return the number of inputs, the width of each hidden layer, and the number of outputs."""
     return (inputs, *(layer.outputs for layer in flat(layers) if isinstance(layer, Linear)))
 
 
 def count_weights(sizes: Sequence[int]) -> int:
-    """Return the number of weights, without biases, of a network of these widths."""
+    """Return the number of weights, without biases, of a network with these widths."""
     return sum(inputs * outputs for inputs, outputs in pairwise(sizes))
 
 
 def parameter_names(layers: Iterable[Layer]) -> list[str]:
-    """Return the names of a network's parameters in ``torch.nn.Sequential`` of its layers, weights before biases."""
+    """Return the names of the parameters as in a ``torch.nn.Sequential`` of the layers, weights before biases."""
     return [
         f"{number}.{kind}"
         for number, layer in enumerate(flat(layers))
@@ -209,7 +212,7 @@ def parameter_names(layers: Iterable[Layer]) -> list[str]:
 def common_kind(layers: tuple[Layer, ...]) -> tuple[str, bool]:
     """Return the activation and whether there are residual connections, as `network_layers` takes them.
 
-    The activation is "mixed" where no one activation gives these layers, and "relu" where they have none.
+    The activation is "mixed" if `network_layers` cannot make these layers from one, and "relu" if they have none.
     """
     *hidden, outputs = (layer.outputs for layer in flat(layers) if isinstance(layer, Linear))
     name = next((layer.name for layer in flat(layers) if isinstance(layer, Activation)), "relu")

@@ -1,7 +1,8 @@
-"""The one training loop: epochs, history, and what ends a training.
+"""The one training loop: epochs, history, and the end of a training.
 
-It ends with its last epoch, when patience runs out, when it diverges, or on Ctrl-C. The loop knows neither kernels nor
-files. `fastmlp.training.trainer` puts the compiled engine into it, and studies other code with the same arithmetic.
+A training ends after its last epoch, when patience runs out, when it diverges, or on Ctrl-C. The loop knows neither
+kernels nor files. `fastmlp.training.trainer` runs it with the compiled engine, and studies run it with other code for
+the same arithmetic.
 """
 
 from __future__ import annotations
@@ -31,21 +32,21 @@ Status = Literal["done", "stopped", "diverged", "interrupted"]
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run ended with.
+    """The result of a training.
 
     Attributes
     ----------
     network : Network
-        Of the epoch with the lowest validation loss if there is one and ``config.restore_best``, else of the last.
+        From the epoch with the lowest validation loss if ``config.restore_best`` and there is one, else from the last.
     history : list of dict
-        One row an epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (mean over the epoch of what
-        each batch gave before its step), ``valid_loss`` and ``valid_accuracy`` (after the epoch; None without
+        One row per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (means over the epoch, each batch
+        measured before its step), ``valid_loss`` and ``valid_accuracy`` (after the epoch; None without
         validation data), ``learning_rate``, ``seconds`` and ``samples_per_second`` (of training, without
         validation and compilation).
     status : {"done", "stopped", "diverged", "interrupted"}
         All epochs; early stopping; a loss or parameter that is not finite; Ctrl-C.
     reason : str
-        The status in one line, with epoch and learning rate where it diverged.
+        The status in one line; for a divergence with epoch and learning rate.
     best_epoch : int
         The epoch of the lowest validation loss, 0 without validation data.
     config : TrainConfig
@@ -71,9 +72,9 @@ class TrainResult:
 
 
 class Stepper(Protocol):
-    """What holds a network's parameters and takes steps with them.
+    """An object that holds a network's parameters and takes steps with them.
 
-    `fastmlp.training.engine.Engine` is one. What samples and steps are is a stepper's own affair.
+    `fastmlp.training.engine.Engine` is one. Each stepper has its own types of samples and steps.
     """
 
     @property
@@ -84,7 +85,7 @@ class Stepper(Protocol):
         """Return copies of weights [out, in] and biases [out]."""
 
     def warm_up(self, samples: Any) -> None:
-        """Prepare for training on these samples, outside of what is timed."""
+        """Prepare for training on these samples; this is not timed."""
 
     def epoch(
         self,
@@ -103,14 +104,14 @@ class Stepper(Protocol):
         """Return the logits [n, classes] of all samples."""
 
     def close(self) -> None:
-        """End what the stepper has begun."""
+        """Release what the stepper holds, such as threads."""
 
 
 class Loop(ABC):
-    """One training, from epoch to epoch.
+    """One training, epoch by epoch.
 
-    A subclass says what takes the steps (`make_engine`, `samples`, `steps`). It may also say how an epoch's batches
-    are taken (`take`), what else the history records (`measure`), and what is kept after an epoch (`keep`).
+    A subclass provides the stepper and its arguments (`make_engine`, `samples`, `steps`). It may also change how an
+    epoch is trained (`take`), what else the history records (`measure`), and what is kept after an epoch (`keep`).
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ class Loop(ABC):
     train : Dataset
     valid : Dataset, optional
     start : Network, optional
-        Whose parameters to begin with, instead of drawing them.
+        A network whose parameters are the initial ones, instead of random ones.
 
     Attributes
     ----------
@@ -128,7 +129,7 @@ class Loop(ABC):
     history : list of Row
     patience : Patience
     best : (weights, biases) or None
-        Parameters of the epoch with the lowest validation loss, where the configuration restores them.
+        Parameters of the epoch with the lowest validation loss, if the configuration restores them.
 
     Raises
     ------
@@ -157,41 +158,41 @@ class Loop(ABC):
         self.best: Parameters | None = None
         self.history: list[Row] = []
 
-    # -- what a subclass says ------------------------------------------------------------------------------
+    # -- what a subclass provides --------------------------------------------------------------------------
 
     @abstractmethod
     def make_engine(self, parameters: Parameters) -> Stepper:
-        """Return what takes the steps, with these parameters."""
+        """Return a stepper with these parameters."""
 
     @abstractmethod
     def samples(self, dataset: Dataset) -> Any:
-        """Return a data set as the engine takes it."""
+        """Return a data set in the engine's form."""
 
     @abstractmethod
     def steps(self, rates: np.ndarray) -> Any:
-        """Return the numbers of an epoch's steps as the engine takes them, at these learning rates."""
+        """Return an epoch's steps in the engine's form, at these learning rates."""
 
     def take(self, order: np.ndarray, flips: np.ndarray, steps: Any) -> EpochRecord:
-        """Take an epoch's steps."""
+        """Train one epoch."""
         return self.engine.epoch(self.train_samples, order, steps, flips=flips)
 
     def measure(self, row: Row, record: EpochRecord) -> None:
-        """Add to an epoch's row what else is to be recorded; by default nothing."""
+        """Add further results to an epoch's row; by default none."""
         return
 
     def keep(self) -> None:
-        """Keep the state between two epochs; by default nowhere."""
+        """Store the state after an epoch; by default nothing is stored."""
         return
 
     # -- the loop ------------------------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:
-        """The epoch under way, counted from 0."""
+        """The current epoch, counted from 0."""
         return len(self.history)
 
     def run(self, on_epoch: Callable[[Row], object] | None = None) -> TrainResult:
-        """Train the epochs that are left, and close the engine.
+        """Train the remaining epochs, and close the engine.
 
         Parameters
         ----------
@@ -249,7 +250,7 @@ class Loop(ABC):
         return row
 
     def _divergence(self, row: Row) -> str | None:
-        """Say what is not finite, if anything is."""
+        """Return a message if a loss or a parameter is not finite, else None."""
         name = first_not_finite(row)
         if name is None:
             if is_finite(self.engine.parameters):

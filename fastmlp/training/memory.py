@@ -1,4 +1,4 @@
-"""Arrays as the kernels want them: at the beginning of a cache line, contiguous, of one type."""
+"""Arrays as the kernels need them: aligned to cache lines, contiguous, and writable in type."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def aligned(count: int, dtype: np.dtype) -> np.ndarray:
-    """Return zeros [count] whose first element begins a cache line: a vector load must not straddle two."""
+    """Return zeros [count] aligned to a cache line, so that no vector load straddles two lines."""
     line = 64 // dtype.itemsize
     buffer = np.zeros(count + line, dtype)
     start = -(buffer.ctypes.data // dtype.itemsize) % line
@@ -14,7 +14,7 @@ def aligned(count: int, dtype: np.dtype) -> np.ndarray:
 
 
 class _Memory:
-    """The memory of a read-only array, offered as if it might be written."""
+    """The memory of a read-only array, presented as writable."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array = array  # keeps the memory
@@ -23,9 +23,10 @@ class _Memory:
 
 
 def plain(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return the array, contiguous and of a type that says nothing of being read-only (as joblib's memory maps are).
+    """Return the array contiguous, and with a writable type even if it is read-only, as joblib's memory maps are.
 
-    Numba compiles everything once more for another type; the kernels do not write to it.
+    A read-only array is another type to Numba, which would compile everything once more. The kernels never
+    write to it.
     """
     array = np.ascontiguousarray(array, dtype)
     return array if array.flags.writeable else np.asarray(_Memory(array))

@@ -1,4 +1,4 @@
-"""Network: a trained MLP with all it needs to take raw images, in memory and in one file."""
+"""Network: a trained MLP with the normalisation and class names it needs for raw images, in memory and in a file."""
 
 import math
 import reprlib
@@ -38,21 +38,21 @@ _IMAGE_TYPES = ("uint8", "float32", "float64")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """A trained multilayer perceptron that takes images as a Dataset holds them.
+    """A trained multilayer perceptron, applied to images as a Dataset holds them.
 
     Parameters
     ----------
     weights : sequence of float32 or float64 arrays [out, in]
-        One a layer, in PyTorch's layout, each `in` the `out` before it. Kept, not copied.
+        One per layer, in PyTorch's layout; each `in` is the `out` of the layer before. Kept, not copied.
     biases : sequence of arrays [out]
-        One a layer, of the weights' type. Kept, not copied.
+        One per layer, of the weights' type. Kept, not copied.
     layers : sequence of Layer, optional
-        What the parameters belong to, see `fastmlp.training.layers`; the outputs (logits) of the last go into the
-        softmax. By default linear layers of the weights' shapes, with `activation` and `residual`.
+        The layers of the parameters, see `fastmlp.training.layers`; the softmax is taken of the last layer's outputs,
+        the logits. By default linear layers of the weights' shapes, with `activation` and `residual`.
     activation : str
-        What follows each linear layer but the last.
+        The function after each linear layer but the last.
     residual : bool
-        Whether a hidden layer's input is added to its output where the layer before is as wide.
+        Whether a hidden layer's input is added to its output if the layer before has the same width.
     normalization : Normalization
         Mean and standard deviation of each of the D inputs, applied to raw images.
     classes : sequence of str
@@ -77,7 +77,7 @@ class Network:
     layers: Sequence[Layer] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what a compiled kernel, which checks no bounds, must never see."""
+        """Check all shapes and types, because the compiled kernels check no bounds."""
         for name in ("weights", "biases"):
             arrays = tuple(np.ascontiguousarray(array) for array in getattr(self, name))
             object.__setattr__(self, name, arrays)
@@ -113,7 +113,7 @@ class Network:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Inputs, the width of each hidden layer, outputs."""
+        """The number of inputs, the width of each hidden layer, the number of outputs."""
         return (self.weights[0].shape[1], *(bias.size for bias in self.biases))
 
     @property
@@ -132,7 +132,7 @@ class Network:
         Returns
         -------
         int64 array [N]
-            Indices into `classes`; among equals, the first.
+            Indices into `classes`; of equally likely classes, the first.
 
         Raises
         ------
@@ -166,10 +166,10 @@ class Network:
         return shares
 
     def state_dict(self) -> dict[str, FloatArray]:
-        """Return copies of the parameters under the names `torch.nn.Sequential` gives them.
+        """Return copies of the parameters under the names that `torch.nn.Sequential` gives them.
 
-        ``"0.weight"``, ``"0.bias"``, ``"2.weight"``, ...: Linear layers alternate with activations.
-        Normalisation is no part of it: give PyTorch's network ``normalization.apply(X)``.
+        The names are ``"0.weight"``, ``"0.bias"``, ``"2.weight"``, ..., because linear layers alternate with
+        activations. The normalisation is not included: give ``normalization.apply(X)`` to PyTorch's network.
         """
         return {name: array.copy() for name, array in self._parameters().items()}
 
@@ -191,9 +191,9 @@ class Network:
         state : mapping of str to array or CPU tensor
             Names as in `state_dict`; float32 or float64. Copied.
         activation, residual
-            As for Network: the state does not tell.
+            As for Network; the state does not contain them.
         normalization : Normalization, optional
-            By default images go in as they are.
+            By default images are not normalised.
         classes : sequence of str, optional
             By default ``"0"``, ``"1"``, ...
         shape : sequence of int, optional
@@ -202,7 +202,7 @@ class Network:
         Raises
         ------
         FormatError
-            If the names are not those of such a network, or a value is no array.
+            If the names are not those of such a network, or a value is not an array.
         DataError
             If shapes, types or names do not fit together.
         """
@@ -229,11 +229,11 @@ class Network:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the network to one safetensors file that `load` reads back, to the bit.
+        """Write the network to one safetensors file, from which `load` restores every bit.
 
-        It holds the tensors of `state_dict` and ``"normalization.mean"`` and
-        ``"normalization.std"``; its metadata are described in `fastmlp.machine.files`. Equal networks give
-        equal files. A file that was there stays whole until the new one is.
+        The file holds the tensors of `state_dict`, ``"normalization.mean"`` and
+        ``"normalization.std"``. `fastmlp.machine.files` describes its metadata. Equal networks give
+        equal files. An existing file is replaced only when the new one is complete.
 
         Parameters
         ----------
@@ -245,14 +245,14 @@ class Network:
         FormatError
             If a parameter is not finite (the training diverged).
         OSError
-            If the file cannot be written; it names `path`.
+            If the file cannot be written. The error names `path`.
         """
         tensors = self._tensors()
         check_values(path, tensors)
         write_tensors(path, "network", self._description(), tensors)
 
     def _description(self) -> dict[str, Any]:
-        """Return all that is not an array, as plain values for JSON."""
+        """Return everything except the arrays, as plain values for JSON."""
         is_mixed = self.activation == MIXED
         return {
             **({"layers": [spell_layer(one) for one in self.layers]} if is_mixed else {}),
@@ -270,7 +270,7 @@ class Network:
         return dict(zip(parameter_names(self.layers), arrays, strict=True))
 
     def _tensors(self) -> dict[str, FloatArray]:
-        """Return all that is an array, by its name in a file."""
+        """Return all arrays by their names in a file."""
         return self._parameters() | {
             "normalization.mean": self.normalization.mean,
             "normalization.std": self.normalization.std,
@@ -290,8 +290,7 @@ class Network:
 def load(path: str | Path) -> Network:
     """Read a network that `Network.save` wrote.
 
-    Nothing in the file is executed, and no array is read before its name, type and shape are known
-    to be right.
+    Nothing in the file is executed. An array is read only after its name, type and shape were checked.
 
     Parameters
     ----------
@@ -301,12 +300,12 @@ def load(path: str | Path) -> Network:
     Returns
     -------
     Network
-        Bit for bit what was saved.
+        Equal to the saved network in every bit.
 
     Raises
     ------
     FormatError
-        If the file is missing, cannot be read, is damaged or is no fastmlp network; the message
+        If the file is missing, cannot be read, is damaged or is not a fastmlp network; the message
         names the file, what was found and what was expected.
     """
     description, tensors = read_tensors(path, "network", layout_of)
@@ -323,8 +322,8 @@ def load(path: str | Path) -> Network:
 
 
 def forward(network: Network, X: np.ndarray) -> FloatArray:
-    """Return the logits [N, C] of raw images [N, D] under a network, with its normalisation."""
-    # Loads compiled code, which saving and loading do without.
+    """Return the logits [N, C] of raw images [N, D], with the network's normalisation."""
+    # This import loads the compiler, which saving and loading do not need.
     from fastmlp.training.engine import Engine
     from fastmlp.training.samples import normalized
 
@@ -342,7 +341,7 @@ def forward(network: Network, X: np.ndarray) -> FloatArray:
 
 
 def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
-    """Return X as a C-contiguous array [N, D] of an image type, or say what is wrong with it."""
+    """Return X as a C-contiguous array [N, D] of an image type, or raise a DataError that says what is wrong."""
     array = np.asarray(X.images if isinstance(X, Dataset) else X)
     values = network.sizes[0]
     rows = f"[N, {values}] ({' x '.join(map(str, network.shape))} values an image)"
@@ -365,7 +364,7 @@ def _array(name: str, value: object) -> np.ndarray:
 
 
 def _check_layers(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
-    """Check what sizes and type of a network are derived from; the layout checks the rest."""
+    """Check the shapes from which a network's sizes and type are derived; the layout checks the rest."""
     check(len(weights) > 0, "weights", "no layer", "at least one")
     check(len(biases) == len(weights), "biases", str(len(biases)), str(len(weights)))
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):

@@ -1,7 +1,7 @@
-"""The file of a network: which tensors belong to a description, and what values they may have.
+"""The file of a network: which tensors belong to its description, and which values are allowed.
 
-The description is the metadata "network": ``activation``, ``classes``, ``dtype``, ``residual``, ``shape`` and
-``sizes``; where these do not say all, ``layers``, spelled as in `fastmlp.training.layers`.
+The description is the metadata entry "network": ``activation``, ``classes``, ``dtype``, ``residual``, ``shape`` and
+``sizes``. If these do not describe the network, ``layers`` does, spelled as in `fastmlp.training.layers`.
 """
 
 import math
@@ -39,18 +39,18 @@ def is_finite(array: np.ndarray) -> bool:
     """Return whether all values of an array are finite."""
     if array.dtype.kind != "f" or not array.size:
         return True
-    # The ends of the range tell as much as np.isfinite(array), without an array of answers.
+    # The least and the greatest value suffice, and need no array as large as np.isfinite(array).
     with np.errstate(invalid="ignore"):
         return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def layout_of(description: Any) -> Layout:
-    """Return the tensors that belong to a description, which may be any JSON at all.
+    """Return the tensors that belong to a description, which may be any JSON.
 
     Raises
     ------
     DataError
-        If no network can be described so.
+        If it does not describe a network.
     """
     check(
         isinstance(description, dict) and sorted(set(description) - {"layers"}) == list(ENTRIES),
@@ -85,12 +85,12 @@ def layout_of(description: Any) -> Layout:
 
 
 def layers_of(description: Mapping[str, Any]) -> tuple[Layer, ...]:
-    """Return the layers of a network that is described so.
+    """Return the layers of the network that a description describes.
 
     Raises
     ------
     DataError
-        If ``layers`` are none, or of other widths than ``sizes``.
+        If ``layers`` cannot be read, or do not have the widths in ``sizes``.
     """
     sizes = description["sizes"]
     if "layers" not in description:
@@ -124,7 +124,7 @@ def _are_names(values: Any) -> bool:
 
 
 def check_values(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Refuse parameters that are not finite, and a scale that is not above 0."""
+    """Raise a FormatError if a parameter is not finite or a standard deviation is not above 0."""
     for name, array in tensors.items():
         if not is_finite(array):
             raise FormatError(

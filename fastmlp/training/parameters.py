@@ -1,4 +1,4 @@
-"""What weights and biases a training starts from."""
+"""The initial weights and biases of a training."""
 
 import math
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ def initialize(
     *,
     std: float = 0.01,
 ) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Draw the parameters a training starts from.
+    """Draw the initial parameters of a training.
 
-    All numbers are drawn in float64, layer by layer, weights before biases, and rounded then: a
-    float32 and a float64 run of one seed start alike.
+    All numbers are drawn in float64, layer by layer, weights before biases, and then rounded. Runs in
+    float32 and float64 with the same seed therefore start from the same numbers.
 
     Parameters
     ----------
     sizes : sequence of int
-        Inputs, the width of each hidden layer, outputs.
+        The number of inputs, the width of each hidden layer, the number of outputs.
     scheme : {"torch", "he", "glorot", "normal", "zeros"}
         For a layer from `in` to `out` values:
 
@@ -37,13 +37,13 @@ def initialize(
         - ``"he"``: weights normal with variance ``2 / in``, biases 0.
         - ``"glorot"``: weights normal with variance ``2 / (in + out)``, biases 0.
         - ``"normal"``: weights and biases normal with standard deviation `std`.
-        - ``"zeros"``: all 0, from where only a network without hidden layers learns.
+        - ``"zeros"``: all 0; only a network without hidden layers can learn from there.
     rng : numpy.random.Generator
-        Advanced by what is drawn.
+        Advanced by the numbers drawn.
     dtype : float32 or float64
-        Of the arrays.
+        The type of the arrays.
     std : float
-        Of ``"normal"``; ``TrainConfig.initialization_std``.
+        The standard deviation of ``"normal"``: ``TrainConfig.initialization_std``.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from fastmlp.training.engine import Engine
 
 
 def read_as_they_are(images: np.ndarray, normalization: Normalization, dtype: np.dtype) -> bool:
-    """Return whether kernels scale these images themselves, rather than being handed normalised ones."""
+    """Return whether the kernels take these images as they are and scale them, instead of normalised ones."""
     return images.dtype != np.float64 or normalization.fits(dtype)
 
 
@@ -22,10 +22,10 @@ def normalized(
     labels: np.ndarray | None = None,
     columns: int | None = None,
 ) -> Samples:
-    """`Engine.samples` of raw images: they stay as they are, scaled when a batch is gathered.
+    """Return `Engine.samples` of raw images, which are scaled when a batch is gathered.
 
-    But float64 values that lie too far from zero, such as times in seconds, would lose in float32 what tells them
-    apart. They are normalised here, into an array of their own.
+    float64 values far from zero, such as times in seconds, would be rounded to equal numbers in float32. Such images
+    are normalised here, into a new array.
     """
     scale = 1 / normalization.std
     shift = -normalization.mean * scale
@@ -36,6 +36,6 @@ def normalized(
 
 
 def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
-    """Hand a data set to an engine, as `normalized` does its images."""
+    """Return `Engine.samples` of a data set, as `normalized` makes them."""
     images, labels, columns = dataset.images, dataset.labels, dataset.shape[2]
     return normalized(engine, images, normalization, labels=labels, columns=columns)

@@ -1,4 +1,4 @@
-"""The learning rates of an epoch: a table of formulas. To add a schedule, add a row to `SCHEDULES`."""
+"""The learning rates of an epoch, from a table of formulas. To add a schedule, add a row to `SCHEDULES`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Of "one_cycle", as in PyTorch: the share of steps that rise, and what first and last rate are divided by.
+# Constants of "one_cycle", as in PyTorch: the share of steps in which the rate rises, and the divisors of the peak
+# for the first rate and of the first rate for the last.
 RISING_SHARE, FIRST_DIVISOR, LAST_DIVISOR = 0.3, 25.0, 1e4
 
 
 class Formula(NamedTuple):
-    """How a schedule's learning rates follow from a configuration.
+    """The formula of a schedule.
 
     Attributes
     ----------
     rates : callable
-        ``rates(config, epoch, steps)`` returns the rates of an epoch's steps: one number, or one a step. Epochs
-        count from 0.
+        ``rates(config, epoch, steps)`` returns the rates of an epoch's steps: one number, or one per step. Epochs
+        are counted from 0.
     uses_epochs : bool
-        Whether they depend on how many epochs there are. Then a training cannot go on for more of them.
+        Whether the rates depend on the number of epochs. If so, a checkpoint cannot be continued with more epochs.
     """
 
     rates: Callable[[Any, int, int], float | np.ndarray]
@@ -39,7 +40,7 @@ def _cosine(config: Any, epoch: int, steps: int) -> float:
 
 
 def _one_cycle(config: Any, epoch: int, steps: int) -> np.ndarray:
-    """Return PyTorch's OneCycleLR with its defaults, whose momentum stays as it is."""
+    """Return the rates of PyTorch's OneCycleLR with its defaults and ``cycle_momentum=False``."""
     step = epoch * steps + np.arange(steps)
     last = config.epochs * steps - 1
     peak = max(RISING_SHARE * (last + 1) - 1, np.finfo(float).tiny)
@@ -54,7 +55,7 @@ def _one_cycle(config: Any, epoch: int, steps: int) -> np.ndarray:
 
 
 def _along_cosine(start: float, end: float, share: np.ndarray) -> np.ndarray:
-    """Return what lies between two rates, at a share of the way along half a cosine."""
+    """Return the rates between two ends, along half a cosine; `share` is the part of the way, 0 to 1."""
     shares = [(1 + math.cos(math.pi * one)) / 2 for one in share]
     return end + (start - end) * np.array(shares)
 
@@ -83,16 +84,16 @@ def learning_rates(config: Any, epoch: int, steps: int) -> np.ndarray:
           steps, then down to ``learning_rate / 250000``, each along half a cosine; PyTorch's OneCycleLR with
           ``cycle_momentum=False``.
 
-        For the first `warmup_epochs` the rate is also multiplied by what rises evenly, step by step, to 1.
+        During the first `warmup_epochs` the rate is multiplied by a factor that rises linearly, step by step, to 1.
     epoch : int
         Counted from 0.
     steps : int
-        Of each epoch.
+        Number of steps in each epoch.
 
     Returns
     -------
     array [steps] of float64
-        A function of these alone, so a resumed training goes on with the same rates.
+        They depend on the arguments alone, so a resumed training continues with the same rates.
     """
     rates = np.broadcast_to(SCHEDULES[config.schedule].rates(config, epoch, steps), steps)
     if epoch < config.warmup_epochs:
@@ -102,5 +103,5 @@ def learning_rates(config: Any, epoch: int, steps: int) -> np.ndarray:
 
 
 def learning_rate(config: Any, epoch: int) -> float:
-    """Return the learning rate with which an epoch begins, where it has but one step."""
+    """Return the learning rate of an epoch that has one step."""
     return float(learning_rates(config, epoch, 1)[0])

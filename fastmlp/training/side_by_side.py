@@ -1,8 +1,8 @@
-"""train_many(): several models side by side on the same images, as the machine runs them fastest.
+"""train_many(): several models at once on the same images, arranged so that the machine is fastest.
 
-Each model gathers its own batches, though models with one seed have the same ones. Gathering is 1 % of a step of
-3072-512-128-32-2 and a fifth of one of 3072-10 (batch 100, one core). To share it, models would have to wait for each
-other at every step.
+Each model gathers its own batches, even if models with the same seed have the same ones. Gathering is 1 % of a step of
+3072-512-128-32-2 and a fifth of a step of 3072-10 (batch 100, one core). If models shared it, they would have to wait
+for each other at every step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastmlp.training.optimizers import OPTIMIZERS
 from fastmlp.training.team import team_size
 from fastmlp.training.trainer import train
 
-Models = Mapping[int, TrainConfig]  # by their place among all that are trained
+Models = Mapping[int, TrainConfig]  # by index among all configurations
 
 
 def train_many(
@@ -36,33 +36,33 @@ def train_many(
     jobs: int | None = None,
     on_epoch: Callable[[int, Row], object] | None = None,
 ) -> list[TrainResult]:
-    """Train one network a configuration, each with the bits that `train` gives it.
+    """Train one network per configuration; each has the same bits as from `train`.
 
-    All share the images, which stay uint8 in memory once, and their statistics. Models whose weights fit into the
-    last-level cache, one for each core, have a core of their own and wait for nobody; larger ones come after them and
-    take turns, each with a team of all cores.
+    All models share the images, which are in memory once, as uint8, and their statistics. If models are so small that
+    one for each core fits into the last-level cache, each has a core of its own and never waits for others. Larger
+    models are trained after them, one at a time, each by a team of all cores.
 
     Parameters
     ----------
     configs : sequence of TrainConfig
-        A configuration that names `threads` keeps its own number.
+        A configuration with `threads` keeps its own number.
     train_part, valid : Dataset
         As for `train`.
     jobs : int, optional
-        Models at the same time; by default as above.
+        How many models are trained at the same time; by default as above.
     on_epoch : callable, optional
-        Called with a configuration's index and the epoch's row; returning True ends that model's training.
+        Called with the index of the configuration and the epoch's row. If it returns True, that model's training ends.
 
     Returns
     -------
     list of TrainResult
-        In the order of `configs`. After Ctrl-C, models not begun are missing, and the others have the status
-        "interrupted".
+        In the order of `configs`. After Ctrl-C the others have the status "interrupted", and models that had not been
+        started are missing.
 
     Raises
     ------
     ConfigError
-        If `jobs` is no number of models.
+        If `jobs` is not a positive integer.
     """
     if jobs is not None:
         check_count("jobs", jobs)
@@ -92,14 +92,14 @@ def _run_group(
     at_once: int,
     interrupted: threading.Event,
 ) -> dict[int, TrainResult]:
-    """Train some models, so many at once; after Ctrl-C, set `interrupted` and wait for those that have begun."""
+    """Train some models, `at_once` at a time; after Ctrl-C, set `interrupted` and wait for those already started."""
     futures: dict[int, Future[TrainResult | None]] = {}
     with ThreadPoolExecutor(at_once, "fastmlp-model") as pool:
         try:
-            with held_interrupt():  # no model begins that is not waited for
+            with held_interrupt():  # every model that is started is also waited for
                 futures |= {index: pool.submit(run, index, one) for index, one in models.items()}
             for future in futures.values():
-                # In slices: Python sees a signal that comes just before a wait only at its end.
+                # In slices of a second: a signal that arrives just before a wait is handled only after it.
                 while wait([future], timeout=1).not_done:
                     pass
                 future.result()
@@ -114,7 +114,7 @@ def _run_group(
 
 
 def _outlast(futures: Iterable[Future[TrainResult | None]]) -> None:
-    """Wait for models that are told to end, whatever further Ctrl-C comes: no epoch in a thread can be cut short."""
+    """Wait for models that have been told to end, in spite of further Ctrl-C: no epoch in a thread can be cut short."""
     while True:
         try:
             wait(futures)
@@ -126,20 +126,20 @@ def _outlast(futures: Iterable[Future[TrainResult | None]]) -> None:
 def arrange(
     configs: Models, train_part: Dataset, jobs: int | None = None
 ) -> list[tuple[int, dict[int, TrainConfig]]]:
-    """Decide who trains beside whom, and with how many threads.
+    """Decide which models are trained at the same time, and with how many threads.
 
     Parameters
     ----------
     configs : mapping of int to TrainConfig
     train_part : Dataset
     jobs : int, optional
-        Models at the same time; by default as `train_many` says.
+        As for `train_many`.
 
     Returns
     -------
     list of (int, dict)
-        Groups, one to be trained after the other: how many models at once, and their configurations, each with its
-        `threads`: those it names, or its share of the cores where a step of it is worth sharing.
+        Groups to be trained one after the other: how many models at once, and their configurations with `threads` set.
+        Where a configuration has none, it gets its share of the cores, or 1 if a step is too small to share.
     """
     cores, cache = usable_cores(), last_level_cache()
 
@@ -161,13 +161,13 @@ def arrange(
 
 
 def _threads(config: TrainConfig, train_part: Dataset, share: int) -> int:
-    """Return how many of its share of cores a model's team takes."""
+    """Return the number of threads of a model that may use `share` cores."""
     batch = min(config.batch_size, len(train_part))
     return team_size(count_weights(network_sizes(config, train_part)), batch, share)
 
 
 def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:
-    """Return the bytes that a step reads and writes: weights, and what the optimiser remembers of each."""
+    """Return the bytes of weights and optimiser's states, all of which a step reads and writes."""
     weights = count_weights(network_sizes(config, train_part))
     states = OPTIMIZERS[config.optimizer].states(config)
     return weights * (1 + states) * (8 if config.dtype == "float64" else 4)

@@ -1,4 +1,4 @@
-"""Early stopping as a value: each validation loss turns one Patience into the next."""
+"""Early stopping as a value: with each validation loss, one Patience gives the next."""
 
 import dataclasses
 import math
@@ -12,16 +12,16 @@ from fastmlp.training.config import Stopping
 
 @dataclass(frozen=True)
 class Patience:
-    """What early stopping remembers of the validation losses so far.
+    """The state of early stopping after some validation losses.
 
-    Nothing is ever changed in place: `update` returns the next value, so a checkpoint stores one
-    and a resumed run goes on from it. A loss that is NaN or infinite is the worst loss there is: a
-    rise, whatever came before, and never a new best.
+    The value never changes: `update` returns the next one. A checkpoint stores it, and a resumed run
+    continues from it. A loss that is NaN or infinite counts as the worst possible loss: always a
+    rise, and never a new best.
 
     Parameters
     ----------
     patience : int or None
-        Stop when `waited` reaches it; None never stops and still follows the best epoch.
+        Stop when `waited` reaches it. None never stops, but the best epoch is still recorded.
     stopping : {"best", "rises"}
         What `waited` counts.
     epoch : int
@@ -31,7 +31,7 @@ class Patience:
     best_loss, last_loss : float
         The lowest and the latest loss; infinity before any finite loss.
     rises : int
-        How often in a row the loss has risen up to now. An equal loss is no rise.
+        How many times in a row the loss has just risen. An equal loss is not a rise.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class Patience:
 
     @property
     def waited(self) -> int:
-        """Epochs without a new best loss, or rises in a row, as `stopping` says."""
+        """Epochs without a new best loss, or rises in a row, depending on `stopping`."""
         return self.rises if self.stopping == "rises" else self.epoch - self.best_epoch
 
     @property
@@ -85,7 +85,7 @@ class Patience:
         return "stop" if self.patience is not None and self.waited >= self.patience else "wait"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the state as plain values that strict JSON can hold: infinity becomes None."""
+        """Return the state as plain values for strict JSON; infinity becomes None."""
         return {
             name: None if value == math.inf else value
             for name, value in dataclasses.asdict(self).items()
@@ -93,12 +93,12 @@ class Patience:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Self:
-        """Return the Patience whose `as_dict` gave this state.
+        """Return the Patience for which `as_dict` returned this state.
 
         Raises
         ------
         FormatError
-            If a name is missing or unknown, or a value cannot have come from `as_dict`.
+            If a name is missing or unknown, or a value is one that `as_dict` never returns.
         """
         expected = [field.name for field in dataclasses.fields(cls)]
         if sorted(state) != sorted(expected):

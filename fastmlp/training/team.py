@@ -16,18 +16,18 @@ TEAM_FROM_WORK = 1_000_000
 
 
 def team_size(weights: int, batch_size: int, cores: int) -> int:
-    """Return how many threads train so many weights fastest when they may have so many cores: all of them, or 1."""
+    """Return how many threads train a network fastest: all `cores`, or 1 if a step is too small to share."""
     return cores if batch_size * weights >= TEAM_FROM_WORK else 1
 
 
 class Threads:
-    """A team of threads that wait for work.
+    """A team of threads that waits for work.
 
     Parameters
     ----------
     size : int
     barrier : array [16] of int64
-        Zeros, at the beginning of a cache line.
+        Zeros, aligned to a cache line.
     """
 
     def __init__(self, size: int, barrier: np.ndarray) -> None:
@@ -35,10 +35,10 @@ class Threads:
         self._pool = ThreadPoolExecutor(size, "fastmlp") if size > 1 else None
 
     def call(self, run: Callable[[Team], Any], together: bool = True) -> None:
-        """Call `run` for every member of the team at once and wait for all; else alone.
+        """Call `run` in every thread of the team and wait for all; without `together`, call it once, alone.
 
-        With a team no rank runs in the calling thread, where Ctrl-C could stop it between two barriers and leave
-        the others waiting: an interrupt is raised here once the epoch has ended.
+        No member of a team runs in the calling thread: Ctrl-C could stop it between two barriers, and the others would
+        wait forever. An interrupt is raised here after the epoch.
         """
         if self._pool is None or not together:
             run(Team(0, 1, self.barrier))

@@ -35,30 +35,31 @@ def train(
     ----------
     config : TrainConfig
     train : Dataset
-        Training images. Normalisation is measured on them and travels in the network.
+        Training images. The normalisation is measured on them and becomes part of the network.
     valid : Dataset, optional
-        Validation images: needed for early stopping and for restoring the best epoch.
+        Validation images. Early stopping and restoring the best epoch need them.
     start : Network, optional
-        Whose weights and biases to begin with, instead of drawing them; its widths must be the configuration's.
+        A network whose weights and biases are the initial ones, instead of random ones. Its widths must be those of the
+        configuration.
     on_epoch : callable, optional
-        Called with the epoch's row of the history; returning True ends training with status "stopped".
+        Called with the epoch's row of the history. If it returns True, training ends with status "stopped".
     checkpoint : path, optional
-        A file to go on from, if it is there, and to write after every epoch: a run that was killed and started
-        again gives the bits of one that was not.
+        A file that is written after every epoch. If it exists, training continues from it: a run that was killed and
+        started again has the same bits as one that was not.
 
     Returns
     -------
     TrainResult
-        Also when the run diverged or was interrupted: neither is an exception.
+        Also if the run diverged or was interrupted; neither raises an exception.
 
     Raises
     ------
     ConfigError
-        If patience is asked for without validation data, or flips of images that float32 cannot tell apart.
+        If patience is set without validation data, or if images that float32 cannot represent are to be flipped.
     DataError
         If the validation images, or the widths of `start`, do not fit.
     FormatError
-        If the checkpoint is damaged, or of another configuration or data set.
+        If the checkpoint is damaged, or belongs to another configuration or data set.
     """
     if config.patience is not None and valid is None:
         raise ConfigError("patience: found without validation data, expected a validation part")
@@ -67,7 +68,7 @@ def train(
 
 
 class Training(Loop):
-    """The loop on the compiled engine.
+    """The training loop on the compiled engine.
 
     Parameters
     ----------
@@ -123,15 +124,15 @@ class Training(Loop):
         )
 
     def samples(self, dataset: Dataset) -> Samples:
-        """Return a data set as the kernels read it."""
+        """Return a data set in the kernels' form."""
         return samples_of(self.engine, dataset, self.normalization)
 
     def steps(self, rates: np.ndarray) -> Steps:
-        """Return the optimiser's numbers for the next batches, one for each rate."""
+        """Return the optimiser's numbers for the next batches, one batch per rate."""
         return steps_of(self.config, len(rates), rates, self.engine.steps_taken)
 
     def take(self, order: np.ndarray, flips: np.ndarray, steps: Steps) -> EpochRecord:
-        """Take an epoch's steps, with the configuration's reduction and dropout."""
+        """Train one epoch, with the configuration's reduction and dropout."""
         return self.engine.epoch(
             self.train_samples,
             order,
@@ -143,7 +144,7 @@ class Training(Loop):
         )
 
     def keep(self) -> None:
-        """Write the checkpoint, if there is to be one."""
+        """Write the checkpoint, if one is wanted."""
         if self.checkpoint is not None:
             progress = checkpoints.Progress(self.history, self.patience, self.best)
             checkpoints.write(self.checkpoint, self._agreed, self.engine, progress)
