@@ -84,8 +84,9 @@ class TrainConfig:
         steps of r * batch_size with "mean". Losses are reported as means either way.
     epochs : int
         Most passes over the training images; early stopping may end a run before.
-    schedule : {"constant", "step", "cosine"}
-        See `fastmlp.training.schedule.learning_rates`.
+    schedule : str
+        How the learning rate changes; a name of `fastmlp.training.schedule.SCHEDULES`. "step" multiplies it after
+        every so many epochs, "cosine" lets it fall towards 0, "one_cycle" lets it rise and fall, step by step.
     step_epochs, step_factor : int, float
         With ``schedule="step"``, the rate is multiplied by the factor after every so many epochs.
     warmup_epochs : int
