@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,36 +123,22 @@ def adam(
     decay_biases: bool = True,
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
+    decoupled: bool = False,
     factors: Factors | None = None,
 ) -> Steps:
-    """Return the steps of ``torch.optim.Adam`` after `before` steps: decay is added to the gradient."""
-    hyper, rate, _ = _numbers(steps, learning_rate, weight_decay, decay_biases, factors)
+    """Return the steps of ``torch.optim.Adam`` after `before` steps.
+
+    Decay is added to the gradient; `decoupled`, as in ``torch.optim.AdamW``, it shrinks the weights instead.
+    """
+    hyper, rate, decay = _numbers(steps, learning_rate, weight_decay, decay_biases, factors)
+    if decoupled:
+        hyper[..., DECAY], hyper[..., KEPT] = 0, 1 - rate * decay
     t = before + 1 + np.arange(steps)[:, None]
     hyper[..., MOMENTUM], hyper[..., GAIN] = betas[0], 1 - betas[0]
     hyper[..., STEP] = rate / (1 - _power(betas[0], t))
     hyper[..., SQUARE_DECAY], hyper[..., SQUARE_GAIN] = betas[1], 1 - betas[1]
     hyper[..., ROOT_SCALE], hyper[..., EPSILON] = 1 / np.sqrt(1 - _power(betas[1], t)), epsilon
     return Steps(int(ADAM), hyper)
-
-
-def adamw(
-    steps: int,
-    learning_rate: ArrayLike,
-    *,
-    before: int,
-    weight_decay: ArrayLike = 0.0,
-    decay_biases: bool = True,
-    betas: tuple[float, float] = (0.9, 0.999),
-    epsilon: float = 1e-8,
-    factors: Factors | None = None,
-) -> Steps:
-    """Return the steps of ``torch.optim.AdamW``: decay shrinks the weights, and is no part of the gradient."""
-    numbers = _numbers(steps, learning_rate, weight_decay, decay_biases, factors)
-    none = factors and Factors(factors.rates, [0.0] * len(factors.decays))
-    constants: dict[str, Any] = {"betas": betas, "epsilon": epsilon, "factors": none}
-    plain = adam(steps, learning_rate, before=before, **constants)
-    plain.hyper[..., KEPT] = 1 - numbers.rate * numbers.decay
-    return plain
 
 
 def rmsprop(
@@ -233,7 +220,7 @@ class Optimizer(NamedTuple):
 OPTIMIZERS = {
     "sgd": Optimizer(sgd, ("momentum", "nesterov"), False, lambda one: int(one.momentum > 0)),
     "adam": Optimizer(adam, ("betas", "epsilon"), True, lambda one: 2),
-    "adamw": Optimizer(adamw, ("betas", "epsilon"), True, lambda one: 2),
+    "adamw": Optimizer(partial(adam, decoupled=True), ("betas", "epsilon"), True, lambda one: 2),
     "rmsprop": Optimizer(rmsprop, ("alpha", "epsilon"), False, lambda one: 1),
 }
 
