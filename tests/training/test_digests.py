@@ -1,4 +1,4 @@
-"""The bits of some eighty trainings, as they were: no change of them goes unseen.
+"""The bits of some hundred trainings, as they were: no change of them goes unseen.
 
 The digests in ``golden/digests.json`` hold for every CPU with FMA and for every tile that uses it. They were
 stored by ``python tests/golden/make_digests.py``; a change that means to change bits says so and stores them again.
@@ -16,6 +16,7 @@ import pytest
 
 import fastmlp
 from fastmlp import Dataset, MLPClassifier, MLPRegressor, TrainConfig, grid_search, train
+from fastmlp.training.layers import ACTIVATIONS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "digests.json"
 DTYPES = ("float32", "float64", "bfloat16")
@@ -76,11 +77,12 @@ def settings() -> Iterator[tuple[str, str, dict[str, Any]]]:
         },
         "adam": {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.001},
         "rmsprop": {"optimizer": "rmsprop", "learning_rate": 0.003, "weight_decay": 0.001},
+        "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
     }
     for dtype in DTYPES:
         for name, chosen in optimizers.items():
             yield f"{name} {dtype}", "odd", chosen | {"dtype": dtype}
-        for activation in ("sigmoid", "tanh"):
+        for activation in sorted(set(ACTIVATIONS) - {"relu"}):
             yield f"{activation} {dtype}", "vectors", {"activation": activation, "dtype": dtype}
         yield (
             f"residual {dtype}",
@@ -122,6 +124,11 @@ def settings() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for kind in ("float32", "float64"):
         for dtype in ("float32", "float64"):
             yield f"{kind} images, {dtype}", kind, {"dtype": dtype, "normalize": "feature"}
+    yield "one cycle after warm-up", "odd", {"schedule": "one_cycle", "warmup_epochs": 1}
+    yield "label smoothing", "odd", {"label_smoothing": 0.2}
+    factors = {"learning_rate_factors": (1, 0.5, 2), "weight_decay_factors": (1, 0, 3)}
+    yield "factors", "odd", {"weight_decay": 0.01, **factors}
+    yield "layers of their own", "odd", {"hidden": (33, "gelu", 33, "dropout 0.3", 17, "tanh")}
     yield "early stopping", "odd", {"epochs": 30, "patience": 2, "dropout": 0.3}
 
 
