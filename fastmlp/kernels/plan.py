@@ -11,7 +11,6 @@ from fastmlp.kernels.loops import nonzeros
 from fastmlp.kernels.program import (
     BATCH,
     OPERANDS,
-    RIGHT,
     WORKSPACE,
     Builder,
     Kind,
@@ -142,8 +141,7 @@ def training_plan(
     b.write_operands(gradient, int(codes.ROWS))
     layers[-1].take_gradient(gradient)
     for below, layer in zip(layers[-2::-1], layers[:0:-1], strict=True):
-        gradient = layer.backward(gradient, below)
-        below.take_gradient(gradient)
+        below.take_gradient(layer.backward(below))
     if penalties:
         found = [(layer.sums_of_squares, codes.FIRST) for layer in layers]
         b.add(codes.TOTAL, codes.FIRST, reads=found)
@@ -171,7 +169,7 @@ def evaluation_plan(layout: Layout, batch: int) -> Plan:
 
 
 def _builder(layout: Layout, batch: int, threads: int) -> Builder:
-    return Builder(layout.kind, batch, threads, {WORKSPACE: 0, OPERANDS: 0, RIGHT: 0})
+    return Builder(layout.kind, batch, threads, {WORKSPACE: 0, OPERANDS: 0})
 
 
 def _forward(

@@ -296,7 +296,8 @@ class Engine:
         else:
             room = room._replace(mirrored=_no_mirror(self.threads, samples))
         record = self._record(count, plan.squares, len(rule.hyper) if penalties else 0)
-        self._remembered = STATES[steps.rule]
+        if count:  # a warm-up takes no step, and forgets nothing
+            self._remembered = STATES[steps.rule]
         self.steps_taken += len(rule.hyper)
         self._team.call(
             lambda team: run(plan.program, samples, batches, self.model, room, rule, record, team),

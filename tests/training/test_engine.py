@@ -43,6 +43,16 @@ def test_warming_up_changes_nothing(engine):
         np.testing.assert_array_equal(new, old)
 
 
+def test_warming_up_forgets_no_state(engine):
+    engine.epoch(samples(engine), np.arange(8), sgd(2, 0.1, momentum=0.9))
+    before = engine.states()["velocity"]
+    engine.warm_up(samples(engine))
+    after = engine.states()["velocity"]
+    for old, new in zip([*before[0], *before[1]], [*after[0], *after[1]], strict=True):
+        np.testing.assert_array_equal(new, old)
+        assert np.abs(new).max() > 0
+
+
 def test_read_only_data_are_no_other_type_to_the_compiler(engine):
     images, labels = np.ones((8, 7)), np.zeros(8, np.int64)
     one = np.ones(7)

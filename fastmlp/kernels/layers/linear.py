@@ -146,7 +146,7 @@ class Placed:
 
     # -- backward ----------------------------------------------------------------------------------
 
-    def backward(self, gradient: Signal, below: Placed) -> Signal:
+    def backward(self, below: Placed) -> Signal:
         """Append the gradient of the layer's input, and of what lies `below` before its activation; return it."""
         b = self.builder
         share = b.share(self.layer.outputs, self.layer.inputs)
@@ -155,11 +155,10 @@ class Placed:
             share = int(codes.PANELS)
         self.back_share = share
         start = self.sum_gradient if self.layer.residual else b.zeros
-        self.gradient = gradient
 
         def product(out: Buffer, code: int, other: Buffer) -> None:
             b.multiply(
-                gradient.columns,
+                self.gradient.columns,
                 self.transposed,
                 start,
                 out,
@@ -185,7 +184,7 @@ class Placed:
         return signal
 
     def take_gradient(self, gradient: Signal) -> None:
-        """Remember the gradient of the output before its activation, for `update`."""
+        """Remember the gradient of the output before its activation, for `backward` and `update`."""
         self.gradient = gradient
 
     # -- the step ----------------------------------------------------------------------------------
