@@ -112,8 +112,7 @@ def _forward(layers: Sequence[Any], parameters: Iterator[Tensor], A: Tensor) -> 
             case "Linear":
                 A = A @ next(parameters) + next(parameters)
             case "Convolution":
-                frame = layer.kernel // 2 if layer.padding == "same" else layer.padding
-                A = conv2d(A, next(parameters), next(parameters), layer.stride, frame)
+                A = conv2d(A, next(parameters), next(parameters), layer.stride, layer.margin)
             case "BatchNorm":
                 A = batch_norm(A, next(parameters), next(parameters))
             case "MaxPool":
