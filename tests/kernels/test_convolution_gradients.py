@@ -123,17 +123,22 @@ def draw(net: Net) -> tuple[Parameters, np.ndarray, np.ndarray]:
             return parameters, images, T
 
 
-@pytest.mark.parametrize("net", NETS, ids=lambda net: net.name)
-def test_every_gradient_of_small_networks(net: Net) -> None:
-    parameters, images, T = draw(net)
-    X = seen(net, images)
-    engine = make_engine(net, parameters)
-    one = np.ones(images.shape[1])
+def step(
+    net: Net, parameters: Parameters, images: np.ndarray, T: np.ndarray, dtype: str = "float64"
+) -> Parameters:
+    """Return the parameters after one plain step with learning rate 1."""
+    engine, one = make_engine(net, parameters, dtype), np.ones(images.shape[1])
     samples = engine.samples(images, one / 64, -2 * one, labels=T.argmax(axis=1), targets=T)
     engine.epoch(samples, np.arange(len(images)), sgd(1, 1.0))
     after = engine.weights()
     engine.close()
+    return after
 
+
+@pytest.mark.parametrize("net", NETS, ids=lambda net: net.name)
+def test_every_gradient_of_small_networks(net: Net) -> None:
+    parameters, images, T = draw(net)
+    X, after = seen(net, images), step(net, parameters, images, T)
     pairs = zip(*parameters, *after, kinds(net.layers), strict=True)
     running = iter(numpy_forward(net, parameters, X).running)
     largest = 0.0
@@ -153,3 +158,21 @@ def test_every_gradient_of_small_networks(net: Net) -> None:
             assert largest > 1e-4, (number, name)  # else there is nothing to compare
             worst = np.unravel_index(error.argmax(), error.shape)
             assert error.max() < 1e-7 * largest, (number, name, worst)
+
+
+SMOOTH = [
+    Net(
+        ("conv 5 3", "batchnorm", "maxpool 2", "conv 7 3 padding same", 9), (3, 11, 12), 21, "tanh"
+    ),
+    Net(("conv 9 5 stride 2", "avgpool 2", "conv 4 2"), (1, 15, 14), 33, "gelu"),
+]
+
+
+@pytest.mark.parametrize("net", SMOOTH, ids=lambda net: net.name)
+def test_float32_takes_the_same_step_less_precisely(net: Net) -> None:
+    parameters, images, T = draw(net)
+    exact, found = (step(net, parameters, images, T, dtype) for dtype in ("float64", "float32"))
+    for right, new in zip(exact[0] + exact[1], found[0] + found[1], strict=True):
+        assert new.dtype == np.float32
+        error = abs(new - right).max() / abs(right).max()
+        assert 1e-9 < error < 1e-5  # more than nothing: it is that type
