@@ -259,6 +259,7 @@ def test_train_ends_with_the_state_of_torch(shape: Any, changes: dict[str, Any])
     expected = by_torch(config, part).state_dict()
     assert set(found) == set(expected)
     for name, array in found.items():
-        assert_close(np.asarray(array), expected[name].numpy(), BOUND, name)
+        if not name.endswith("num_batches_tracked"):  # which PyTorch counts, and then does not use
+            assert_close(array, expected[name].numpy(), BOUND, name)
     (start, *_), _ = draws.draw_parameters(config, part)
     assert np.abs(found["0.weight"] - start).max() > 1e-3  # something was learned
