@@ -58,6 +58,7 @@ NETS = [
     Net(("conv 3 2", "avgpool 2", "conv 2 2", "avgpool 3"), (1, 10, 11), 6),
     Net(("conv 5 4 stride 2", "avgpool 2"), (2, 9, 12), 16),
     Net(("conv 3 2", "maxpool 2", "avgpool 2"), (2, 8, 10), 5),
+    Net(("conv 3 2", "maxpool 2", "maxpool 2", 5), (2, 10, 11), 6, "tanh"),
     Net(("maxpool 2", "conv 3 3"), (3, 8, 9), 3),
     Net(("avgpool 2", "conv 2 3", 5), (1, 9, 8), 4),
     Net(("avgpool 3", 4), (2, 7, 6), 5),
@@ -68,11 +69,13 @@ NETS = [
     Net(("conv 2 3", "batchnorm", "conv 3 3 padding same", "batchnorm", "avgpool 2"), (3, 6, 7), 5),
     Net(("conv 3 3", "relu", "batchnorm", "conv 2 2"), (1, 5, 6), 9),
     Net((6, "batchnorm", 5), (1, 3, 4), 17, "tanh"),
+    Net((6, "gelu", "batchnorm", 5), (1, 3, 4), 9),
     # Residual connections.
     Net(("conv 3 3", "conv 3 3 padding same", "maxpool 2"), (1, 7, 7), 6, residual=True),
     Net(("conv 3 3", "conv 3 5 padding same", "batchnorm"), (2, 5, 6), 4, residual=True),
     Net(("conv 2 3", "maxpool 2", "conv 2 3 padding same", 5, 5), (1, 8, 9), 5, residual=True),
     Net(("conv 2 2", "conv 2 1", "conv 2 3 padding 1"), (1, 4, 5), 8, "gelu", residual=True),
+    Net((5, 5, "batchnorm", 5), (1, 3, 4), 13, "tanh", residual=True),
     # Activations, and losses of their own.
     Net(("conv 3 3", "maxpool 2", "conv 2 2"), (1, 9, 9), 5, "gelu"),
     Net(("conv 3 3", "maxpool 2", "conv 2 2"), (2, 8, 9), 12, "sigmoid"),

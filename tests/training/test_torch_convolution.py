@@ -51,6 +51,7 @@ NETS = [
         residual=True,
     ),
     Net(("conv 2 4", "relu", "batchnorm", "conv 6 1", "avgpool 3"), (1, 10, 9), 1, "silu"),
+    Net(("conv 4 3", "maxpool 2", 7, 7, "batchnorm", 7), (2, 7, 8), 12, "tanh", residual=True),
 ]
 every_net = pytest.mark.parametrize("net", NETS, ids=lambda net: net.name)
 
