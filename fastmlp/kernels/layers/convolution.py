@@ -83,7 +83,7 @@ class _Convolution(Step):
         kind, panels = b.kind, b.kind.panels(layer.outputs)
         by_groups = self.share == codes.GROUPS
         blocks = int(codes.GROUP) // kind.lanes
-        pixels = layer.rows * (layer.columns + 2 * MARGIN) * (layer.outputs | 1)
+        pixels = (layer.rows + 2 * MARGIN) * (layer.columns + 2 * MARGIN) * (layer.outputs | 1)
         spread = b.reserve(
             blocks * (1 if by_groups else b.groups), pixels, copies=b.threads if by_groups else 1
         )

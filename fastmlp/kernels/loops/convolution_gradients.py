@@ -1,21 +1,21 @@
 """The gradients of a convolution's input and weights.
 
-They read the gradient of the convolution's output as D [blocks, rows, columns + 2, O | 1, lanes]: the outputs of a
-pixel side by side, a column of zeros at either end, and one vector between pixels where O is even, because pixels
+They read the gradient of the convolution's output as D [blocks, rows + 2, columns + 2, O | 1, lanes]: the outputs of a
+pixel side by side, a border of zeros, and one vector between pixels where O is even, because pixels
 whose distance is a power of two would share the same few sets of the cache.
 """
 
 from fastmlp.kernels.codes import GROUP, INPUT_GRADIENT, SPREAD, WEIGHT_GRADIENT
-from fastmlp.kernels.emit.convolution import input_gradient_tile
+from fastmlp.kernels.emit.convolution import PIXELS, input_gradient_tile
 from fastmlp.kernels.emit.images import unpool_row
 from fastmlp.kernels.emit.weight_gradients import TAPS, step_rows, weight_gradient_tile
 from fastmlp.kernels.jit import helper, subkernel
 from fastmlp.kernels.loops.convolution import tile_filters
 from fastmlp.kernels.team import first_of
-from fastmlp.kernels.tiles import CHANNELS, TILE
+from fastmlp.kernels.tiles import TILE
 
-MARGIN = 1  # columns of zeros at either end of a row of D
-MANY, FEW = CHANNELS
+MARGIN = 1  # rows and columns of zeros around D
+MANY, FEW = TILE.filters
 GRADIENT_FILTERS = TILE.gradient_filters
 
 
@@ -99,7 +99,7 @@ def spread(G, which, D, g, blocks, whose):
                 row = (o * g.out_height + y) * g.out_width * lanes
                 place = block * g.outputs * g.out_height * g.out_width * lanes + row
                 source = block * G.shape[1] * lanes + row
-                target = start + y * g.pool * d_row + MARGIN * d_pixel + o * lanes
+                target = start + (y * g.pool + MARGIN) * d_row + MARGIN * d_pixel + o * lanes
                 unpool_row(
                     G,
                     which,
@@ -122,73 +122,72 @@ def touching(t, count, kernel, stride, span):
 
 
 @helper
+def pair(first, size, stride, i):
+    """Place `i` of those a stride apart from `first` on, and how far the next is, if there is one."""
+    count = (size - first + stride - 1) // stride
+    if count == 1:
+        return first, 0
+    return first + stride * min(i, count - 2), stride
+
+
+@helper
 def input_gradient(D, W, dX, g, block, source_block, whose):
     """Write dX for this thread's rows of one block.
 
     A pixel is touched by taps a stride apart: neighbours in a tile are pixels a stride apart.
     """
-    lanes = D.shape[2]
-    s = g.stride
-    d_row, d_pixel = row_step(g, lanes), pixel_step(g, lanes)
-    plane = g.height * g.width * lanes
-    for y in range(
-        first_of(g.height, whose.index, whose.count),
-        first_of(g.height, whose.index + 1, whose.count),
-    ):
-        ky, rows = touching(y + g.padding, g.rows, g.kernel, s, 0)
-        d_y = (y + g.padding - ky) // s
-        for first in range(min(s, g.width)):
-            count = (g.width - first + s - 1) // s
-            span = s if count > 1 else 0
-            for i in range(0, count, 2):
-                x = first + s * (min(i, count - 2) if count > 1 else 0)
-                kx, columns = touching(x + g.padding, g.columns, g.kernel, s, span)
-                d_x = (x + g.padding - kx) // s + MARGIN
-                source = source_block * D.shape[1] * lanes + d_y * d_row + d_x * d_pixel
-                target = block * dX.shape[1] * lanes + (y * g.width + x) * lanes
-                place = (source, (ky * g.kernel + kx) * lanes, target, rows, columns, span)
-                if rows == 0 or columns == 0:
-                    for c in range(g.channels):
-                        for p in range(2):
-                            pixel = y * g.width + x + p * span
-                            dX[block, c * g.height * g.width + pixel] = 0
-                else:
-                    input_pixels(D, W, dX, g, place, (plane, d_row, d_pixel))
+    from_row = first_of(g.height, whose.index, whose.count)
+    to_row = first_of(g.height, whose.index + 1, whose.count)
+    s, height = g.stride, to_row - from_row
+    for top in range(min(s, height)):
+        for i in range(0, (height - top + s - 1) // s, 2):
+            y, y_span = pair(top, height, s, i)
+            for left in range(min(s, g.width)):
+                for j in range(0, (g.width - left + s - 1) // s, 2):
+                    x, x_span = pair(left, g.width, s, j)
+                    pixels = (from_row + y, y_span, x, x_span)
+                    input_pixels(D, W, dX, g, block, source_block, pixels)
 
 
 @helper
-def input_pixels(D, W, dX, g, place, steps):
-    """Write two pixels of dX, all channels."""
-    lanes = D.shape[2]
-    source, tap, target, rows, columns, span = place
-    plane, d_row, d_pixel = steps
-    s, square = g.stride, g.kernel * g.kernel * lanes
-    apart = d_pixel if span > 0 else 0
+def input_pixels(D, W, dX, g, block, source_block, pixels):
+    """Write four pixels of dX, all channels."""
+    lanes, s = D.shape[2], g.stride
+    y, y_span, x, x_span = pixels
+    d_row, d_pixel = row_step(g, lanes), pixel_step(g, lanes)
+    plane, square = g.height * g.width * lanes, g.kernel * g.kernel * lanes
+    ky, rows = touching(y + g.padding, g.rows, g.kernel, s, y_span)
+    kx, columns = touching(x + g.padding, g.columns, g.kernel, s, x_span)
+    target = block * dX.shape[1] * lanes + (y * g.width + x) * lanes
+    if rows == 0 or columns == 0:
+        for c in range(g.channels):
+            for p in range(PIXELS):
+                pixel = (y + p // 2 * y_span) * g.width + x + p % 2 * x_span
+                for m in range(lanes):
+                    dX[block, c * g.height * g.width + pixel, m] = 0
+        return
+    source = source_block * D.shape[1] * lanes
+    source += ((y + g.padding - ky) // s + MARGIN) * d_row
+    source += ((x + g.padding - kx) // s + MARGIN) * d_pixel
+    tap = (ky * g.kernel + kx) * lanes
     walk = (
-        lanes,
         -d_row,
         -d_pixel,
-        apart,
-        1,
+        d_pixel if x_span > 0 else 0,
+        d_row if y_span > 0 else 0,
         s * g.kernel * lanes,
         s * lanes,
+        W.shape[1] * lanes,
         square,
         plane,
-        span * lanes,
+        x_span * lanes,
+        y_span * g.width * lanes,
     )
     c = 0
     while c < g.channels:
         channels = tile_filters(g.channels - c, MANY, FEW)
-        for o in range(0, g.outputs, lanes):
-            tile = (
-                channels,
-                g.channels - c,
-                source + o * lanes,
-                o * W.shape[1] + tap + c * square,
-                target + c * plane,
-            )
-            counts = (min(lanes, g.outputs - o), rows, columns)
-            input_gradient_tile(D, W, dX, tile, counts, walk, o)
+        tile = (channels, g.channels - c, source, tap + c * square, target + c * plane)
+        input_gradient_tile(D, W, dX, tile, (rows, columns, g.outputs), walk)
         c += channels
 
 
@@ -218,7 +217,8 @@ def weight_gradient(X, D, taps, sums, g, group, base, whose):
         row_step(g, lanes),
         pixel_step(g, lanes),
     )
-    d_start = (block - base) * D.shape[1] * lanes + MARGIN * pixel_step(g, lanes)
+    d_start = (block - base) * D.shape[1] * lanes
+    d_start += MARGIN * (row_step(g, lanes) + pixel_step(g, lanes))
     tiles = (count + TAPS - 1) // TAPS
     for o in range(0, g.outputs, lanes):
         here, f = min(lanes, g.outputs - o), 0
