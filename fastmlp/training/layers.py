@@ -311,6 +311,18 @@ def _keeps_shape(before: Layer | None, head: Layer) -> bool:
     return isinstance(head, Linear) and head == before
 
 
+def is_network(layers: Iterable[Layer]) -> bool:
+    """Return whether layers, which may come from a file, are in an order that `network_layers` can make."""
+    found = tuple(flat(layers))
+    try:
+        items = [spell_item(layer) for layer in found if not isinstance(layer, Flatten)]
+    except (TypeError, ValueError):
+        return False
+    if misplaced(items) or not items or not isinstance(items[-1], int):
+        return False
+    return network_layers(items[:-1], items[-1], activation="identity") == found
+
+
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
     """Yield all layers, including those inside residual blocks."""
     for layer in layers:
