@@ -332,6 +332,16 @@ def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
             yield layer
 
 
+def has_images(layers: Iterable[Layer]) -> bool:
+    """Return whether there are layers of images, which know their height and width."""
+    return any(isinstance(layer, Flatten) for layer in layers)
+
+
+def is_plain(layers: Iterable[Layer]) -> bool:
+    """Return whether there is nothing but linear layers with activations, dropout and residual connections."""
+    return all(isinstance(layer, Linear | Activation | Dropout) for layer in flat(layers))
+
+
 def without_dropout(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return the layers without dropout, which only training uses."""
     return tuple(
