@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from torch_networks import outputs_of, sequential
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, Network, TrainConfig
@@ -14,7 +15,6 @@ from fastmlp.datasets import Normalization
 from fastmlp.estimator.export import to_onnx
 from fastmlp.training.layers import ACTIVATIONS, has_images, network_layers
 from fastmlp.training.parameters import initialize_layers
-from tests.torch_networks import outputs_of, sequential
 
 runtime = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
@@ -63,8 +63,11 @@ def make(name: str, dtype: str, activation: str = "relu", outputs: int = 3) -> N
     layers = network_layers(hidden, outputs, activation=activation, residual=residual)
     rng = np.random.default_rng(0)
     weights, biases = initialize_layers(layers, SHAPE, "torch", rng, dtype)
-    for array in (*weights, *biases):
-        array[...] = 3 * array if array.ndim > 1 else rng.uniform(0.5, 1.5, len(array))
+    for pair in zip(weights, biases, strict=True):
+        if pair[0].ndim == 1:  # of a batchnorm
+            for array in pair:
+                array[:] = rng.uniform(0.5, 1.5, len(array))
+    weights[-1] *= 2  # otherwise all probabilities are nearly alike
     return Network(
         weights,
         biases,

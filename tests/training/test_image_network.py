@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_networks import outputs_of, sequential
 
 from fastmlp import DataError, Network, TrainConfig, load
 from fastmlp.datasets import Normalization
@@ -13,7 +14,6 @@ from fastmlp.machine.files import read_tensors, write_tensors
 from fastmlp.training.layers import ACTIVATIONS, Dropout, network_layers, without_dropout
 from fastmlp.training.parameters import initialize_layers
 from fastmlp.training.shapes import parameter_names, parameter_shapes
-from tests.torch_networks import outputs_of, sequential
 
 SHAPE = (2, 9, 7)
 SAME = "conv 4 3 padding same"
