@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.kernels.activations import LEAK
 from fastmlp.training.layers import (
     Activation,
     AvgPool,
@@ -141,6 +140,7 @@ def _of(operator: str, **attributes: Any) -> Callable[[Graph, str], str]:
 
 EPSILON = 1e-5  # of a batchnorm
 
+# Where an operator has constants, ONNX's defaults are PyTorch's, and so are ours.
 ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "relu": lambda graph, x: graph.add("Relu", x),
     "sigmoid": lambda graph, x: graph.add("Sigmoid", x),
@@ -148,7 +148,7 @@ ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "gelu": _of("Gelu"),
     "gelu_tanh": _of("Gelu", approximate="tanh"),
     "silu": _silu,
-    "leaky_relu": _of("LeakyRelu", alpha=LEAK),
+    "leaky_relu": _of("LeakyRelu"),
     "elu": _of("Elu"),
     "selu": _of("Selu"),
 }
