@@ -311,8 +311,11 @@ def _keeps_shape(before: Layer | None, head: Layer) -> bool:
     return isinstance(head, Linear) and head == before
 
 
-def is_network(layers: Iterable[Layer]) -> bool:
-    """Return whether layers, which may come from a file, are in an order that `network_layers` can make."""
+def is_network(layers: Sequence[Layer]) -> bool:
+    """Return whether layers, which may come from a file, are such as `network_layers` makes.
+
+    It may also have made some of the residual connections without the others.
+    """
     found = tuple(flat(layers))
     try:
         items = [spell_item(layer) for layer in found if not isinstance(layer, Flatten)]
@@ -320,7 +323,18 @@ def is_network(layers: Iterable[Layer]) -> bool:
         return False
     if misplaced(items) or not items or not isinstance(items[-1], int):
         return False
-    return network_layers(items[:-1], items[-1], activation="identity") == found
+    whole = network_layers(items[:-1], items[-1], activation="identity", residual=True)
+    return tuple(flat(whole)) == found and _residuals(layers) <= _residuals(whole)
+
+
+def _residuals(layers: Iterable[Layer]) -> set[tuple[int, Residual]]:
+    """Return each residual connection with the number of layers before it."""
+    place, found = 0, set()
+    for layer in layers:
+        if isinstance(layer, Residual):
+            found.add((place, layer))
+        place += len(tuple(flat([layer])))
+    return found
 
 
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:

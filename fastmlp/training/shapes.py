@@ -14,7 +14,6 @@ from fastmlp.training.layers import (
     Layer,
     Linear,
     MaxPool,
-    Residual,
     flat,
     spell_layer,
 )
@@ -44,22 +43,10 @@ def shapes_of(layers: Iterable[Layer], shape: Sequence[int]) -> list[Shape]:
     """
     shapes: list[Shape] = []
     given: Shape = tuple(shape)
-    for layer in layers:
-        if isinstance(layer, Residual):
-            shapes += shapes_of(layer.layers, given)
-            _check_residual(layer, given, shapes[-1])
-        else:
-            shapes.append(_output(layer, given))
-        given = shapes[-1]
+    for layer in flat(layers):
+        given = _output(layer, given)
+        shapes.append(given)
     return shapes
-
-
-def _check_residual(layer: Residual, given: Shape, made: Shape) -> None:
-    if given != made:
-        raise ConfigError(
-            f"hidden: {spell_layer(layer)!r} is given {_spelled(given)} and makes {_spelled(made)} "
-            "of it; expected equal shapes, as it adds them"
-        )
 
 
 def _output(layer: Layer, given: Shape) -> Shape:

@@ -197,6 +197,19 @@ def test_a_trained_network_becomes_an_estimator_of_raw_images() -> None:
         np.testing.assert_array_equal(model.predict(part.test.images), names)
 
 
+@pytest.mark.parametrize("hidden", [(16,), (16, "tanh", 12, "silu")])
+def test_activations_scikit_learn_lacks_are_kept(hidden: Any) -> None:
+    digits = fastmlp.load_digits()
+    config = TrainConfig(hidden=hidden, epochs=2, activation="gelu")
+    network = fastmlp.train(config, digits.train).network
+    model = MLPClassifier.from_network(network)
+    found = model.predict_proba(digits.test.images)
+    np.testing.assert_allclose(found, network.predict_proba(digits.test), rtol=0, atol=1e-5)
+    assert model.to_network().layers == network.layers
+    with pytest.raises(DataError, match="to_sklearn: found the layers"):
+        model.to_sklearn()
+
+
 def test_networks_scikit_learn_cannot_be() -> None:
     network = fitted("digits").to_network()
     residual = Network(

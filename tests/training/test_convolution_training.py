@@ -409,3 +409,11 @@ def test_images_are_no_linear_estimator() -> None:
     )
     with pytest.raises(DataError, match="network: found layers of images"):
         MLPClassifier.from_network(network)
+
+
+def test_a_network_with_batchnorms_becomes_an_estimator() -> None:
+    network = train(CONFIG.replace(hidden=(9, "batchnorm", "gelu", 7), epochs=2), TRAIN).network
+    model = MLPClassifier.from_network(network, classes=range(3))
+    found = model.predict_proba(TRAIN.images)
+    np.testing.assert_allclose(found, network.predict_proba(TRAIN), rtol=0, atol=1e-5)
+    assert model.to_network().layers == network.layers
