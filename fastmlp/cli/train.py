@@ -34,7 +34,7 @@ from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import has_images
-from fastmlp.training.shapes import multiply_adds
+from fastmlp.training.shapes import multiply_adds, spell_shape
 
 if TYPE_CHECKING:
     from fastmlp.training.history import Row
@@ -142,8 +142,7 @@ def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
     else:
         network = "-".join(map(str, (part.images.shape[1], *config.hidden, len(part.classes))))
     counts = ", ".join(f"{len(one):,} {name}" for name, one in parts.items())
-    shape = " x ".join(map(str, part.shape))
-    click.echo(f"{part.name}: {counts} images of {shape}", err=True)
+    click.echo(f"{part.name}: {counts} images of {spell_shape(part.shape)}", err=True)
     click.echo(f"network: {network}", err=True)
 
 

@@ -30,7 +30,7 @@ from fastmlp.training.network_file import (
     layers_of,
     layout_of,
 )
-from fastmlp.training.shapes import parameter_names
+from fastmlp.training.shapes import parameter_names, spell_shape
 from fastmlp.training.state import check, check_pairs, from_state, named, to_state
 from fastmlp.training.summary import summary_of
 
@@ -117,7 +117,7 @@ class Network:
         """Show sizes, activation and type, ``Network(768-512-2, relu, float32)``, or else all layers."""
         if not is_plain(self.layers):
             layers = ", ".join(map(spell_layer, self.layers))
-            return f"Network({' x '.join(map(str, self.shape))}, {layers}, {self.dtype})"
+            return f"Network({spell_shape(self.shape)}, {layers}, {self.dtype})"
         activation = f"residual {self.activation}" if self.residual else self.activation
         return f"Network({'-'.join(map(str, self.sizes))}, {activation}, {self.dtype})"
 
@@ -360,7 +360,7 @@ def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
     """Return X as a C-contiguous array [N, D] of an image type, or raise a DataError that says what is wrong."""
     array = np.asarray(X.images if isinstance(X, Dataset) else X)
     values = network.sizes[0]
-    rows = f"[N, {values}] ({' x '.join(map(str, network.shape))} values an image)"
+    rows = f"[N, {values}] ({spell_shape(network.shape)} values an image)"
     if array.shape == (values,):
         rows += "; pass X[None, :] for one image"
     elif array.ndim > 2 and math.prod(array.shape[1:]) == values:

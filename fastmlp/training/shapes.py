@@ -69,7 +69,7 @@ def _output(layer: Layer, given: Shape) -> Shape:
 
 def _check_image(layer: Layer, given: Shape, least: int, name: str, or_else: str) -> None:
     """Raise a ConfigError unless a layer is given an image of a height and width of at least `least`."""
-    told = f"hidden: {spell_layer(layer)!r} is given {_spelled(given)}"
+    told = f"hidden: {spell_layer(layer)!r} is given {spell_shape(given)}"
     if len(given) != 3:
         raise ConfigError(f"{told} numbers, which are no image; expected channels x height x width")
     if min(given[1:]) < least:
@@ -79,14 +79,15 @@ def _check_image(layer: Layer, given: Shape, least: int, name: str, or_else: str
         )
 
 
-def steps_of(layers: Iterable[Layer], shape: Sequence[int]) -> list[tuple[Layer, Shape, Shape]]:
+def with_shapes(layers: Iterable[Layer], shape: Sequence[int]) -> list[tuple[Layer, Shape, Shape]]:
     """Return each layer with the shape that reaches it and the shape of its output; see `shapes_of`."""
     layers = list(layers)
     after = shapes_of(layers, shape)
     return list(zip(flat(layers), [tuple(shape), *after[:-1]], after, strict=True))
 
 
-def _spelled(shape: Shape) -> str:
+def spell_shape(shape: Sequence[int]) -> str:
+    """Return a shape as people write it: ``6 x 24 x 24``."""
     return " x ".join(map(str, shape))
 
 
@@ -110,7 +111,7 @@ def parameter_shapes(layers: Iterable[Layer], shape: Sequence[int]) -> list[tupl
         As for `shapes_of`.
     """
     pairs: list[tuple[Shape, Shape]] = []
-    for layer, given, _ in steps_of(layers, shape):
+    for layer, given, _ in with_shapes(layers, shape):
         match layer:
             case Linear(outputs):
                 pairs.append(((outputs, math.prod(given)), (outputs,)))
@@ -149,7 +150,7 @@ def multiply_adds(layers: Iterable[Layer], shape: Sequence[int]) -> list[int]:
         As for `shapes_of`.
     """
     counts = []
-    for layer, given, made in steps_of(layers, shape):
+    for layer, given, made in with_shapes(layers, shape):
         match layer:
             case Linear(outputs):
                 counts.append(outputs * math.prod(given))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fastmlp.training.layers import BatchNorm, Layer, Residual, spell_layer
-from fastmlp.training.shapes import Shape, multiply_adds, parameter_shapes, shapes_of
+from fastmlp.training.shapes import Shape, multiply_adds, parameter_shapes, shapes_of, spell_shape
 
 HEADER = ("layer", "output", "parameters", "multiply-adds")
 
@@ -37,11 +37,11 @@ def summary_of(layers: Iterable[Layer], shape: Sequence[int]) -> str:
         If a layer cannot take the shape that reaches it.
     """
     lines = list(lines_of(layers, tuple(shape)))
-    rows: list[tuple[str, ...]] = [HEADER, ("input", _spelled(shape), "", "")]
+    rows: list[tuple[str, ...]] = [HEADER, ("input", spell_shape(shape), "", "")]
     for line in lines:
         name = "residual" if isinstance(line.layer, Residual) else spell_layer(line.layer)
         counts = (f"{one:,}" if one else "" for one in (line.parameters, line.multiply_adds))
-        rows.append(("  " * line.depth + name, _spelled(line.output), *counts))
+        rows.append(("  " * line.depth + name, spell_shape(line.output), *counts))
     parameters, work = zip(*((line.parameters, line.multiply_adds) for line in lines), strict=True)
     rows.append(("total", "", f"{sum(parameters):,}", f"{sum(work):,}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -67,10 +67,6 @@ def _count(layer: Layer, shape: Shape) -> int:
     pairs = parameter_shapes([layer], shape)
     learned = pairs[:1] if isinstance(layer, BatchNorm) else pairs
     return sum(math.prod(one) for pair in learned for one in pair)
-
-
-def _spelled(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

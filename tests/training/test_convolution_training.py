@@ -17,6 +17,7 @@ from fastmlp import (
     Dataset,
     MLPClassifier,
     MLPRegressor,
+    Network,
     TrainConfig,
     evaluate,
     grid_search,
@@ -25,7 +26,7 @@ from fastmlp import (
     train_many,
 )
 from fastmlp.training.draws import draw_epoch, draw_parameters
-from fastmlp.training.layers import network_layers, without_dropout
+from fastmlp.training.layers import network_layers
 from fastmlp.training.parameters import initialize_layers
 from fastmlp.training.shapes import parameter_names
 
@@ -67,12 +68,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "float64": {"dtype": "float64", "activation": "gelu"},
     "factors": {"learning_rate_factors": (0, 1, 2, 1), "decay_biases": False},
 }
-
-
-def initial_sizes(hidden: Any, dtype: str = "float64") -> list[tuple[Any, Any]]:
-    layers = network_layers(hidden, 3)
-    rng = np.random.default_rng(0)
-    return list(zip(*initialize_layers(layers, SHAPE, "torch", rng, dtype), strict=True))
 
 
 # -- what it starts from
@@ -396,13 +391,10 @@ def test_wrong_layers_of_an_estimator_are_one_line(changes: dict[str, Any], mess
 
 
 def test_images_are_no_linear_estimator() -> None:
-    weights, biases = zip(*initial_sizes(("conv 4 3",)), strict=True)
-    from fastmlp import Network
-
+    layers = network_layers(("conv 4 3",), 3)
     network = Network(
-        weights,
-        biases,
-        layers=without_dropout(network_layers(("conv 4 3",), 3)),
+        *initialize_layers(layers, SHAPE, "torch", np.random.default_rng(0), "float64"),
+        layers=layers,
         normalization=TRAIN.normalization("channel"),
         classes=TRAIN.classes,
         shape=SHAPE,
