@@ -14,6 +14,7 @@ from fastmlp.training.config import TrainConfig
 # What an entry of a section cannot do without, whatever its kind; and what its kind adds.
 NEEDS = {
     "row": ("label",),
+    "epochs": ("at", "quantities"),
     "clock": ("says", "per", "published"),
     "claim": ("says",),
     "figure": ("file", "caption"),

@@ -155,8 +155,8 @@ def _line(axes: Axes, setting: Setting, name: str, label: str, style: int) -> No
     histories = [one.trial.history for one in setting.trials]
     length = max(map(len, histories))
     values = np.full((len(histories), length), np.nan)
-    for row, history in zip(values, histories, strict=True):
-        row[: len(history)] = [np.nan if one.get(name) is None else one[name] for one in history]
+    for row, one in zip(values, setting.trials, strict=True):
+        row[: len(one.trial.history)] = setting.curve(name, one.trial)
     values[~np.isfinite(values)] = np.nan
     shown = np.isfinite(values).all(axis=0)
     epochs = np.arange(1, length + 1)[shown]

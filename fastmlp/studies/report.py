@@ -61,6 +61,8 @@ def _section(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
             blocks += measures.MEASURES[name].show(results, section, results.measured[name])
     if section.get("row"):
         blocks += tables.compare(results, section)
+    for entry in section.get("epochs", []):
+        blocks += tables.follow(results, entry)
     for entry in section.get("clock", []):
         blocks += tables.clock(results, entry)
     for claim in section.get("claim", []):
