@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from fastmlp.errors import ConfigError
-from fastmlp.studies import claims, figures, measures, tables
+from fastmlp.studies import claims, figures, measures, pictures, tables
 from fastmlp.studies.kinds import refuse
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.training.config import TrainConfig
@@ -22,7 +22,7 @@ NEEDS = {
 }
 KINDS_NEED: Mapping[str, Mapping[str, Collection[str]]] = {
     "claim": {kind: needs for kind, (_, needs) in claims.TESTS.items()},
-    "figure": figures.NEEDS,
+    "figure": figures.NEEDS | {kind: needs for kind, (_, needs) in pictures.KINDS.items()},
 }
 
 

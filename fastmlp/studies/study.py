@@ -23,7 +23,7 @@ The tables of a search file (`fastmlp.search.experiment`) are the part "main". B
     row = [ ... ]                    # published values; see `fastmlp.studies.tables`
     epochs = [ ... ]                 # the same for some epochs of one setting
     claim = [ ... ]                  # published findings; see `fastmlp.studies.claims`
-    figure = [ ... ]                 # see `fastmlp.studies.figures`
+    figure = [ ... ]                 # see `fastmlp.studies.figures` and `fastmlp.studies.pictures`
     measure = ["gradients"]          # see `fastmlp.studies.measures`
     twins = [ ... ]                  # parts that should agree; see `fastmlp.studies.agreement`
     all = ["main"]                   # parts whose settings are listed, every one

@@ -212,7 +212,8 @@ def number(results: StudyResults, name: str, value: float | None) -> str:
 def field_value(value: Any) -> str:
     """Return the value of a field of TrainConfig for a table or legend."""
     if isinstance(value, tuple):
-        return "-".join(map(str, value)) or "none"
+        between = ", " if any(isinstance(one, str) for one in value) else "-"
+        return between.join(map(str, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
