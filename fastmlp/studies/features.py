@@ -1,14 +1,14 @@
-"""What each layer of a network makes of images, in plain NumPy."""
+"""What each layer of a network makes of images, computed with `fastmlp.autograd`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from fastmlp.kernels.reference.activations import ACTIVATIONS
+from fastmlp.autograd import Tensor, avg_pool2d, conv2d, max_pool2d
+from fastmlp.autograd.tensor import ACTIVATIONS
 from fastmlp.training.layers import (
     Activation,
     AvgPool,
@@ -62,44 +62,30 @@ def outputs_of(network: Network, images: np.ndarray) -> list[tuple[str, Float64]
 
 def _apply(layer: Layer, X: Float64, parameters: Parameters) -> Float64:
     """Return what a layer makes of X [N, C, H, W] or [N, D], with the next of the parameters where it has any."""
-    Y = X
     match layer:
         case Residual(layers):
+            Y = X
             for inner in layers:
                 Y = _apply(inner, Y, parameters)
-            Y = X + Y
+            return X + Y
         case Linear():
             W, b = next(parameters)
-            Y = X @ W.T + b
+            return np.asarray(X @ W.T + b)
         case Convolution():
-            Y = _convolve(layer, X, *next(parameters))
+            return conv2d(X, *next(parameters), layer.stride, layer.margin).data
         case MaxPool(size):
-            Y = _squares(X, size).max(axis=(3, 5))
+            return max_pool2d(X, size).data
         case AvgPool(size):
-            Y = _squares(X, size).mean(axis=(3, 5))
+            return avg_pool2d(X, size).data
         case BatchNorm():
             (scale, shift), (mean, variance) = next(parameters), next(parameters)
             channels = (-1, *(1 for _ in X.shape[2:]))  # they are the second axis
             factor = scale / np.sqrt(variance + EPSILON)
-            Y = X * factor.reshape(channels) + (shift - mean * factor).reshape(channels)
+            return np.asarray(
+                X * factor.reshape(channels) + (shift - mean * factor).reshape(channels)
+            )
         case Flatten():
-            Y = X.reshape(len(X), -1)
+            return X.reshape(len(X), -1)
         case Activation(name):
-            Y = ACTIVATIONS[name].value(X)
-    return Y
-
-
-def _convolve(layer: Convolution, X: Float64, W: Float64, b: Float64) -> Float64:
-    margin = (layer.margin, layer.margin)
-    padded = np.pad(X, ((0, 0), (0, 0), margin, margin))
-    windows = sliding_window_view(padded, W.shape[2:], axis=(2, 3))
-    windows = windows[:, :, :: layer.stride, :: layer.stride]
-    Y = np.tensordot(windows, W, axes=((1, 4, 5), (1, 2, 3)))  # [N, H, W, O]
-    return np.moveaxis(Y + b, 3, 1)
-
-
-def _squares(X: Float64, size: int) -> Float64:
-    """Return X as [N, C, rows, size, columns, size], without what is left over."""
-    rows, columns = X.shape[2] // size, X.shape[3] // size
-    kept = X[:, :, : rows * size, : columns * size]
-    return kept.reshape(*X.shape[:2], rows, size, columns, size)
+            return ACTIVATIONS[name](Tensor(X)).data
+    return X  # a dropout, which evaluation leaves out
