@@ -94,7 +94,7 @@ def _sooner(results: StudyResults, claim: Mapping[str, Any]) -> tuple[str, list[
             row.append(_counted(one))
     for row, (_, trials) in zip(rows, found, strict=True):
         row.append(str(len(trials)))
-    header = [f"until the {WORDS[metric]} is {number(results, metric, level)}", *UNITS, "seeds"]
+    header = [f"to a {WORDS[metric]} of {number(results, metric, level)}", *UNITS, "seeds"]
     return "; ".join(verdicts), [Table(header, rows)]
 
 
@@ -207,15 +207,19 @@ def _counted(values: Sequence[float]) -> str:
 def _table(results: StudyResults, claim: Mapping[str, Any], sides: Sequence[Side]) -> Table:
     metric, shared = claim["metric"], claim.get("epoch")
     name = WORDS[metric] + (f" after epoch {shared}" if shared else "")
+    if any("change" in side.claim for side in sides):
+        name = f"change of {name}"
     rows = []
     for label, setting, asked in sides:
         if setting is None:
             continue
-        if "change" in asked and (changes := _values(setting, asked)):
+        if "change" not in asked or not setting.sound:
+            shown = ours(results, setting, metric, asked.get("epoch"))
+        elif changes := _values(setting, asked):
             mean, error = _mean(changes, 1)
             shown = f"{number(results, metric, mean)} {PLUS_MINUS} {number(results, metric, error)}"
         else:
-            shown = ours(results, setting, metric, asked.get("epoch"))
+            shown = number(results, metric, None)
         rows.append([label, shown, str(len(setting.trials))])
     return Table(["setting", name, "seeds"], rows)
 

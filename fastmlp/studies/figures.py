@@ -63,7 +63,7 @@ def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> Non
 def _series(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
     lines = _lines(results, entry)
     quantities = entry.get("quantities", ["train_loss", "valid_accuracy"])
-    columns = 4 if len(quantities) > 1 else 3
+    columns = max(3, 2 * len(quantities))
     width = 4.2 * len(quantities) if len(quantities) > 1 else 6
     words = entry.get("words", [WORDS[name] for name in quantities])
     with new_figure(path, width, 3.2 + 0.22 * -(-len(lines) // columns)) as figure:

@@ -24,7 +24,7 @@ from fastmlp.studies.study import MAIN
 
 WORDS = {
     "train_loss": "training loss",
-    LOSS_SUM: "training loss, summed over an epoch's batches",
+    LOSS_SUM: "training loss, sum over batches",
     "train_accuracy": "training accuracy",
     "valid_loss": "validation loss",
     "valid_accuracy": "validation accuracy",

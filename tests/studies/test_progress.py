@@ -143,7 +143,7 @@ def test_a_table_by_epoch(results: StudyResults) -> None:
     }
     (table,) = tables.follow(results, entry)
     assert isinstance(table, Table)
-    assert table.header[1].endswith("batches: published")
+    assert table.header[1].endswith("sum over batches: published")
     assert [list(row) for row in table.rows] == [
         ["1", "3.5000", "3.0000 ± 0.0000", "0.1000 ± 0.0000"],
         ["3", "—", "1.5000 ± 0.0000", "0.8000 ± 0.0000"],
