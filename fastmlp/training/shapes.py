@@ -14,6 +14,7 @@ from fastmlp.training.layers import (
     Layer,
     Linear,
     MaxPool,
+    Residual,
     flat,
     spell_layer,
 )
@@ -41,12 +42,24 @@ def shapes_of(layers: Iterable[Layer], shape: Sequence[int]) -> list[Shape]:
     ConfigError
         If a layer cannot take the shape that reaches it; the message names both.
     """
-    shapes = []
+    shapes: list[Shape] = []
     given: Shape = tuple(shape)
-    for layer in flat(layers):
-        given = _output(layer, given)
-        shapes.append(given)
+    for layer in layers:
+        if isinstance(layer, Residual):
+            shapes += shapes_of(layer.layers, given)
+            _check_residual(layer, given, shapes[-1])
+        else:
+            shapes.append(_output(layer, given))
+        given = shapes[-1]
     return shapes
+
+
+def _check_residual(layer: Residual, given: Shape, made: Shape) -> None:
+    if given != made:
+        raise ConfigError(
+            f"hidden: {spell_layer(layer)!r} is given {_spelled(given)} and makes {_spelled(made)} "
+            "of it; expected equal shapes, as it adds them"
+        )
 
 
 def _output(layer: Layer, given: Shape) -> Shape:
@@ -69,7 +82,7 @@ def _output(layer: Layer, given: Shape) -> Shape:
 
 def _check_image(layer: Layer, given: Shape, least: int, name: str, or_else: str) -> None:
     """Raise a ConfigError unless a layer is given an image of a height and width of at least `least`."""
-    told = f"hidden: {spell_layer(layer)!r} is given {' x '.join(map(str, given))}"
+    told = f"hidden: {spell_layer(layer)!r} is given {_spelled(given)}"
     if len(given) != 3:
         raise ConfigError(f"{told} numbers, which are no image; expected channels x height x width")
     if min(given[1:]) < least:
@@ -77,6 +90,17 @@ def _check_image(layer: Layer, given: Shape, least: int, name: str, or_else: str
             f"{told} (channels x height x width): the {name} does not fit; expected at least "
             f"{least} x {least}{or_else and ','}{or_else}"
         )
+
+
+def steps_of(layers: Iterable[Layer], shape: Sequence[int]) -> list[tuple[Layer, Shape, Shape]]:
+    """Return each layer with the shape that reaches it and the shape of its output; see `shapes_of`."""
+    layers = list(layers)
+    after = shapes_of(layers, shape)
+    return list(zip(flat(layers), [tuple(shape), *after[:-1]], after, strict=True))
+
+
+def _spelled(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
 
 
 def parameter_shapes(layers: Iterable[Layer], shape: Sequence[int]) -> list[tuple[Shape, Shape]]:
@@ -98,10 +122,8 @@ def parameter_shapes(layers: Iterable[Layer], shape: Sequence[int]) -> list[tupl
     ConfigError
         As for `shapes_of`.
     """
-    layers = list(flat(layers))
-    before = [tuple(shape), *shapes_of(layers, shape)]
     pairs: list[tuple[Shape, Shape]] = []
-    for layer, given in zip(layers, before, strict=False):
+    for layer, given, _ in steps_of(layers, shape):
         match layer:
             case Linear(outputs):
                 pairs.append(((outputs, math.prod(given)), (outputs,)))
@@ -139,10 +161,8 @@ def multiply_adds(layers: Iterable[Layer], shape: Sequence[int]) -> list[int]:
     ConfigError
         As for `shapes_of`.
     """
-    layers = list(flat(layers))
-    after = shapes_of(layers, shape)
     counts = []
-    for layer, given, made in zip(layers, [tuple(shape), *after], after, strict=False):
+    for layer, given, made in steps_of(layers, shape):
         match layer:
             case Linear(outputs):
                 counts.append(outputs * math.prod(given))
