@@ -51,11 +51,16 @@ def check(study: Study) -> None:
 
 
 def _check_measures(study: Study, title: str, section: Mapping[str, Any]) -> None:
-    """Check that what is measured is named elsewhere in the file."""
+    """Check that what is measured is named elsewhere in the file, and can be measured."""
     rows = [row for one in study.sections for row in one.get("row", [])]
     for name, found, expected in (
         ("confusion", any("confusion" in row for row in rows), "a row with `confusion`"),
         ("twins", "twins" in section, "`twins` in the section"),
+        (  # a batchnorm does not compute in a test what it trains
+            "gradients",
+            "batchnorm" not in measures.checked(study).hidden,
+            "a last point of the main grid without batchnorm",
+        ),
     ):
         if name in section.get("measure", []) and not found:
             raise ConfigError(f"{title}, measure: found {name!r}, expected {expected}")

@@ -18,8 +18,9 @@ from fastmlp.studies.agreement import show_twins, take_twins
 from fastmlp.studies.gradients import check_kernels
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.results import StudyResults
-from fastmlp.studies.study import MAIN
+from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import PLUS_MINUS
+from fastmlp.training.config import TrainConfig
 
 Section = Mapping[str, Any]
 
@@ -70,8 +71,12 @@ def _show_balance(results: StudyResults, section: Section, taken: Any) -> list[B
 
 
 def _take_gradients(lab: Laboratory, section: Section) -> Any:
-    config = lab.results.study.parts[MAIN].points[-1].config
-    return check_kernels(config, lab.data(MAIN)[0])
+    return check_kernels(checked(lab.results.study), lab.data(MAIN)[0])
+
+
+def checked(study: Study) -> TrainConfig:
+    """Return the settings of the network whose gradients are compared with differences."""
+    return study.parts[MAIN].points[-1].config
 
 
 def _show_gradients(results: StudyResults, section: Section, taken: Any) -> list[Block]:

@@ -103,6 +103,16 @@ def refused(tmp_path: Path, study: str, message: str) -> None:
         ('clock = [{ says = "", published = 1 }]', "clock.per: not found"),
         ('columns = ["tst"]', "columns: found 'tst', expected one of .*test_accuracy"),
         ('measure = ["confusion"]', "measure: found 'confusion', expected a row"),
+        (
+            'measure = ["gradients"]\n[config]\nhidden = ["conv 2 3", "batchnorm"]',
+            "measure: found 'gradients', expected a last point .* without batchnorm",
+        ),
+        ('figure = [{ kind = "weights", file = "a", caption = "" }]', "figure.sides: not found"),
+        (
+            'claim = [{ kind = "sooner", metric = "train_loss", says = "" }]',
+            "claim.level: not found",
+        ),
+        ("epochs = [{ at = [1] }]", "epochs.quantities: not found"),
         ('measure = ["twins"]', "measure: found 'twins', expected `twins` in the section"),
         ('twins = [{ ours = "main" }]', "twins.theirs: not found"),
         ('twins = [{ ours = "main", theirs = "b" }]', "twins: found 'b', expected one of main"),
