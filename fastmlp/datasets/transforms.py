@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastmlp.errors import ConfigError, DataError
 
 LARGEST_SIDE = 1024
+HALF_RANGE = 127.5  # of the grey levels 0..255
 CHUNK_ROWS = 64  # converted to float64 at a time: little memory, and a chunk stays in the cache
 
 
@@ -93,9 +94,9 @@ class Normalization:
         Parameters
         ----------
         part : Dataset
-        per : {"channel", "feature", "none"}
-            One mean and deviation for all pixels of a channel, one for each of the D values, or
-            0 and 1 throughout.
+        per : {"channel", "feature", "range", "none"}
+            One mean and deviation for all pixels of a channel, one for each of the D values, 127.5
+            throughout (which scales 0..255 to -1..1), or 0 and 1 throughout.
 
         Returns
         -------
@@ -106,8 +107,10 @@ class Normalization:
         count, width = part.images.shape
         if per == "none":
             return cls(np.zeros(width), np.ones(width))
+        if per == "range":
+            return cls(np.full(width, HALF_RANGE), np.full(width, HALF_RANGE))
         if per not in ("channel", "feature"):
-            raise ConfigError(f"normalize: found {per!r}, expected channel, feature or none")
+            raise ConfigError(f"normalize: found {per!r}, expected channel, feature, range or none")
 
         def share(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             average: npt.NDArray[np.float64] = sums / count

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from fastmlp.errors import ConfigError
-from fastmlp.studies import claims, figures, measures, tables
+from fastmlp.studies import claims, figures, measures, pictures, tables
 from fastmlp.studies.kinds import refuse
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.training.config import TrainConfig
@@ -14,6 +14,7 @@ from fastmlp.training.config import TrainConfig
 # What an entry of a section cannot do without, whatever its kind; and what its kind adds.
 NEEDS = {
     "row": ("label",),
+    "epochs": ("at", "quantities"),
     "clock": ("says", "per", "published"),
     "claim": ("says",),
     "figure": ("file", "caption"),
@@ -21,7 +22,7 @@ NEEDS = {
 }
 KINDS_NEED: Mapping[str, Mapping[str, Collection[str]]] = {
     "claim": {kind: needs for kind, (_, needs) in claims.TESTS.items()},
-    "figure": figures.NEEDS,
+    "figure": figures.NEEDS | {kind: needs for kind, (_, needs) in pictures.KINDS.items()},
 }
 
 
@@ -50,11 +51,16 @@ def check(study: Study) -> None:
 
 
 def _check_measures(study: Study, title: str, section: Mapping[str, Any]) -> None:
-    """Check that what is measured is named elsewhere in the file."""
+    """Check that what is measured is named elsewhere in the file, and can be measured."""
     rows = [row for one in study.sections for row in one.get("row", [])]
     for name, found, expected in (
         ("confusion", any("confusion" in row for row in rows), "a row with `confusion`"),
         ("twins", "twins" in section, "`twins` in the section"),
+        (  # a batchnorm does not compute in a test what it trains
+            "gradients",
+            "batchnorm" not in measures.checked(study).hidden,
+            "a last point of the main grid without batchnorm",
+        ),
     ):
         if name in section.get("measure", []) and not found:
             raise ConfigError(f"{title}, measure: found {name!r}, expected {expected}")

@@ -1,15 +1,16 @@
-"""Figures of a study: the ``figure`` entries of a section.
+"""Figures of a study that are made of stored trials: ``figure`` entries of a section.
 
 Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
 
 - ``series``: a line for each of the settings of `part` and `where` (or of ``sides``), told apart by
-  the field ``by``; a panel for each of ``quantities``. ``legend`` says what tells lines apart.
+  the field ``by``; a panel for each of ``quantities``, which ``words`` may call otherwise.
+  ``legend`` says what tells lines apart.
 - ``parts``: a row of panels for each of ``sides``, with training and validation in the same panel;
   a column for loss, one for ``cost`` if asked for, one for accuracy.
 - ``bars``: a group of bars for each of ``sides``, a bar for each of ``quantities`` or, with ``twins``
   (a list of parts), for each of those parts.
-- ``samples``: a few images of each class, before and after normalisation.
-- ``weights``: the first layer's weights as pictures, one an output, ten in a row.
+
+`fastmlp.studies.pictures` draws the other kinds.
 
 Lines are means over seeds, bands go from the least to the greatest seed. Training is black and
 validation blue wherever both are shown; where settings are compared, the study's basic setting is
@@ -18,13 +19,12 @@ black, or the first line where that is not shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
 from fastmlp.reporting.figures import (
     COLOURS,
@@ -34,20 +34,17 @@ from fastmlp.reporting.figures import (
     name_axes_by_epoch,
     new_figure,
 )
-from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.results import Setting, StudyResults
 from fastmlp.studies.study import MAIN
 from fastmlp.studies.tables import FIELDS, WORDS, field_value
-from fastmlp.training.network import Network
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 MARKERS = "osD^vPX*"
 BAND = 0.18  # opacity
-SAMPLES = 5  # of each class
 
 
 def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> None:
-    """Draw the figures of a section that are made of stored trials."""
+    """Draw the figures of a section that follow from its results alone."""
     for entry in section.get("figure", []):
         if entry["kind"] in FROM_TRIALS:
             FROM_TRIALS[entry["kind"]](results, entry, folder / f"{entry['file']}.png")
@@ -60,34 +57,23 @@ def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> Non
         draw_confusion(labels, predicted, taken["classes"], folder / "confusion.png")
 
 
-def draw_from_images(lab: Laboratory, section: Mapping[str, Any], folder: Path) -> None:
-    """Draw the figures of a section that need images or networks."""
-    for entry in section.get("figure", []):
-        path = folder / f"{entry['file']}.png"
-        if entry["kind"] == "samples":
-            draw_samples(lab.data(MAIN)[0], path, normalized=entry.get("normalized", True))
-        elif entry["kind"] == "weights":
-            networks = [(side["label"], lab.networks(side)) for side in entry["sides"]]
-            draw_weights([(label, found[0]) for label, found in networks if found], path)
-
-
 # -- lines -----------------------------------------------------------------------------------------
 
 
 def _series(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
     lines = _lines(results, entry)
     quantities = entry.get("quantities", ["train_loss", "valid_accuracy"])
-    columns = 4 if len(quantities) > 1 else 3
+    columns = max(3, 2 * len(quantities))
     width = 4.2 * len(quantities) if len(quantities) > 1 else 6
+    words = entry.get("words", [WORDS[name] for name in quantities])
     with new_figure(path, width, 3.2 + 0.22 * -(-len(lines) // columns)) as figure:
-        for axes, name in zip(
-            np.atleast_1d(figure.subplots(1, len(quantities))), quantities, strict=True
-        ):
+        panels = np.atleast_1d(figure.subplots(1, len(quantities)))
+        for axes, name, shown in zip(panels, quantities, words, strict=True):
             for style, (label, setting) in lines:
                 _line(axes, setting, name, label, style)
-            if entry.get("log") and name.endswith(("loss", "cost")):
+            if entry.get("log") and "accuracy" not in name:
                 _scale_by_logarithm(axes)
-            name_axes_by_epoch(axes, WORDS[name])
+            name_axes_by_epoch(axes, shown)
         by = entry.get("by", "")
         title = entry.get("legend", FIELDS.get(by, by))
         handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -155,8 +141,8 @@ def _line(axes: Axes, setting: Setting, name: str, label: str, style: int) -> No
     histories = [one.trial.history for one in setting.trials]
     length = max(map(len, histories))
     values = np.full((len(histories), length), np.nan)
-    for row, history in zip(values, histories, strict=True):
-        row[: len(history)] = [np.nan if one.get(name) is None else one[name] for one in history]
+    for row, one in zip(values, setting.trials, strict=True):
+        row[: len(one.trial.history)] = setting.curve(name, one.trial)
     values[~np.isfinite(values)] = np.nan
     shown = np.isfinite(values).all(axis=0)
     epochs = np.arange(1, length + 1)[shown]
@@ -223,74 +209,10 @@ def _bars(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
             figure.legend(loc="outside lower center", ncols=2)
 
 
-# -- pictures --------------------------------------------------------------------------------------
-
-
-def draw_samples(part: Dataset, path: Path, *, normalized: bool = True) -> None:
-    """Draw a few images of each class, and below each what the network sees of it."""
-    rows = [np.flatnonzero(part.labels == label)[:SAMPLES] for label in range(len(part.classes))]
-    scaling = Normalization.of(part, "channel")
-    kinds = ("as stored", "normalised") if normalized else ("as stored",)
-    lines = [(name, kind) for name in range(len(part.classes)) for kind in kinds]
-    with new_figure(path, 1.3 * SAMPLES + 1.4, 1.35 * len(lines) + 0.5) as figure:
-        grid = figure.subplots(len(lines), SAMPLES, squeeze=False)
-        for line, (label, kind) in zip(grid, lines, strict=True):
-            for axes, row in zip(line, rows[label], strict=False):
-                values = part.images[row].astype(np.float64)
-                if kind == "normalised":
-                    values = scaling.apply(values[None])[0]
-                    values = (np.clip(values, -2, 2) + 2) / 4
-                else:
-                    values = values / 255
-                _picture(axes, values, part.shape)
-            for axes in line[len(rows[label]) :]:
-                axes.set_axis_off()
-            line[0].set_ylabel(f"{part.classes[label]}\n{kind}")
-        if normalized:
-            figure.supxlabel(
-                "normalised: black is 2 standard deviations below the mean of its channel, "
-                "white 2 above",
-                fontsize=8,
-            )
-
-
-def draw_weights(networks: Sequence[tuple[str, Network]], path: Path) -> None:
-    """Draw what each output of a linear network looks for, a row of pictures a network."""
-    if not networks:
-        return
-    first = networks[0][1]
-    outputs = len(first.classes)
-    with new_figure(path, 1.05 * outputs + 1.2, 1.3 * len(networks) + 0.5) as figure:
-        grid = figure.subplots(len(networks), outputs, squeeze=False)
-        for row, (line, (label, network)) in enumerate(zip(grid, networks, strict=True)):
-            for axes, weights, name in zip(line, network.weights[0], network.classes, strict=True):
-                low, high = float(weights.min()), float(weights.max())
-                _picture(axes, (weights - low) / (high - low), network.shape)
-                if row == 0:
-                    axes.set_title(name, fontsize=9)
-            line[0].set_ylabel(label, fontsize=9)
-        figure.supxlabel(
-            "each picture from its least weight (black) to its greatest (white)", fontsize=8
-        )
-
-
-def _picture(axes: Axes, values: Any, shape: Iterable[int]) -> None:
-    channels, height, width = shape
-    picture = np.asarray(values).reshape(channels, height, width).transpose(1, 2, 0)
-    axes.imshow(picture if channels == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=1)
-    axes.grid(visible=False)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
 FROM_TRIALS = {"series": _series, "parts": _parts, "bars": _bars}
 # What an entry of each kind cannot do without.
 NEEDS = {
     "series": (),  # `by` or `sides`
     "parts": ("sides",),
     "bars": ("sides", "quantities"),
-    "samples": (),
-    "weights": ("sides",),
 }

@@ -9,12 +9,11 @@ import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.draws import network_sizes
 from fastmlp.training.engine import Engine
 from fastmlp.training.evaluation import score
 from fastmlp.training.layers import without_dropout
 from fastmlp.training.optimizers import sgd
-from fastmlp.training.parameters import initialize
+from fastmlp.training.parameters import initialize_layers
 from fastmlp.training.samples import samples_of
 
 IMAGES, ENTRIES = 20, 40  # images, and parameters of each array, that gradients are checked on
@@ -66,8 +65,9 @@ class _Loss:
         self.config = config
         self.batch = train.take(range(min(IMAGES, len(train))))
         scheme, std = config.initialization, config.initialization_std
-        self.weights, self.biases = initialize(
-            network_sizes(config, train), scheme, rng, "float64", std=std
+        layers = without_dropout(config.layers(len(train.classes)))
+        self.weights, self.biases = initialize_layers(
+            layers, train.shape, scheme, rng, "float64", std=std
         )
         self.engine = Engine(
             self.weights,
@@ -75,7 +75,8 @@ class _Loss:
             batch_size=len(self.batch),
             dtype="float64",
             threads=1,
-            layers=without_dropout(config.layers(len(train.classes))),
+            layers=layers,
+            shape=train.shape,
         )
         normalization = Normalization.of(train, config.normalize)
         self.samples = samples_of(self.engine, self.batch, normalization)

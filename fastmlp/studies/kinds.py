@@ -42,13 +42,15 @@ class Kind(NamedTuple):
     needs: str | None = None
 
 
+OF_TWINS = ("flip", "decay_biases", "dtype", "hidden")
+
 KINDS: Mapping[str, Kind] = {
     "penalised": Kind(Penalised),
     "chain": Kind(Penalised, keeps=("weights", "biases")),
     "weights kept": Kind(Penalised, keeps=("weights",)),
     "reversed": Kind(Reversed, ("flip",)),
-    "torch": Kind(TorchTwin, ("flip", "decay_biases", "dtype", "residual"), needs="torch"),
-    "autograd": Kind(AutogradTwin, ("flip", "decay_biases", "dtype")),
+    "torch": Kind(TorchTwin, (*OF_TWINS, "residual"), needs="torch"),
+    "autograd": Kind(AutogradTwin, OF_TWINS),
 }
 NO_KIND_CAN = ("optimizer", "nesterov", "patience", "restore_best", "reduction", "dropout")
 
@@ -96,6 +98,7 @@ def refuse(name: str, config: TrainConfig) -> None:
         "decay_biases": not config.decay_biases,
         "dtype": config.dtype == "bfloat16",
         "residual": config.residual,
+        "hidden": not all(isinstance(item, int) for item in config.hidden),
     }
     for field in (*NO_KIND_CAN, *KINDS[name].cannot):
         if unusual[field]:

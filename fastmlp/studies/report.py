@@ -59,6 +59,8 @@ def _section(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
     for name in section.get("measure", []):
         if name in results.measured:
             blocks += measures.MEASURES[name].show(results, section, results.measured[name])
+    for entry in section.get("epochs", []):
+        blocks += tables.follow(results, entry)
     if section.get("row"):
         blocks += tables.compare(results, section)
     for entry in section.get("clock", []):

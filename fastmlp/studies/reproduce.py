@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.machine import description as machine
-from fastmlp.studies import figures
+from fastmlp.studies import pictures
 from fastmlp.studies.check import check
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.measures import MEASURES
@@ -65,7 +65,7 @@ def reproduce(
         for name in section.get("measure", []):
             say(f"measuring {name}")
             lab.keep_measured(name, MEASURES[name].take(lab, section))
-        figures.draw_from_images(lab, section, folder)
+        pictures.draw(lab, section, folder)
     described = _describe(lab, time.perf_counter() - start)
     replace(lab.results, machine=described).write(folder)
     return render(study, folder, html=html)

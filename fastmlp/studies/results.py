@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -42,6 +43,9 @@ HISTORY_COLUMNS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("train_cost", "valid_cost", "seconds"),
 )
+LOSS_SUM = "train_loss_sum"  # the mean training loss of each batch, added up over an epoch
+IMAGES = "images"  # in measured.json: how many images each part trains on
+UNITS = ("epochs", "steps", "seconds")
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,11 @@ class StudyTrial:
 
 @dataclass(frozen=True)
 class Setting:
-    """The trials of one configuration, one a seed."""
+    """The trials of one configuration, one a seed, each trained on so many images."""
 
     part: str
     trials: tuple[StudyTrial, ...]
+    images: int
 
     @property
     def config(self) -> TrainConfig:
@@ -70,9 +75,16 @@ class Setting:
         """Whether every training came to a regular end."""
         return all(one.trial.sound for one in self.trials)
 
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch."""
+        return math.ceil(self.images / self.config.batch_size)
+
     def values(self, name: str, epoch: int | None = None) -> list[float]:
         """Return a number of each trial that came to a regular end, or of one of its epochs."""
         sound = [one.trial for one in self.trials if one.trial.sound]
+        if name == LOSS_SUM:
+            return [self.steps * value for value in self.values("train_loss", epoch)]
         if name == "epoch_seconds":
             return [epoch_seconds(trial) for trial in sound]
         if epoch is not None:
@@ -81,6 +93,30 @@ class Setting:
         else:
             found = [getattr(trial, name) for trial in sound]
         return [value for value in found if value is not None]
+
+    def curve(self, name: str, trial: Trial) -> list[float]:
+        """Return a number of each epoch of a trial; NaN where there is none."""
+        column, factor = ("train_loss", self.steps) if name == LOSS_SUM else (name, 1)
+        found = [row.get(column) for row in trial.history]
+        return [math.nan if value is None else factor * value for value in found]
+
+    def reached(self, name: str, level: float) -> list[dict[str, float]]:
+        """Return how long each trial took to reach a level, in each of `UNITS`; infinity if it never did.
+
+        A loss reaches a level from above, an accuracy from below.
+        """
+        found = []
+        for one in self.trials:
+            curve = self.curve(name, one.trial)
+            there = [value >= level if "accuracy" in name else value <= level for value in curve]
+            if not one.trial.sound or True not in there:
+                found.append(dict.fromkeys(UNITS, math.inf))
+                continue
+            epochs = 1 + there.index(True)
+            seconds = sum(row["seconds"] for row in one.trial.history[:epochs])
+            counts = (epochs, epochs * self.steps, seconds)
+            found.append(dict(zip(UNITS, counts, strict=True)))
+        return found
 
     def mean(self, name: str, epoch: int | None = None) -> float | None:
         """Return the mean over seeds; None if a trial has no such number."""
@@ -119,7 +155,8 @@ class StudyResults:
         for one in self.trials:
             if one.part == part:
                 groups.setdefault(one.config.replace(seed=0), []).append(one)
-        settings = [Setting(part, tuple(trials)) for trials in groups.values()]
+        images = self.measured.get(IMAGES, {}).get(part, 0)
+        settings = [Setting(part, tuple(trials), images) for trials in groups.values()]
         return [setting for setting in settings if setting.matches(where or {})]
 
     def select(self, entry: Mapping[str, Any]) -> Setting | None:

@@ -21,8 +21,9 @@ The tables of a search file (`fastmlp.search.experiment`) are the part "main". B
     tolerance = 0.02                 # how far a mean that agrees may be from the published value
     columns = ["test_accuracy"]      # quantities to compare
     row = [ ... ]                    # published values; see `fastmlp.studies.tables`
+    epochs = [ ... ]                 # the same for some epochs of one setting
     claim = [ ... ]                  # published findings; see `fastmlp.studies.claims`
-    figure = [ ... ]                 # see `fastmlp.studies.figures`
+    figure = [ ... ]                 # see `fastmlp.studies.figures` and `fastmlp.studies.pictures`
     measure = ["gradients"]          # see `fastmlp.studies.measures`
     twins = [ ... ]                  # parts that should agree; see `fastmlp.studies.agreement`
     all = ["main"]                   # parts whose settings are listed, every one
@@ -57,7 +58,7 @@ QUICK_EPOCHS = 2
 STUDY = ("title", "about", "percent", "parts", "section")
 PART = ("label", "kind", "seeds", "data", "config", "grid")
 SECTION = (
-    *("title", "text", "tolerance", "columns", "row", "claim"),
+    *("title", "text", "tolerance", "columns", "row", "epochs", "claim"),
     *("figure", "measure", "twins", "all", "clock"),
 )
 

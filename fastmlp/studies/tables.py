@@ -1,12 +1,17 @@
-"""Published values beside ours: the ``row``, ``all`` and ``clock`` entries of a section.
+"""Published values beside ours: the ``row``, ``epochs``, ``all`` and ``clock`` entries of a section.
 
 A row has a ``label``, says which setting it is about (``part``, ``where``, ``best``), what was
 published (``published = { test_accuracy = 0.86 }``), and, in ``because``, why ours may differ.
-There ``{label|quantity}`` stands for our value in the row with that label.
+There ``{label|quantity}`` stands for our value in the row with that label. With ``epoch`` it is about
+that epoch, not the end.
+
+An ``epochs`` entry follows one setting: a line for each epoch of ``at``, columns for each of
+``quantities``, and ``published = { train_loss = [0.5, nan] }`` with a value (or nan) for each line.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Mapping
@@ -14,11 +19,12 @@ from typing import Any
 
 from fastmlp.errors import ConfigError
 from fastmlp.reporting.document import Block, Details, Paragraph, Table
-from fastmlp.studies.results import Setting, StudyResults, epoch_seconds, varied
+from fastmlp.studies.results import LOSS_SUM, Setting, StudyResults, epoch_seconds, varied
 from fastmlp.studies.study import MAIN
 
 WORDS = {
     "train_loss": "training loss",
+    LOSS_SUM: "training loss, sum over batches",
     "train_accuracy": "training accuracy",
     "valid_loss": "validation loss",
     "valid_accuracy": "validation accuracy",
@@ -51,16 +57,15 @@ def compare(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
         if setting is None:
             missing.append(row["label"])
             continue
-        published = row.get("published", {})
+        published, epoch = row.get("published", {}), row.get("epoch")
         differs = False
         for name in columns:
             value = published.get(name)
-            verdict = judge(results, setting.mean(name), value, tolerance)
+            verdict = judge(results, setting.mean(name, epoch), value, tolerance)
             differs |= verdict.startswith("differs")
             shown = number(results, name, value)
-            lines.append(
-                [_label(row, setting), WORDS[name], shown, ours(results, setting, name), verdict]
-            )
+            found = ours(results, setting, name, epoch)
+            lines.append([_label(row, setting), WORDS[name], shown, found, verdict])
         if differs:
             because = _filled(results, row.get("because") or "not explained")
             reasons.append(f"**Why {row['label']} differs:** {because}")
@@ -80,6 +85,27 @@ def compare(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
     if missing:
         blocks.append(Paragraph(f"Not run on this machine: {', '.join(missing)}."))
     return blocks
+
+
+def follow(results: StudyResults, entry: Mapping[str, Any]) -> list[Block]:
+    """Return the table of an ``epochs`` entry."""
+    setting = results.select(entry)
+    if setting is None:
+        return [Paragraph("Not run on this machine.")]
+    published, header = entry.get("published", {}), ["epochs"]
+    for name in entry["quantities"]:
+        if name in published:
+            header.append(f"{WORDS[name]}: published")
+        header.append(f"{WORDS[name]}: ours")
+    rows = []
+    for line, epoch in enumerate(entry["at"]):
+        rows.append([str(epoch)])
+        for name in entry["quantities"]:
+            if name in published:
+                value = published[name][line]
+                rows[-1].append(number(results, name, None if math.isnan(value) else value))
+            rows[-1].append(ours(results, setting, name, epoch))
+    return [Table(header, rows)]
 
 
 def list_all(results: StudyResults, part: str) -> list[Block]:
@@ -156,19 +182,20 @@ def judge(
     return f"differs by {'+' if difference > 0 else MINUS}{shown}"
 
 
-def ours(results: StudyResults, setting: Setting, name: str) -> str:
-    """Return the mean and standard deviation of a number over seeds."""
+def ours(results: StudyResults, setting: Setting, name: str, epoch: int | None = None) -> str:
+    """Return the mean and standard deviation of a number over seeds, at the end or after an epoch."""
     lost = [one.trial.status for one in setting.trials if not one.trial.sound]
     if lost:
         return (
             f"{'failed' if 'failed' in lost else 'diverged'} ({len(lost)} of {len(setting.trials)})"
         )
-    mean = setting.mean(name)
+    mean = setting.mean(name, epoch)
     if mean is None:
         return ""
     if len(setting.trials) == 1:
         return number(results, name, mean)
-    return f"{number(results, name, mean)} {PLUS_MINUS} {number(results, name, setting.deviation(name))}"
+    deviation = number(results, name, setting.deviation(name, epoch))
+    return f"{number(results, name, mean)} {PLUS_MINUS} {deviation}"
 
 
 def number(results: StudyResults, name: str, value: float | None) -> str:
@@ -185,7 +212,8 @@ def number(results: StudyResults, name: str, value: float | None) -> str:
 def field_value(value: Any) -> str:
     """Return the value of a field of TrainConfig for a table or legend."""
     if isinstance(value, tuple):
-        return "-".join(map(str, value)) or "none"
+        between = ", " if any(isinstance(one, str) for one in value) else "-"
+        return between.join(map(str, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

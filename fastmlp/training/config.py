@@ -27,7 +27,7 @@ from fastmlp.training.schedule import SCHEDULES
 
 Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
 Stopping = Literal["best", "rises"]
-Normalize = Literal["channel", "feature", "none"]
+Normalize = Literal["channel", "feature", "range", "none"]
 Dtype = Literal["float32", "float64", "bfloat16"]
 Reduction = Literal["mean", "sum"]
 
@@ -102,8 +102,9 @@ class TrainConfig:
         Return the parameters of the epoch with the lowest validation loss, not the last epoch's.
     flip : bool
         Mirror each training image left to right with probability 1/2, anew each epoch.
-    normalize : {"channel", "feature", "none"}
-        What the mean and standard deviation that scale the pixels are taken over.
+    normalize : {"channel", "feature", "range", "none"}
+        What the mean and standard deviation that scale the pixels are taken over. "range" scales grey levels from
+        0..255 to -1..1, whatever the images, and "none" leaves them.
     dropout : float
         Probability, below 1, with which a training step takes an output of a hidden layer as zero; the
         others are divided by 1 - dropout. Evaluation takes all of them.

@@ -83,6 +83,13 @@ def test_normalization_none_changes_nothing(part: Dataset) -> None:
     assert np.array_equal(Normalization.of(part, per="none").apply(part.images), part.images)
 
 
+def test_normalization_range_is_what_pytorch_s_tutorial_does(part: Dataset) -> None:
+    tutorial = (part.images / 255 - 0.5) / 0.5
+    found = Normalization.of(part, per="range").apply(part.images)
+    np.testing.assert_allclose(found, tutorial, rtol=1e-13, atol=1e-15)
+    assert Normalization.of(part, per="range").apply(np.full((1, 60), 255)).tolist() == [[1.0] * 60]
+
+
 def test_a_constant_float_is_constant_in_spite_of_rounding() -> None:
     data = Dataset.from_arrays(np.full((999, 2), 0.1), np.zeros(999, int))
     assert Normalization.of(data, per="feature").std.tolist() == [1, 1]

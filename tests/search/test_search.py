@@ -56,6 +56,19 @@ def test_every_trial_is_what_train_gives(parts, tmp_path):
     assert means == sorted(means, reverse=True)
 
 
+def test_a_grid_over_layers_of_any_kind(parts, tmp_path):
+    grid = {"hidden": [[8, "tanh"], ["conv 3 3", "batchnorm", "maxpool 2", 8]]}
+    training, valid, test = parts
+    result = grid_search(CONFIG, grid, training, valid, test, store=tmp_path)
+    for point in result.points:
+        alone = train(CONFIG.replace(**point.parameters), training, valid)
+        (trial,) = point.trials
+        assert trial.reason == alone.reason
+        assert trial.valid_loss == alone.history[trial.epoch - 1]["valid_loss"]
+    network = fastmlp.load(tmp_path / BEST)
+    assert evaluate(network, test)["accuracy"] == result.best.trials[0].test_accuracy
+
+
 def test_the_best_network_is_tested_and_saved(parts, tmp_path):
     training, valid, test = parts
     result = grid_search(CONFIG, GRID, training, valid, test, store=tmp_path, seeds=2)

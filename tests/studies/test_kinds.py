@@ -1,5 +1,7 @@
 """Trainings beside `fastmlp.train`: equal to it where they must be, else what they claim to be."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -127,8 +129,11 @@ def test_what_a_kind_cannot_do_is_said(parts: tuple[Dataset, Dataset]) -> None:
         ("torch", "residual", True),
         ("autograd", "decay_biases", False),
         ("reversed", "flip", True),
+        ("torch", "hidden", ("conv 2 3", 8)),
+        ("autograd", "hidden", (8, "tanh")),
     ):
-        with pytest.raises(ConfigError, match=f"{name}: found {value}, which '{kind}' cannot do"):
+        told = re.escape(f"{name}: found {value}, which '{kind}' cannot do")
+        with pytest.raises(ConfigError, match=told):
             train_as(kind, equal.replace(**{name: value}), parts)
 
 

@@ -23,6 +23,7 @@ POINTS = {
     "cifar2-bird-plane-8": 8,
     "cifar10-softmax": 4,
     "mnist-nonlinearity": 20,
+    "mnist-cnn": 9,
 }
 
 
@@ -30,9 +31,11 @@ def entries(study: Study) -> list[Any]:
     """Return all entries of a study file that choose a point."""
     found = []
     for section in study.sections:
-        found += section.get("row", [])
+        found += [*section.get("row", []), *section.get("epochs", [])]
         for other in (*section.get("claim", []), *section.get("figure", [])):
             shared = {name: other[name] for name in ("part", "best") if name in other}
+            if other.get("kind") in ("features", "hardest"):
+                found.append(other)
             for side in other.get("sides", []):
                 where = {**other.get("where", {}), **side.get("where", {})}
                 found += [
@@ -42,7 +45,7 @@ def entries(study: Study) -> list[Any]:
     return found
 
 
-def test_there_are_five() -> None:
+def test_every_study_has_a_line() -> None:
     assert sorted(POINTS) == names()
 
 
@@ -100,6 +103,16 @@ def refused(tmp_path: Path, study: str, message: str) -> None:
         ('clock = [{ says = "", published = 1 }]', "clock.per: not found"),
         ('columns = ["tst"]', "columns: found 'tst', expected one of .*test_accuracy"),
         ('measure = ["confusion"]', "measure: found 'confusion', expected a row"),
+        (
+            'measure = ["gradients"]\n[config]\nhidden = ["conv 2 3", "batchnorm"]',
+            "measure: found 'gradients', expected a last point .* without batchnorm",
+        ),
+        ('figure = [{ kind = "weights", file = "a", caption = "" }]', "figure.sides: not found"),
+        (
+            'claim = [{ kind = "sooner", metric = "train_loss", says = "" }]',
+            "claim.level: not found",
+        ),
+        ("epochs = [{ at = [1] }]", "epochs.quantities: not found"),
         ('measure = ["twins"]', "measure: found 'twins', expected `twins` in the section"),
         ('twins = [{ ours = "main" }]', "twins.theirs: not found"),
         ('twins = [{ ours = "main", theirs = "b" }]', "twins: found 'b', expected one of main"),

@@ -210,9 +210,9 @@ def test_both_ways_of_writing(tmp_path: Path) -> None:
     assert "http" not in page  # nothing is loaded from elsewhere
 
 
-@pytest.mark.parametrize("hidden", [(), (6, 5)])
+@pytest.mark.parametrize("hidden", [(), (6, 5), ("conv 4 2 padding 1", "maxpool 2", 5)])
 def test_the_gradient_check_sees_a_right_and_a_wrong_gradient(
-    hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    hidden: tuple[int | str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
     data = Dataset(
