@@ -28,7 +28,7 @@ class Contest(TypedDict):
     """Implementations that trained the same problem in turn."""
 
     network: str
-    sizes: list[int]
+    sizes: list[Any]  # as in `problem.Problem`
     batch: int
     threads: int
     check_steps: int
@@ -43,8 +43,8 @@ class KernelRow(TypedDict):
 
     network: str
     kernel: str
-    inputs: int
-    outputs: int
+    inputs: int | list[int]  # a width, or the shape of an image
+    outputs: int | list[int]
     batch: int
     flops: int  # of one call; 0 for kernels that only move data
     bytes: int  # that one call must read and write at the least

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastmlp.bench.ceiling import flops_per_second, spend_flops
 from fastmlp.bench.measurements import Contest, Entry
-from fastmlp.bench.peers import Peer, Training
+from fastmlp.bench.peer import Peer, Training
 from fastmlp.bench.problem import Problem
 from fastmlp.machine.cores import usable_cores
 
@@ -114,7 +114,7 @@ def contest(
         entry["busy"] = timings[entry["name"]].busy
     found = Contest(
         network=network,
-        sizes=list(problem.sizes),
+        sizes=[one if isinstance(one, int | str) else list(one) for one in problem.sizes],
         batch=problem.batch_size,
         threads=threads,
         check_steps=check_steps,

@@ -8,6 +8,7 @@ import click
 
 from fastmlp.bench.problem import NETWORKS
 from fastmlp.bench.settings import QUICK, Settings
+from fastmlp.bench.work import spell_sizes
 from fastmlp.cli.options import items, widths
 from fastmlp.reporting.progress import say
 
@@ -17,9 +18,7 @@ from fastmlp.reporting.progress import say
     "--networks",
     type=items,
     metavar="A,B",
-    help="; ".join(
-        f"{name} is {'-'.join(map(str, sizes))}" for name, (sizes, _) in NETWORKS.items()
-    )
+    help="; ".join(f"{name} is {spell_sizes(one.sizes)}" for name, one in NETWORKS.items())
     + ".  [default: all]",
 )
 @click.option(
