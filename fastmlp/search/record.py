@@ -14,8 +14,9 @@ from safetensors.numpy import save as to_safetensors
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.layers import parameter_names, without_dropout
+from fastmlp.training.layers import without_dropout
 from fastmlp.training.network import Network
+from fastmlp.training.shapes import parameter_names
 
 NOT_IN_A_KEY = ("seed", "threads")  # the seed has a field of its own; threads change no result
 

@@ -4,7 +4,6 @@ import dataclasses
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -22,7 +21,7 @@ from fastmlp.training.constraints import (
     real,
     tuple_of,
 )
-from fastmlp.training.layers import Layer, misplaced, network_layers, widths_of
+from fastmlp.training.layers import ORDER, Layer, Residual, count_heads, misplaced, network_layers
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
 
@@ -45,12 +44,15 @@ class TrainConfig:
     hidden : tuple of int or str
         Widths of the hidden layers; ``()`` gives softmax regression. After a width may stand an activation or a
         dropout of its own, as a layer of `fastmlp.training.layers` or as its text:
-        ``(512, "tanh", 128, "dropout 0.5")``.
+        ``(512, "tanh", 128, "dropout 0.5")``. Before all widths may stand convolutions and pools of images,
+        ``("conv 6 5", "maxpool 2", 120)``, or with all that a convolution takes
+        ``("conv 6 5 stride 2 padding 1", "batchnorm", "relu", "avgpool 2")``. "batchnorm" may follow a width, too.
     activation : str
-        What follows each hidden layer that no activation follows in `hidden`; a name of
-        `fastmlp.kernels.activations.ACTIVATIONS`.
+        What follows each width or convolution (and its batchnorm) that no activation follows in `hidden`; a name
+        of `fastmlp.kernels.activations.ACTIVATIONS`.
     residual : bool
-        Add a hidden layer's input to its output wherever the layer before it has the same width.
+        Add a hidden layer's input to its output wherever the layer before it has the same width, or a convolution
+        (padding "same") keeps the shape that convolutions before it have made.
     initialization : {"torch", "he", "glorot", "normal", "zeros"}
         How weights and biases start; see `fastmlp.training.network.initialize`.
     initialization_std : float
@@ -75,8 +77,9 @@ class TrainConfig:
     decay_biases : bool
         Whether biases decay too, as they do in PyTorch.
     learning_rate_factors, weight_decay_factors : tuple of float
-        What the learning rate, or the weight decay, of each linear layer is multiplied by, the output layer last;
-        0 keeps a layer as it is. ``()`` for none.
+        What the learning rate, or the weight decay, of each convolution and linear layer is multiplied by, the
+        output layer last; 0 keeps a layer as it is. A batchnorm has the factor of the layer that it follows.
+        ``()`` for none.
     batch_size : int
         Images per step; the last, smaller batch of an epoch is trained on too.
     reduction : {"mean", "sum"}
@@ -167,10 +170,7 @@ class TrainConfig:
                 ) from None
             object.__setattr__(self, name, plain)
         if problem := misplaced(self.hidden):
-            raise ConfigError(
-                f"hidden: found {problem}, expected an activation right after a width, and a dropout "
-                "right after one of the two"
-            )
+            raise ConfigError(f"hidden: found {problem}, expected {ORDER}")
         for rule in _RULES:
             if not rule.holds(self):
                 raise ConfigError(rule.message.format_map(self.as_dict()))
@@ -250,7 +250,7 @@ class TrainConfig:
         rates, decays = self.learning_rate_factors, self.weight_decay_factors
         if not rates and not decays:
             return None
-        ones = (1.0,) * (len(widths_of(self.hidden)) + 1)
+        ones = (1.0,) * (count_heads(self.hidden) + 1)
         return Factors(rates or ones, decays or ones)
 
     def compatible_dict(self) -> dict[str, Any]:
@@ -290,7 +290,7 @@ LATER_FIELDS = (
 
 _FACTORS = tuple_of(
     real(lambda number: number >= 0, "of at least 0"),
-    "a list of finite numbers of at least 0, one for each linear layer; () for none",
+    "a list of finite numbers of at least 0, one for each convolution and linear layer; () for none",
 )
 _POSITIVE = real(lambda number: number > 0, "above 0")
 
@@ -341,10 +341,13 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
 
 def _one_a_layer(name: str) -> _Rule:
     def holds(config: TrainConfig) -> bool:
-        return len(getattr(config, name)) in (0, len(widths_of(config.hidden)) + 1)
+        return len(getattr(config, name)) in (0, count_heads(config.hidden) + 1)
 
     found = f"{name}: found {{{name}}} with hidden {{hidden}}"
-    return _Rule(holds, f"{found}, expected one for each linear layer, the output layer included")
+    return _Rule(
+        holds,
+        f"{found}, expected one for each convolution and each linear layer, the output layer included",
+    )
 
 
 _RULES = (
@@ -358,10 +361,10 @@ _RULES = (
     ),
     _Rule(
         lambda config: (
-            not config.residual or any(a == b for a, b in pairwise(widths_of(config.hidden)))
+            not config.residual or any(isinstance(one, Residual) for one in config.layers(1))
         ),
-        "residual: found with hidden {hidden}, "
-        "expected two hidden layers of equal width, one after the other",
+        "residual: found with hidden {hidden}, expected two hidden layers of equal width, one after "
+        "the other, or a convolution that keeps the shape that one before it has made",
     ),
 )
 

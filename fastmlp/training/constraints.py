@@ -106,5 +106,5 @@ def hidden_layers() -> Constraint:
         )
         return tuple(COUNT.convert(item) if isinstance(item, int) else item for item in items)
 
-    expected = f"a list such as (512, 128), () for none, each item {LAYER_EXPECTED}"
+    expected = f"a list, () for none, of {LAYER_EXPECTED}"
     return Constraint(expected, convert)

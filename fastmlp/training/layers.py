@@ -1,8 +1,8 @@
 """A network as a list of layers: plain values without arrays or compiled code.
 
-Everything else follows from the list: `sizes_of` returns the widths, `parameter_names` the names of the parameters, and
-`fastmlp.training.engine` hands the list to the kernels. A layer is spelled in the same way in Python, in TOML and on
-the command line: ``512`` or ``"linear 512"``, ``"relu"``, ``"dropout 0.5"``.
+Everything else follows from the list: `fastmlp.training.shapes` derives what the layers make of an image and what
+parameters they have, and `fastmlp.training.engine` hands the list to the kernels. A layer is spelled in the same way in
+Python, in TOML and on the command line: ``512`` or ``"linear 512"``, ``"conv 6 5"``, ``"maxpool 2"``, ``"relu"``.
 """
 
 from __future__ import annotations
@@ -36,21 +36,83 @@ class Dropout:
 
 
 @dataclass(frozen=True)
+class Convolution:
+    """``torch.nn.Conv2d`` with square kernels.
+
+    Attributes
+    ----------
+    channels : int
+        Of the output.
+    kernel : int
+        Height and width of the kernels.
+    stride : int
+    padding : int or "same"
+        Rows and columns of zeros on each side. With "same", which needs stride 1 and an odd kernel, the output is as
+        high and wide as the input.
+    """
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int | str = 0
+
+    @property
+    def margin(self) -> int:
+        """The rows and columns of zeros on each side, as a number."""
+        return self.padding if isinstance(self.padding, int) else (self.kernel - 1) // 2
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The greatest number of each square of `size` x `size`; rows and columns that are left over are dropped."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """The mean of each square of `size` x `size`; rows and columns that are left over are dropped."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """``torch.nn.BatchNorm2d`` of channels, or ``torch.nn.BatchNorm1d`` of features, as PyTorch has them by default."""
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """An image [C, H, W] as a row of numbers; `network_layers` puts it between images and the first linear layer."""
+
+
+@dataclass(frozen=True)
 class Residual:
     """Layers whose input is added to their output."""
 
     layers: tuple[Layer, ...]
 
 
-Layer = Linear | Activation | Dropout | Residual
+Layer = (
+    Linear | Activation | Dropout | Convolution | MaxPool | AvgPool | BatchNorm | Flatten | Residual
+)
+# What stands at the head of a block; an activation, a dropout or a batchnorm belongs to the head before it.
+Head = Linear | Convolution | MaxPool | AvgPool
 
 MIXED = "mixed"
 
 EXPECTED = (
-    "a width such as 512, an activation ("
+    "a width (512), "
     + ", ".join(ACTIVATIONS)
-    + ') or dropout with its rate, "dropout 0.5"'
+    + ', "dropout 0.5", "conv 16 5 [stride 2] [padding 1|same]", "maxpool 2", "avgpool 2", "batchnorm"'
 )
+
+ORDER = (
+    "an activation or a batchnorm, each once, right after a width or convolution, a dropout after these or a pool, "
+    "and convolutions and pools before all widths"
+)
+
+_LARGEST = 2**31 - 1  # counts are indices of compiled loops
 
 
 def parse_layer(text: str) -> Layer:
@@ -64,14 +126,44 @@ def parse_layer(text: str) -> Layer:
     if text.startswith("residual(") and text.endswith(")"):
         inner = text.removeprefix("residual(").removesuffix(")").split(",")
         return Residual(tuple(parse_layer(one) for one in inner))
-    name, *numbers = text.split() or [""]
-    if name in ACTIVATIONS and not numbers:
-        return Activation(name)
-    if name == "linear" and len(numbers) == 1 and numbers[0].isdecimal() and int(numbers[0]) > 0:
-        return Linear(int(numbers[0]))
-    if name == "dropout" and len(numbers) == 1 and 0 <= float(numbers[0]) < 1:
-        return Dropout(float(numbers[0]))
+    name, *words = text.split() or [""]
+    match name, words:
+        case _, [] if name in ACTIVATIONS:
+            return Activation(name)
+        case "batchnorm", []:
+            return BatchNorm()
+        case "flatten", []:
+            return Flatten()
+        case "linear", [width]:
+            return Linear(_count(width))
+        case "dropout", [rate] if 0 <= float(rate) < 1:
+            return Dropout(float(rate))
+        case "maxpool", [size]:
+            return MaxPool(_count(size))
+        case "avgpool", [size]:
+            return AvgPool(_count(size))
+        case "conv", [channels, kernel, *options]:
+            return _convolution(_count(channels), _count(kernel), options)
     raise ValueError(text)
+
+
+def _count(word: str, least: int = 1) -> int:
+    if not (word.isascii() and word.isdecimal() and least <= int(word) <= _LARGEST):
+        raise ValueError(word)
+    return int(word)
+
+
+def _convolution(channels: int, kernel: int, options: Sequence[str]) -> Convolution:
+    """Return a convolution with options such as ``["stride", "2", "padding", "1"]``."""
+    found = dict(zip(options[::2], options[1::2], strict=True))
+    if len(found) * 2 != len(options) or not found.keys() <= {"stride", "padding"}:
+        raise ValueError(options)
+    stride, padding = _count(found.get("stride", "1")), found.get("padding", "0")
+    if padding != "same":
+        return Convolution(channels, kernel, stride, _count(padding, least=0))
+    if stride != 1 or kernel % 2 == 0:
+        raise ValueError(options)
+    return Convolution(channels, kernel, stride, padding)
 
 
 def spell_layer(layer: Layer) -> str:
@@ -83,6 +175,18 @@ def spell_layer(layer: Layer) -> str:
             return name
         case Dropout(rate):
             return f"dropout {rate!r}"
+        case Convolution(channels, kernel, stride, padding):
+            stepping = "" if stride == 1 else f" stride {stride}"
+            padded = "" if padding == 0 else f" padding {padding}"
+            return f"conv {channels} {kernel}{stepping}{padded}"
+        case MaxPool(size):
+            return f"maxpool {size}"
+        case AvgPool(size):
+            return f"avgpool {size}"
+        case BatchNorm():
+            return "batchnorm"
+        case Flatten():
+            return "flatten"
         case Residual(layers):
             return f"residual({', '.join(map(spell_layer, layers))})"
 
@@ -100,36 +204,46 @@ def spell_item(item: int | str | Layer) -> int | str:
     layer = parse_layer(item) if isinstance(item, str) else item
     if isinstance(layer, Linear):
         return layer.outputs
-    if isinstance(layer, Activation | Dropout):
+    if isinstance(layer, Activation | Dropout | Convolution | MaxPool | AvgPool | BatchNorm):
         spelled = spell_layer(layer)
-        parse_layer(spelled)  # refuses what has no such name or rate
+        parse_layer(spelled)  # refuses what has no such name or number
         return spelled
     raise TypeError(item)
 
 
-def misplaced(hidden: Sequence[int | str]) -> str | None:
-    """Return in words which layer is in a wrong place, or None.
-
-    An activation must follow a width, and a dropout a width or an activation.
-    """
-    before: Layer | None = None
+def layers_in(hidden: Iterable[int | str]) -> Iterator[Layer]:
+    """Yield the layers that the items of `TrainConfig.hidden` name, and no others."""
     for item in hidden:
-        layer = Linear(item) if isinstance(item, int) else parse_layer(item)
-        may_follow: tuple[type, ...] = {
-            Linear: (type(None), Linear, Activation, Dropout),
-            Activation: (Linear,),
-            Dropout: (Linear, Activation),
-        }[type(layer)]
-        if not isinstance(before, may_follow):
-            place = "first" if before is None else f"after {spell_layer(before)!r}"
+        yield Linear(item) if isinstance(item, int) else parse_layer(item)
+
+
+def misplaced(hidden: Sequence[int | str]) -> str | None:
+    """Return in words which layer is in a wrong place, or None; `ORDER` says what is right."""
+    block: list[Layer] = []
+    for layer in layers_in(hidden):
+        starts = isinstance(layer, Head)
+        if not (_may_start if starts else _may_join)(layer, block):
+            place = f"after {spell_layer(block[-1])!r}" if block else "first"
             return f"{spell_layer(layer)!r} {place}"
-        before = layer
+        block = [layer] if starts else [*block, layer]
     return None
 
 
-def widths_of(hidden: Iterable[int | str]) -> list[int]:
-    """Return the widths among the items of `TrainConfig.hidden`."""
-    return [item for item in hidden if isinstance(item, int)]
+def _may_start(head: Layer, block: Sequence[Layer]) -> bool:
+    """Return whether a head may follow a block: all but a width need an image, which no width makes."""
+    return isinstance(head, Linear) or not block or not isinstance(block[0], Linear)
+
+
+def _may_join(layer: Layer, block: Sequence[Layer]) -> bool:
+    """Return whether an activation, batchnorm or dropout may stand at the end of a block."""
+    if not block or any(isinstance(one, type(layer) | Dropout) for one in block):
+        return False
+    return isinstance(layer, Dropout) or isinstance(block[0], Linear | Convolution)
+
+
+def count_heads(hidden: Iterable[int | str]) -> int:
+    """Return the number of convolutions and widths among the items of `TrainConfig.hidden`."""
+    return sum(isinstance(layer, Linear | Convolution) for layer in layers_in(hidden))
 
 
 def network_layers(
@@ -149,26 +263,52 @@ def network_layers(
     outputs : int
         Width of the last layer, which has neither activation nor dropout.
     activation : str
-        The activation of hidden layers for which `hidden` names none.
+        The activation of convolutions and widths for which `hidden` names none. It stands after their batchnorm.
     residual : bool
-        Whether to add a hidden layer's input to its output wherever the layer before it has the same width.
+        Whether to add a layer's input to its output wherever a width follows an equal one, or a convolution keeps the
+        shape that convolutions before it have made.
     dropout : float
-        The dropout rate of hidden layers for which `hidden` names none.
+        The dropout rate of convolutions and widths for which `hidden` names none.
     """
-    blocks: list[list[Layer]] = []
-    for item in hidden:
-        layer = Linear(item) if isinstance(item, int) else parse_layer(item)
-        if isinstance(layer, Linear):
-            blocks.append([layer, Activation(activation), Dropout(dropout)])
-        else:
-            blocks[-1][1 if isinstance(layer, Activation) else 2] = layer
     layers: list[Layer] = []
-    before = None
+    before: Layer | None = None
+    for block in _blocks(hidden, activation, dropout):
+        kept = [one for one in block if one not in (Dropout(0.0), Activation("identity"))]
+        is_residual = residual and _keeps_shape(before, block[0])
+        layers += [Residual(tuple(kept))] if is_residual else kept
+        before = before if isinstance(block[0], MaxPool | AvgPool) else block[0]
+    layers.append(Linear(outputs))
+    first = next(place for place, layer in enumerate(layers) if isinstance(layer, Linear))
+    if first > 0:  # layers of images come before it
+        layers.insert(first, Flatten())
+    return tuple(layers)
+
+
+def _blocks(hidden: Iterable[int | str], activation: str, dropout: float) -> list[list[Layer]]:
+    """Return each head with what belongs to it, and with the activation and the dropout that it lacks."""
+    blocks: list[list[Layer]] = []
+    for layer in layers_in(hidden):
+        if isinstance(layer, Head):
+            blocks.append([layer])
+        else:
+            blocks[-1].append(layer)
     for block in blocks:
-        kept = tuple(one for one in block if one != Dropout(0.0) and one != Activation("identity"))
-        layers += [Residual(kept)] if residual and block[0] == before else kept
-        before = block[0]
-    return (*layers, Linear(outputs))
+        kinds = [type(layer) for layer in block]
+        if kinds[0] in (MaxPool, AvgPool):
+            continue
+        if Activation not in kinds:
+            block.insert(2 if BatchNorm in kinds else 1, Activation(activation))
+        if Dropout not in kinds:
+            block.append(Dropout(dropout))
+    return blocks
+
+
+def _keeps_shape(before: Layer | None, head: Layer) -> bool:
+    """Return whether a layer gives what it is given the same shape; `before` is the one that gave it its channels."""
+    if isinstance(head, Convolution):
+        same = head.stride == 1 and 2 * head.margin == head.kernel - 1
+        return same and isinstance(before, Convolution) and before.channels == head.channels
+    return isinstance(head, Linear) and head == before
 
 
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
@@ -190,23 +330,17 @@ def without_dropout(layers: Iterable[Layer]) -> tuple[Layer, ...]:
 
 
 def sizes_of(layers: Iterable[Layer], inputs: int) -> tuple[int, ...]:
-    """Return the number of inputs, the width of each hidden layer, and the number of outputs."""
-    return (inputs, *(layer.outputs for layer in flat(layers) if isinstance(layer, Linear)))
+    """Return the number of inputs, the width of each hidden layer (of a convolution: channels), and of outputs."""
+    return inputs, *(
+        layer.channels if isinstance(layer, Convolution) else layer.outputs
+        for layer in flat(layers)
+        if isinstance(layer, Linear | Convolution)
+    )
 
 
 def count_weights(sizes: Sequence[int]) -> int:
-    """Return the number of weights, without biases, of a network with these widths."""
+    """Return the number of weights, without biases, of a network of linear layers with these widths."""
     return sum(inputs * outputs for inputs, outputs in pairwise(sizes))
-
-
-def parameter_names(layers: Iterable[Layer]) -> list[str]:
-    """Return the names of the parameters as in a ``torch.nn.Sequential`` of the layers, weights before biases."""
-    return [
-        f"{number}.{kind}"
-        for number, layer in enumerate(flat(layers))
-        if isinstance(layer, Linear)
-        for kind in ("weight", "bias")
-    ]
 
 
 def common_kind(layers: tuple[Layer, ...]) -> tuple[str, bool]:

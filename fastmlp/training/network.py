@@ -18,7 +18,6 @@ from fastmlp.training.layers import (
     Layer,
     common_kind,
     network_layers,
-    parameter_names,
     sizes_of,
     spell_layer,
     without_dropout,
@@ -30,6 +29,7 @@ from fastmlp.training.network_file import (
     layers_of,
     layout_of,
 )
+from fastmlp.training.shapes import parameter_names
 
 FloatArray = NDArray[np.floating[Any]]
 

@@ -20,10 +20,10 @@ from fastmlp.training.layers import (
     MIXED,
     Layer,
     network_layers,
-    parameter_names,
     parse_layer,
     sizes_of,
 )
+from fastmlp.training.shapes import parameter_names
 
 PARAMETER_TYPES = ("float32", "float64")
 ENTRIES = ("activation", "classes", "dtype", "residual", "shape", "sizes")

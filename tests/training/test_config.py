@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from fastmlp.errors import ConfigError
 from fastmlp.training.config import TrainConfig, choices_of
-from fastmlp.training.layers import widths_of
 
 NAMES = tuple(field.name for field in dataclasses.fields(TrainConfig))
 COUNTS = st.integers(1, 2**31 - 1)
@@ -24,7 +23,8 @@ VALUES = {
     for name in TrainConfig().as_dict()
 } | {
     "hidden": st.lists(COUNTS, max_size=4).map(tuple)
-    | st.sampled_from([(5, "tanh"), (5, "dropout 0.25", 4), (5, "relu", "dropout 0.5", 5)]),
+    | st.sampled_from([(5, "tanh"), (5, "dropout 0.25", 4), (5, "relu", "dropout 0.5", 5)])
+    | st.sampled_from([("conv 6 5", "batchnorm", "maxpool 2", 9), ("conv 2 3 stride 2 padding 1",)]),
     "initialization_std": POSITIVE,
     "learning_rate": POSITIVE,
     "momentum": st.floats(0, 1, exclude_max=True),
@@ -48,10 +48,10 @@ VALUES = {
 
 
 def is_consistent(values: dict[str, Any]) -> bool:
-    hidden = values["hidden"]
+    widths = [item for item in values["hidden"] if isinstance(item, int)]
     return not (
         (values["nesterov"] and (values["optimizer"] != "sgd" or values["momentum"] == 0))
-        or (values["residual"] and all(a != b for a, b in pairwise(widths_of(hidden))))
+        or (values["residual"] and all(a != b for a, b in pairwise(widths)))
     )
 
 

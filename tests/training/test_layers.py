@@ -8,24 +8,37 @@ import pytest
 from fastmlp import ConfigError, DataError, Dataset, Network, TrainConfig, load, train
 from fastmlp.training.layers import (
     Activation,
+    AvgPool,
+    BatchNorm,
+    Convolution,
     Dropout,
+    Flatten,
     Layer,
     Linear,
+    MaxPool,
     Residual,
     common_kind,
     network_layers,
-    parameter_names,
     parse_layer,
     sizes_of,
     spell_layer,
     without_dropout,
 )
+from fastmlp.training.shapes import parameter_names
 
 LAYERS: list[Layer] = [
     Linear(7),
     Activation("tanh"),
     Dropout(0.25),
     Residual((Linear(3), Activation("relu"), Dropout(0.5))),
+    Convolution(6, 5),
+    Convolution(6, 5, 2, 1),
+    Convolution(6, 3, padding="same"),
+    MaxPool(2),
+    AvgPool(3),
+    BatchNorm(),
+    Flatten(),
+    Residual((Convolution(4, 3, padding=1), BatchNorm(), Activation("tanh"))),
 ]
 
 
@@ -35,7 +48,14 @@ def test_a_layer_is_read_as_it_is_spelled(layer: Layer) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "linear", "linear 0", "linear x", "dropout", "dropout 1", "dropout -0.1", "ReLU"]
+    "text",
+    [
+        *("", "linear", "linear 0", "linear x", "dropout", "dropout 1", "dropout -0.1", "ReLU"),
+        *("conv", "conv 6", "conv 6 0", "conv 6 5 stride 0", "conv 6 5 padding -1", "conv 6 5 2"),
+        *("conv 6 5 stride 2 padding same", "conv 6 4 padding same", "conv 6 5 stride 1 stride 1"),
+        *("conv 6 5 stride", "conv 6 5 dilation 2", "maxpool", "maxpool 0", "avgpool 2 2"),
+        *("batchnorm 6", "flatten 2", f"conv {2**31} 5"),
+    ],
 )
 def test_what_is_no_layer_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
@@ -51,7 +71,18 @@ def test_objects_texts_and_numbers_are_the_same_configuration() -> None:
 
 @pytest.mark.parametrize(
     "hidden",
-    [("relu",), ("dropout 0.5", 8), (8, "relu", "tanh"), (8, "dropout 0.1", "dropout 0.1")],
+    [
+        *(("relu",), ("dropout 0.5", 8), (8, "relu", "tanh"), (8, "dropout 0.1", "dropout 0.1")),
+        *(
+            ("batchnorm",),
+            (8, "conv 6 5"),
+            (8, "maxpool 2"),
+            ("maxpool 2", "relu"),
+            ("batchnorm", 8),
+        ),
+        *((8, "batchnorm", "batchnorm"), ("conv 6 5", "dropout 0.1", "batchnorm")),
+        ("conv 6 5", "tanh", "batchnorm", "relu"),
+    ],
 )
 def test_an_order_that_makes_no_network_is_refused(hidden: tuple[int | str, ...]) -> None:
     with pytest.raises(
@@ -77,6 +108,46 @@ def test_the_layers_of_a_configuration() -> None:
         f"{number}.{kind}" for number in (0, 2, 4, 6) for kind in ("weight", "bias")
     ]
     assert common_kind(trained) == ("mixed", True)
+
+
+def test_the_layers_of_images() -> None:
+    same = "conv 4 3 padding same"
+    hidden = ("conv 4 3", "batchnorm", same, "tanh", "batchnorm", "maxpool 2", same, "dropout 0.5")
+    layers = network_layers((*hidden, "avgpool 2", 8, "batchnorm"), 3, residual=True)
+    relu, tanh, normed = Activation("relu"), Activation("tanh"), BatchNorm()
+    convolution = Convolution(4, 3, padding="same")
+    assert layers == (
+        *(Convolution(4, 3), normed, relu),
+        *(Residual((convolution, tanh, normed)), MaxPool(2)),
+        *(Residual((convolution, relu, Dropout(0.5))), AvgPool(2)),
+        *(Flatten(), Linear(8), normed, relu, Linear(3)),
+    )
+    assert common_kind(without_dropout(layers)) == ("mixed", True)
+    assert network_layers(("maxpool 2",), 3) == (MaxPool(2), Flatten(), Linear(3))
+
+
+def test_a_convolution_that_changes_its_shape_has_no_residual_connection() -> None:
+    for hidden in (("conv 4 3 padding same", "conv 5 3 padding same"), ("conv 4 3", "conv 4 3")):
+        with pytest.raises(ConfigError, match=r"^residual: found with hidden"):
+            TrainConfig(hidden=hidden, residual=True)
+
+
+def test_objects_of_images_are_stored_as_text() -> None:
+    objects = (Convolution(6, 5, padding=2), BatchNorm(), MaxPool(2), Convolution(4, 3), 7)
+    config = TrainConfig(hidden=objects)  # type: ignore[arg-type]
+    assert config.hidden == ("conv 6 5 padding 2", "batchnorm", "maxpool 2", "conv 4 3", 7)
+    for wrong in (Convolution(6, 4, padding="same"), MaxPool(0), Flatten()):
+        with pytest.raises(ConfigError, match=r"^hidden: found"):
+            TrainConfig(hidden=(wrong, 5))  # type: ignore[arg-type]
+
+
+def test_factors_are_given_for_each_convolution_and_linear_layer() -> None:
+    hidden = ("conv 6 5", "batchnorm", "maxpool 2", 120)
+    factors = TrainConfig(hidden=hidden, learning_rate_factors=(0, 1, 2)).layer_factors()
+    assert factors is not None
+    assert factors.decays == (1, 1, 1)
+    with pytest.raises(ConfigError, match="each convolution and each linear layer"):
+        TrainConfig(hidden=hidden, weight_decay_factors=(0, 1))
 
 
 @pytest.mark.parametrize("residual", [False, True])
