@@ -18,8 +18,8 @@ from fastmlp.training.layers import (
     Flatten,
     Linear,
     MaxPool,
-    shapes_of,
 )
+from fastmlp.training.shapes import shapes_of
 
 if TYPE_CHECKING:
     import jax
@@ -147,7 +147,9 @@ def _loss_of(problem: Problem) -> Callable[..., jax.Array]:
                 case Convolution():
                     W, b = next(pairs)
                     layout = ("NHWC", "HWIO", "NHWC")
-                    X = jax.lax.conv_general_dilated(X, W, (1, 1), "VALID", dimension_numbers=layout)
+                    X = jax.lax.conv_general_dilated(
+                        X, W, (1, 1), "VALID", dimension_numbers=layout
+                    )
                     X = X + b
                 case Activation():
                     X = jax.nn.relu(X)
@@ -212,7 +214,7 @@ def _flattened(problem: Problem) -> tuple[int, ...] | None:
 
 
 def _to_jax(problem: Problem) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the start as JAX's parameters: filters [kernel, kernel, in, out], and rows in the order of channels last."""
+    """Return the start with filters [kernel, kernel, in, out], and with rows in the order of channels last."""
     weights: list[np.ndarray] = []
     shape = _flattened(problem)
     for W in problem.start.weights:

@@ -6,18 +6,21 @@ the gather reads other images each time, as in training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from fastmlp.bench.contender import load, steps_of
 from fastmlp.bench.problem import Problem
 from fastmlp.bench.timing import repeats
+from fastmlp.bench.work import stages
 from fastmlp.kernels import codes
 from fastmlp.kernels.arguments import Batches, Record, Rule, Team
 from fastmlp.kernels.run import run
+from fastmlp.training.layers import Linear
 from fastmlp.training.memory import aligned
 
 GATHER, FORWARD, BACKWARD = "gather", "forward", "dX"
@@ -26,29 +29,40 @@ UPDATE, TRANSPOSE = "dW and update", "transpose"
 ITEM = 4  # bytes of a float32
 
 
-@dataclass(frozen=True)
-class LayerKernel:
-    """One kernel on one layer, in float32 and on one thread.
+class Work(NamedTuple):
+    """What a call of a kernel on a layer does, in float32.
 
     Attributes
     ----------
     name : str
         GATHER, FORWARD, BACKWARD, UPDATE or TRANSPOSE.
-    inputs, outputs : int
-        Widths of the layer; GATHER fills the input of the first and has no outputs.
+    inputs, outputs : int or tuple of int
+        Widths of the layer, or shapes of its images, the outputs behind their pooling; GATHER fills the input of the
+        first layer and has no outputs.
     flops : int
-        Two for each multiply-add of a call, without padding; 0 for kernels that only move data.
+        Two for each multiply-add, without padding; 0 for kernels that only move data.
     bytes : int
-        What a call must read and write at the least: each operand once.
+        What must be read and written at the least: each operand once.
+    """
+
+    name: str
+    inputs: int | tuple[int, ...]
+    outputs: int | tuple[int, ...]
+    flops: int
+    bytes: int
+
+
+class LayerKernel(NamedTuple):
+    """A kernel on a layer, on one thread.
+
+    Attributes
+    ----------
+    work : Work
     call : callable
         Repeats the kernel as many times as its argument says.
     """
 
-    name: str
-    inputs: int
-    outputs: int
-    flops: int
-    bytes: int
+    work: Work
     call: Callable[[int], object]
 
     def calls_in(self, seconds: float) -> int:
@@ -57,40 +71,50 @@ class LayerKernel:
         return repeats(self.call, 1, seconds)
 
 
-def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
-    """Yield every kernel on every layer of a problem.
+def works_of(problem: Problem) -> Iterator[Work]:
+    """Yield what the kernels of a problem do, layer by layer."""
+    batch, gathered = problem.batch_size, problem.batch_size * problem.features
+    yield Work(GATHER, _size(problem.shape), 0, 0, gathered * (1 + ITEM))
+    states = 2 if problem.optimizer == "adam" else 1
+    for number, stage in enumerate(stages(problem.layers, problem.shape)):
+        inputs, outputs, weights = _size(stage.inputs), _size(stage.outputs), stage.weights
+        below, above = (batch * math.prod(one) for one in (stage.inputs, stage.outputs))
+        flops = 2 * batch * stage.multiply_adds
+        yield Work(FORWARD, inputs, outputs, flops, ITEM * (below + above + weights))
+        # Weights and the optimiser's states are both read and written.
+        moved = below + above + 2 * (1 + states) * weights
+        yield Work(UPDATE, inputs, outputs, flops, ITEM * moved)
+        if number > 0:
+            # Activations are read too: they decide what the gradient lets through.
+            yield Work(BACKWARD, inputs, outputs, flops, ITEM * (2 * below + above + weights))
+            if isinstance(stage.layer, Linear):
+                yield Work(TRANSPOSE, inputs, outputs, 0, ITEM * 2 * weights)
 
-    Each is one instruction of the program that trains it, executed alone. The update has the problem's momentum and
-    decay and a learning rate of 0, so that repeating it changes no weight.
+
+def _size(shape: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return the width of rows, or the shape of images."""
+    return shape[0] if len(shape) == 1 else shape
+
+
+def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
+    """Yield every kernel on every layer of a problem, as `works_of` does.
+
+    Each is executed alone: one instruction or two of the program that trains it. The update has the problem's
+    optimiser and a learning rate of 0, so that repeating it changes no weight.
     """
     bench = _Instructions(problem)
-    batch, gathered = problem.batch_size, problem.batch_size * problem.sizes[0]
-    (first,) = bench.find(codes.GATHER)
-    yield LayerKernel(GATHER, problem.sizes[0], 0, 0, gathered * (1 + ITEM), bench.repeat(first))
-
-    layers = len(problem.sizes) - 1
+    layers = len(stages(problem.layers, problem.shape))
     products, steps = bench.find(codes.MULTIPLY), bench.find(codes.UPDATE)
-    upwards, downwards = products[:layers], products[layers:][::-1]
-    transposes = bench.find(codes.TRANSPOSE)
-    for layer, (inputs, outputs) in enumerate(pairwise(problem.sizes)):
-        weights, ends = inputs * outputs, batch * (inputs + outputs)
-        flops = 2 * batch * weights
-
-        call = bench.repeat(upwards[layer])
-        yield LayerKernel(FORWARD, inputs, outputs, flops, ITEM * (ends + weights), call)
-
-        # Weights and velocity are both read and written. The next instruction steps the biases.
-        call = bench.repeat(steps[2 * layer], steps[2 * layer + 1])
-        yield LayerKernel(UPDATE, inputs, outputs, flops, ITEM * (ends + 4 * weights), call)
-
-        if layer > 0:
-            # Activations are read too: they decide what the gradient lets through.
-            call = bench.repeat(downwards[layer - 1])
-            moved = ends + batch * inputs + weights
-            yield LayerKernel(BACKWARD, inputs, outputs, flops, ITEM * moved, call)
-
-            call = bench.repeat(transposes[layer - 1])
-            yield LayerKernel(TRANSPOSE, inputs, outputs, 0, ITEM * 2 * weights, call)
+    numbers = {
+        GATHER: iter([bench.find(codes.GATHER)]),
+        FORWARD: iter([[one] for one in products[:layers]]),
+        BACKWARD: iter([[one] for one in products[layers:][::-1]]),
+        # The instruction after a step of weights steps the biases.
+        UPDATE: zip(steps[::2], steps[1::2], strict=True),
+        TRANSPOSE: iter([[one] for one in bench.find(codes.TRANSPOSE)]),
+    }
+    for work in works_of(problem):
+        yield LayerKernel(work, bench.repeat(*next(numbers[work.name])))
 
 
 class _Instructions:
@@ -99,8 +123,8 @@ class _Instructions:
     def __init__(self, problem: Problem) -> None:
         self._engine, self._samples = load(problem, "float32", threads=1)
         order = problem.order(0)
-        self._engine.epoch(self._samples, order[0], steps_of(problem, 1))
-        still = steps_of(replace(problem, learning_rate=0.0), len(order))
+        self._engine.epoch(self._samples, order[0], steps_of(problem, 1, 0))
+        still = steps_of(replace(problem, learning_rate=0.0), len(order), 1)
         self._rule = Rule(np.int64(still.rule), still.hyper.astype(np.float32))
         count = order.size
         self._batches = Batches(

@@ -29,22 +29,26 @@ from fastmlp.bench.problem import Problem
 from fastmlp.bench.sklearn_peer import SklearnPeer
 from fastmlp.bench.torch_peer import TorchPeer
 
+# The layouts of PyTorch's images, and JAX's ways to train: the better one counts.
+NCHW, CHANNELS_LAST = "PyTorch NCHW", "PyTorch channels_last"
+JAX_STEPS, JAX_SCAN = "JAX jit, step by step", "JAX jit + scan"
+
 PEERS: tuple[Peer, ...] = (
     TorchPeer("PyTorch eager"),
     TorchPeer("PyTorch fused SGD", fused=True),
     TorchPeer("PyTorch torch.compile", fused=True, compiled=True),
     TorchPeer("PyTorch bf16 autocast", fused=True, bfloat16=True),
-    JaxPeer("JAX jit + scan"),
+    JaxPeer(JAX_SCAN),
     SklearnPeer(),
 )
 
 IMAGE_PEERS: tuple[Peer, ...] = (
-    TorchPeer("PyTorch NCHW", fused=True),
-    TorchPeer("PyTorch channels_last", fused=True, channels_last=True),
+    TorchPeer(NCHW, fused=True),
+    TorchPeer(CHANNELS_LAST, fused=True, channels_last=True),
     TorchPeer("PyTorch torch.compile", fused=True, channels_last=True, compiled=True),
     TorchPeer("PyTorch bf16 autocast", fused=True, channels_last=True, bfloat16=True),
-    JaxPeer("JAX jit, step by step", scans=False),
-    JaxPeer("JAX jit + scan"),
+    JaxPeer(JAX_STEPS, scans=False),
+    JaxPeer(JAX_SCAN),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,9 +20,9 @@ from fastmlp.training.layers import (
     Layer,
     Linear,
     MaxPool,
-    parameter_shapes,
     spell_layer,
 )
+from fastmlp.training.shapes import parameter_shapes
 
 # Mean and standard deviation of grey levels drawn evenly from 0..255, as `Problem.images` are.
 GREY_MEAN = 127.5

@@ -112,12 +112,12 @@ def kernel_rows(network: str, problem: Problem, rounds: int) -> list[KernelRow]:
     return [
         KernelRow(
             network=network,
-            kernel=one.name,
-            inputs=one.inputs,
-            outputs=one.outputs,
+            kernel=one.work.name,
+            inputs=one.work.inputs,
+            outputs=one.work.outputs,
             batch=problem.batch_size,
-            flops=one.flops,
-            bytes=one.bytes,
+            flops=one.work.flops,
+            bytes=one.work.bytes,
             seconds=[seconds / count for seconds in timing.seconds],
             ceiling=ceiling,
         )

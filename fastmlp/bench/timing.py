@@ -114,7 +114,7 @@ def contest(
         entry["busy"] = timings[entry["name"]].busy
     found = Contest(
         network=network,
-        sizes=[one if isinstance(one, int | str) else list(one) for one in problem.sizes],
+        sizes=list(problem.sizes),
         batch=problem.batch_size,
         threads=threads,
         check_steps=check_steps,

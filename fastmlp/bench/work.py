@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fastmlp.training.layers import (
     Activation,
@@ -13,9 +14,8 @@ from fastmlp.training.layers import (
     Linear,
     MaxPool,
     network_layers,
-    parameter_shapes,
-    shapes_of,
 )
+from fastmlp.training.shapes import multiply_adds, parameter_shapes, shapes_of
 
 # An entry of `fastmlp.bench.problem.Problem.sizes`; results.json has lists for shapes.
 Size = int | str | Sequence[int]
@@ -37,33 +37,54 @@ def layers_of(sizes: Sequence[Size]) -> tuple[Layer, ...]:
 
 def spell_sizes(sizes: Sequence[Size]) -> str:
     """Return a network in words: 3072-10, or 1x28x28, conv 6 5, maxpool 2, 10."""
-    if isinstance(sizes[0], int):
-        return "-".join(map(str, sizes))
-    return ", ".join(["x".join(map(str, shape_of(sizes))), *map(str, sizes[1:])])
+    between = "-" if isinstance(sizes[0], int) else ", "
+    return between.join([spell_size(shape_of(sizes)), *map(str, sizes[1:])])
 
 
-def multiply_adds(layers: Sequence[Layer], shape: tuple[int, ...]) -> list[int]:
-    """Count the multiply-adds of each layer with weights, for one sample on its way up.
+def spell_size(size: int | Sequence[int]) -> str:
+    """Return a width, or the shape of an image, in words: 3072, or 1x28x28."""
+    return str(size) if isinstance(size, int) else "x".join(map(str, size))
 
-    Outputs that the pooling behind them never reads count as none.
+
+class Stage(NamedTuple):
+    """A layer with weights, and the pooling that reads it.
+
+    Attributes
+    ----------
+    layer : Linear or Convolution
+    inputs, outputs : tuple of int
+        Shapes, the outputs behind the pooling.
+    multiply_adds : int
+        For one sample on its way up; outputs that the pooling never reads count as none.
+    weights : int
+        Their number, without biases.
     """
-    counts = []
-    shapes = [shape, *shapes_of(layers, shape)]
-    for number, layer in enumerate(layers):
-        before, after = shapes[number], shapes[number + 1]
-        if isinstance(layer, Linear):
-            counts.append(math.prod(before) * layer.outputs)
-        elif isinstance(layer, Convolution):
-            size = _pooled(layers[number + 1 :])
-            read = [one // size * size for one in after[1:]]
-            counts.append(before[0] * layer.kernel**2 * layer.channels * math.prod(read))
-    return counts
+
+    layer: Linear | Convolution
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    multiply_adds: int
+    weights: int
+
+
+def stages(layers: Sequence[Layer], shape: tuple[int, ...]) -> list[Stage]:
+    """Return the layers with weights, from the inputs on."""
+    found = []
+    counts, made = multiply_adds(layers, shape), shapes_of(layers, shape)
+    weights = (math.prod(one) for one, _ in parameter_shapes(layers, shape))
+    for number, (layer, inputs) in enumerate(zip(layers, [shape, *made], strict=False)):
+        if isinstance(layer, Linear | Convolution):
+            outputs, size = _behind_pooling(layers, made, number)
+            area = made[number][1:]
+            read = math.prod(one // size * size for one in area)
+            needed = counts[number] * read // math.prod(area)
+            found.append(Stage(layer, inputs, outputs, needed, next(weights)))
+    return found
 
 
 def count_weights(sizes: Sequence[Size]) -> int:
     """Count the weights of a network, without biases."""
-    shapes = parameter_shapes(layers_of(sizes), shape_of(sizes))
-    return sum(math.prod(weight) for weight, _ in shapes)
+    return sum(one.weights for one in stages(layers_of(sizes), shape_of(sizes)))
 
 
 def flops_per_sample(sizes: Sequence[Size]) -> int:
@@ -72,15 +93,20 @@ def flops_per_sample(sizes: Sequence[Size]) -> int:
     A multiply-add counts as two. Every layer computes its outputs, the gradient of its weights and that of its inputs;
     the first layer has no gradient of its inputs.
     """
-    counts = multiply_adds(layers_of(sizes), shape_of(sizes))
+    counts = [one.multiply_adds for one in stages(layers_of(sizes), shape_of(sizes))]
     return 2 * (3 * sum(counts) - counts[0])
 
 
-def _pooled(layers: Sequence[Layer]) -> int:
-    """Return the size of the pooling that reads a convolution, given the layers after it; 1 if there is none."""
-    for layer in layers:
+def _behind_pooling(
+    layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]], number: int
+) -> tuple[tuple[int, ...], int]:
+    """Return the shape that pooling makes of a layer's outputs, and its size; their own shape and 1 without.
+
+    `shapes` are those of the layers' outputs. Only activations may stand between.
+    """
+    for place, layer in enumerate(layers[number + 1 :], number + 1):
         if isinstance(layer, MaxPool | AvgPool):
-            return layer.size
+            return shapes[place], layer.size
         if not isinstance(layer, Activation):
             break
-    return 1
+    return shapes[number], 1
