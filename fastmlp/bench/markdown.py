@@ -107,8 +107,8 @@ def _images(contests: Sequence[Contest]) -> Iterator[str]:
     if networks := by_adam(contests):
         yield (
             f"Adam trains {networks}, with rate {ADAM['learning_rate']}, no decay, and PyTorch's betas and epsilon; "
-            "PyTorch's own is the fused one. PyTorch keeps images in NCHW or in channels_last, JAX in NHWC. Outputs "
-            "of a convolution that no pooling reads count as no work."
+            "PyTorch's own is the fused one. PyTorch keeps images in NCHW or in channels_last, JAX in NHWC. fastmlp "
+            "bf16 convolves in float32. Outputs of a convolution that no pooling reads count as no work."
         )
 
 
