@@ -158,6 +158,41 @@ class Part(NamedTuple):
     row_to: int
 
 
+class Images(NamedTuple):
+    """What a program with convolutions has beside its instructions.
+
+    Attributes
+    ----------
+    shapes : array of SHAPE
+        What its instructions work on: see ``program.py``.
+    taps : array of int64
+        For each convolution, the place of each tap in its input, from that of the first.
+    """
+
+    shapes: np.ndarray
+    taps: np.ndarray
+
+
+class Whose(NamedTuple):
+    """The images of a batch that are a thread's.
+
+    Attributes
+    ----------
+    group_from, group_to : int
+        Its groups of images.
+    blocks : int
+        Blocks of the whole batch.
+    index, count : int
+        Of `count` equal parts of each image, number `index` is its.
+    """
+
+    group_from: int
+    group_to: int
+    blocks: int
+    index: int
+    count: int
+
+
 class Epilogue(NamedTuple):
     """What becomes of a product's sums: ``result = f(sums, other)``.
 

@@ -27,11 +27,35 @@ def _numbered(count: int) -> tuple[Any, ...]:
     TOTAL,
     UPDATE,
     TRANSPOSE,
-) = _numbered(12)
+    GATHER_IMAGES,
+    CONVOLVE,
+    CONVOLUTION_GRADIENTS,
+    STEP_OF_SUMS,
+    MAP_IMAGES,
+    MASK_IMAGES,
+    POOL,
+    UNPOOL,
+    FLATTEN,
+    UNFLATTEN,
+    MEASURE,
+    NORMALIZE,
+    MEASURE_GRADIENTS,
+    NORMALIZATION_GRADIENT,
+) = _numbered(26)
+
+# Images whose gradients are added up before they are written down, and that a thread takes through a network together.
+GROUP = 16
 
 # How a team shares an operation: each thread takes rows of the batch, panels of the output, groups of rows of the
-# weights, or a copy of everything; or the first thread does it alone.
-ROWS, PANELS, SLABS, COPIES, FIRST = _numbered(5)
+# weights, or a copy of everything; or the first thread does it alone. Of images, each thread takes groups of
+# GROUP of the batch, or rows of pixels of all.
+ROWS, PANELS, SLABS, COPIES, FIRST, GROUPS, INSIDE = _numbered(7)
+
+# What CONVOLUTION_GRADIENTS does, added up: see loops/convolution_gradients.py.
+SPREAD, INPUT_GRADIENT, WEIGHT_GRADIENT = map(np.int64, (1, 2, 4))
+
+# Sums over pixels, see emit/batchnorm.py.
+SUMS, SQUARES_OF, PRODUCTS = _numbered(3)
 
 # Functions of whole vectors, see emit/vectors.py. Those of activations follow, see activations.py.
 IDENTITY, EXP, ADD, MULTIPLIED, SIGMOID = _numbered(5)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastmlp.kernels import codes
-from fastmlp.kernels.layers.linear import FusedLinear, Place, Placed
+from fastmlp.kernels.layers.images import (
+    ForkStep,
+    ImageDropout,
+    ImageLayer,
+    JoinStep,
+    Step,
+    gather_images,
+)
+from fastmlp.kernels.layers.linear import FusedLinear, Pair, Place, Placed
 from fastmlp.kernels.loops import nonzeros
 from fastmlp.kernels.program import (
     BATCH,
@@ -18,6 +27,8 @@ from fastmlp.kernels.program import (
     Signal,
 )
 
+Fused = FusedLinear | ImageLayer
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -25,10 +36,12 @@ class Layout:
 
     Attributes
     ----------
-    layers : tuple of FusedLinear
+    layers : tuple of FusedLinear or ImageLayer
     kind : Kind
+    pairs : tuple of Pair
+        The parameters of all layers.
     places : tuple of Place
-        One a layer.
+        One a pair.
     states : int
         Elements of weights and biases, and so of each array that the optimiser remembers.
     parameters, right : int
@@ -36,8 +49,9 @@ class Layout:
         (0) where products read the parameters.
     """
 
-    layers: tuple[FusedLinear, ...]
+    layers: tuple[Fused, ...]
     kind: Kind
+    pairs: tuple[Pair, ...]
     places: tuple[Place, ...]
     states: int
     parameters: int
@@ -82,26 +96,29 @@ class Loss:
     smoothing: float = 0.0
 
 
-def lay_out(layers: Sequence[FusedLinear], kind: Kind) -> Layout:
-    """Give each layer its place in the flat arrays of the parameters."""
+def lay_out(layers: Sequence[Fused], kind: Kind) -> Layout:
+    """Give the parameters of each layer their place in the flat arrays."""
+    pairs = [pair for layer in layers for pair in layer.pairs]
     offsets, rights = [], []
     states = right = 0
-    for layer in layers:
-        panels, rows = kind.panels(layer.outputs), kind.panels(layer.inputs) * kind.lanes
+    for pair in pairs:
+        panels, rows = kind.panels(pair.outputs), kind.panels(pair.inputs) * kind.lanes
         offsets.append((states, states + panels * rows * kind.lanes))
         states += panels * (rows + 1) * kind.lanes
         rights.append(right)
-        right += panels * kind.depth(layer.inputs) * kind.lanes**2
+        if pair.is_product:
+            right += panels * kind.depth(pair.inputs) * kind.lanes**2
     behind = right if kind.pairs else states
     places = []
-    for number, layer in enumerate(layers):
+    for number, pair in enumerate(pairs):
         weights, bias = offsets[number]
-        transposed = behind if number else -1
-        if number:
-            behind += kind.panels(layer.inputs) * kind.depth(layer.outputs) * kind.lanes**2
+        is_transposed = pair.is_product and number > 0
+        transposed = behind if is_transposed else -1
+        if is_transposed:
+            behind += kind.panels(pair.inputs) * kind.depth(pair.outputs) * kind.lanes**2
         places.append(Place(weights, bias, rights[number] if kind.pairs else weights, transposed))
     parameters, right = (states, behind) if kind.pairs else (behind, 0)
-    return Layout(tuple(layers), kind, tuple(places), states, parameters, right)
+    return Layout(tuple(layers), kind, tuple(pairs), tuple(places), states, parameters, right)
 
 
 def training_plan(
@@ -128,26 +145,28 @@ def training_plan(
     gradient = b.signal(outputs.width)
     b.add(
         codes.LOSS,
-        codes.ROWS,
+        b.rows_share,
         panels=outputs.values.panels,
-        reads=[(outputs.values, codes.ROWS)],
-        writes=[(gradient.values, codes.ROWS)],
+        reads=[(outputs.values, b.rows_share)],
+        writes=[(gradient.values, b.rows_share)],
         left=outputs.values,
         out=gradient.values,
         inputs=outputs.width,
         code=loss.code,
         number=loss.smoothing,
     )
-    b.write_operands(gradient, int(codes.ROWS))
+    b.write_operands(gradient, b.rows_share)
     layers[-1].take_gradient(gradient)
     for below, layer in zip(layers[-2::-1], layers[:0:-1], strict=True):
+        if layer.first:
+            break
         below.take_gradient(layer.backward(below))
     if penalties:
-        found = [(layer.sums_of_squares, codes.FIRST) for layer in layers]
+        found = [(one, codes.FIRST) for layer in layers if (one := layer.sums_of_squares)]
         b.add(codes.TOTAL, codes.FIRST, reads=found)
     marks, sums = b.nothing, b.nothing
     if not layout.kind.pairs:
-        most = max(layer.panels for layer in layers)
+        most = max(layer.panels for layer in layers if isinstance(layer, Placed))
         sizes = nonzeros.room(most, layout.kind.lanes, batch, layout.kind.item_bytes)
         marks, sums = (b.reserve_elements(size, 1, BATCH, WORKSPACE, threads) for size in sizes)
     for layer in layers:
@@ -160,7 +179,7 @@ def evaluation_plan(layout: Layout, batch: int) -> Plan:
     b, _, outputs = _forward(layout, batch, 1, trains=False)
     b.add(
         codes.LOGITS,
-        codes.ROWS,
+        b.rows_share,
         panels=outputs.values.panels,
         left=outputs.values,
         inputs=outputs.width,
@@ -169,33 +188,60 @@ def evaluation_plan(layout: Layout, batch: int) -> Plan:
 
 
 def _builder(layout: Layout, batch: int, threads: int) -> Builder:
-    return Builder(layout.kind, batch, threads, {WORKSPACE: 0, OPERANDS: 0})
+    has_images = any(isinstance(layer, ImageLayer) for layer in layout.layers)
+    return Builder(layout.kind, batch, threads, {WORKSPACE: 0, OPERANDS: 0}, has_images)
 
 
 def _forward(
     layout: Layout, batch: int, threads: int, trains: bool = True
-) -> tuple[Builder, list[Placed], Signal]:
+) -> tuple[Builder, list[Placed | Step], Signal]:
     """Begin a program with a batch and all layers; return it, the layers and the outputs."""
     b = _builder(layout, batch, threads)
-    placed = []
-    for number, (layer, place) in enumerate(zip(layout.layers, layout.places, strict=True)):
-        one = layer if trains else layer._replace(dropout=0.0)
-        placed.append(Placed(one, place, b, number == 0))
-    signal = b.gathered(layout.layers[0].inputs, placed[0].share)
+    placed: list[Any] = []
+    places = iter(layout.places)
+    forks: list[ForkStep] = []
+    first = True
+    for layer in layout.layers:
+        own = [next(places) for _ in layer.pairs]
+        if trains or not isinstance(layer, ImageDropout):
+            placed.append(layer.placed(own, b, first, trains))
+        first = first and not layer.pairs
+    for step in placed:
+        if isinstance(step, ForkStep):
+            forks.append(step)
+        elif isinstance(step, JoinStep):
+            step.fork = forks.pop()
+    signal = gathered(b, layout.layers[0], placed)
+    for number, step in enumerate(placed):
+        signal = step.forward(signal, _halo(placed[number + 1 :]))
+        b.units += step.units if step is not placed[-1] else 0
+    return b, placed, signal
+
+
+def _halo(above: Sequence[Placed | Step]) -> int:
+    """Return how wide a border of zeros the layers above want around their images."""
+    for step in above:
+        if not isinstance(step, ForkStep):
+            return getattr(step.layer, "padding", 0)
+    return 0
+
+
+def gathered(b: Builder, first: Fused, placed: Sequence[Any]) -> Any:
+    """Append the gathering of a batch as the first layer takes it, and return it."""
+    if isinstance(first, ImageLayer):
+        return gather_images(placed[0], _halo(placed))
+    signal = b.gathered(first.inputs, placed[0].share)
     share = int(codes.COPIES if signal.values.copy else codes.ROWS)
     b.add(
         codes.GATHER,
         share,
-        panels=layout.kind.panels(signal.width),
+        panels=b.kind.panels(signal.width),
         writes=[(one, share) for one in (signal.values, signal.columns, signal.rows)],
         out=signal.values,
         left=signal.columns,
         right=signal.rows,
     )
-    for step in placed:
-        signal = step.forward(signal)
-        b.units += step.layer.outputs if step is not placed[-1] else 0
-    return b, placed, signal
+    return signal
 
 
 def _finished(b: Builder, program: Program, squares: int = 0) -> Plan:

@@ -25,6 +25,33 @@ UPDATE          left, right, out, inputs, group,      weights `out` take the opt
 TRANSPOSE       left, out                             out = left.T
 =============== ===================================== ==========================================================
 
+Those of images name a `shape`, too, and have buffers [blocks, pixels, lanes], see ``loops/images.py``:
+
+====================== ============================== ==========================================================
+operation              buffers and numbers            what happens
+====================== ============================== ==========================================================
+GATHER_IMAGES          left, out                      out = the next batch, by way of the rows `left`
+CONVOLVE               left, right, start, out, other out = start + left * right, perhaps ReLU and 2 x 2 pooled;
+                                                      other = bytes that say which was the largest
+CONVOLUTION_GRADIENTS  left, start, result, right,    result = left where the bytes `start` say; out = the
+                       other, out, inputs, code       gradient of the input `other`; buffer `inputs` = that of the
+                                                      weights, in parts; code says which of these
+STEP_OF_SUMS           left, right, inputs, units,    weights `right` take a step for rows of the parts `left`
+                       group, code
+MAP_IMAGES             code, left, other, out         out = f(left, other)
+MASK_IMAGES            out, units, number             as MASK
+POOL                   left, out, other, code         out = largest or mean of each window; other = bytes
+UNPOOL                 left, other, out, code         out = gradient of the windows
+FLATTEN, UNFLATTEN     left, out, inputs              images as rows, rows as images
+MEASURE                left, right, result, start,    start = mean and deviation of each channel; running
+                       other, code                    statistics `right` and `result` move towards them
+NORMALIZE              left, right, result, start,    out = left normalised, times right, plus result
+                       out
+MEASURE_GRADIENTS      left, other, start, out,       out = gradients of scale and shift
+                       inputs
+NORMALIZATION_GRADIENT left, other, start, right, out out = gradient of NORMALIZE's input
+====================== ============================== ==========================================================
+
 `panels` and `slabs` say what a team shares, and `share` how: see ``codes.py``. Buffers of inputs and gradients have
 the rows of the batch.
 """
@@ -38,14 +65,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.kernels import codes
+from fastmlp.kernels.arguments import Images
 from fastmlp.kernels.loops.pack import round_up
 
 INSTRUCTION = np.dtype(
     [
         *((name, np.int64) for name in ("operation", "share", "panels", "slabs", "code")),
         *((name, np.int64) for name in ("out", "left", "right", "start", "other", "result")),
-        *((name, np.int64) for name in ("inputs", "units", "group")),
+        *((name, np.int64) for name in ("inputs", "units", "group", "shape")),
         ("number", np.float64),
+    ]
+)
+SHAPE = np.dtype(
+    [
+        # Of what is read, and of what is written: without the zeros around it, which are a halo.
+        *((name, np.int64) for name in ("channels", "height", "width", "halo")),
+        *((name, np.int64) for name in ("outputs", "out_height", "out_width", "out_halo")),
+        # Of a convolution: its kernel; rows and columns of outputs that anybody reads, before they are pooled.
+        *((name, np.int64) for name in ("kernel", "stride", "padding", "rows", "columns")),
+        *((name, np.int64) for name in ("relu", "pool", "taps", "other_halo")),
     ]
 )
 BUFFER = np.dtype([(name, np.int64) for name in ("memory", "offset", "panels", "rows", "copy")])
@@ -74,11 +112,14 @@ class Program(NamedTuple):
     buffers : array [buffers] of BUFFER
     units : int
         Outputs of all hidden layers: what dropout numbers.
+    images : Images or None
+        Of a program with instructions of images.
     """
 
     code: np.ndarray
     buffers: np.ndarray
     units: int
+    images: Images | None
 
 
 class Buffer(NamedTuple):
@@ -168,15 +209,20 @@ class Builder:
         Size of the team.
     sizes : dict
         Elements reserved so far, by memory.
+    has_images : bool
+        Whether the network has layers of images: a thread then takes whole groups of them through all layers.
     """
 
     kind: Kind
     batch: int
     threads: int
     sizes: dict[int, int]
+    has_images: bool = False
     buffers: list[Buffer] = field(default_factory=list)
     _code: list[tuple[dict[str, Any], list[Access]]] = field(default_factory=list)
     units: int = 0
+    shapes: list[dict[str, int]] = field(default_factory=list)
+    taps: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Reserve what every program has: a vector of zeros, and a batch of ones, the biases' input."""
@@ -240,7 +286,23 @@ class Builder:
         """Return how a team shares the product of a layer with so many inputs and outputs."""
         height, width = (round_up(one, self.kind.lanes) for one in (inputs, outputs))
         is_large = height * width * self.kind.item_bytes > PANELS_FROM_BYTES
-        return int(codes.PANELS if is_large and width >= 8 * self.kind.lanes else codes.ROWS)
+        return int(codes.PANELS) if is_large and width >= 8 * self.kind.lanes else self.rows_share
+
+    @property
+    def groups(self) -> int:
+        """Groups of images in a batch."""
+        return -(-self.batch // int(codes.GROUP))
+
+    @property
+    def image_share(self) -> int:
+        """How a team shares images: whole groups of them, or parts of each where groups are too few."""
+        return int(codes.INSIDE if self.groups < self.threads else codes.GROUPS)
+
+    @property
+    def rows_share(self) -> int:
+        """How a team shares the rows of a batch: so that a thread's are those of its images."""
+        follows = self.has_images and self.image_share == codes.GROUPS
+        return int(codes.GROUPS if follows else codes.ROWS)
 
     def add(
         self,
@@ -249,8 +311,8 @@ class Builder:
         *,
         panels: int = 0,
         slabs: int = 0,
-        reads: Iterable[tuple[Buffer, int]] = (),
-        writes: Iterable[tuple[Buffer, int]] = (),
+        reads: Iterable[tuple[Buffer, int | tuple[int, int]]] = (),
+        writes: Iterable[tuple[Buffer, int | tuple[int, int]]] = (),
         **fields: Any,
     ) -> None:
         """Append an instruction.
@@ -259,7 +321,8 @@ class Builder:
         ----------
         operation, share, panels, slabs : int
         reads, writes : pairs of Buffer and int
-            What it touches, and how a team shares that: `share` itself, or COPIES where each thread may touch all.
+            What it touches, and how a team shares that: `share` itself, or COPIES where each thread may touch all; or
+            a share with the number of what is shared.
         **fields
             The other columns of INSTRUCTION; a Buffer stands for its number.
         """
@@ -267,9 +330,9 @@ class Builder:
             name: value.number if isinstance(value, Buffer) else value
             for name, value in fields.items()
         }
-        count = {int(codes.PANELS): panels, int(codes.SLABS): slabs}
+        count = {codes.PANELS: panels, codes.SLABS: slabs}
         accesses = [
-            Access(buffer, (int(how), count.get(int(how), 0)), is_write)
+            Access(buffer, how if isinstance(how, tuple) else (how, count.get(how, 0)), is_write)
             for touched, is_write in ((reads, False), (writes, True))
             for buffer, how in touched
             if not buffer.copy and buffer.panels
@@ -290,8 +353,8 @@ class Builder:
         result: Buffer | None = None,
     ) -> None:
         """Append ``out = start + left @ right`` and ``result = f(out, other)``."""
-        by_rows = share == codes.ROWS
-        all_or_own = codes.ROWS if by_rows else codes.COPIES  # of the rows of `left`
+        by_rows = share != codes.PANELS
+        all_or_own = share if by_rows else codes.COPIES  # of the rows of `left`
         columns = codes.COPIES if by_rows else codes.PANELS  # of `right`
         # A start has its rows from the batch, or is one row that all read.
         start_share = share if start.rows == BATCH else columns
@@ -362,7 +425,14 @@ class Builder:
         for row, one in zip(buffers, self.buffers, strict=True):
             for name in BUFFER.names or ():
                 row[name] = getattr(one, name)
-        return Program(code, buffers, self.units)
+        images = None
+        if self.shapes:
+            shapes = np.zeros(len(self.shapes), SHAPE)
+            for row, shape in zip(shapes, self.shapes, strict=True):
+                for name, value in shape.items():
+                    row[name] = value
+            images = Images(shapes, np.array(self.taps or [0], np.int64))
+        return Program(code, buffers, self.units, images)
 
     def _with_meetings(self, pending: list[Access]) -> tuple[list[dict[str, Any]], list[Access]]:
         """Return the instructions with a MEET before each that conflicts with one since the last MEET."""

@@ -4,8 +4,6 @@ Every thread of a team calls `run` with its own rank. Between two meetings a thr
 outputs. Each tile is compiled once, because each kernel is called in one place.
 """
 
-from typing import NamedTuple
-
 from fastmlp.kernels.arguments import (
     Batches,
     Epilogue,
@@ -21,6 +19,7 @@ from fastmlp.kernels.codes import (
     COLUMNS,
     ELEMENTWISE,
     GATHER,
+    GATHER_IMAGES,
     LOGITS,
     LOSS,
     MASK,
@@ -33,7 +32,7 @@ from fastmlp.kernels.codes import (
     TRANSPOSE,
     UPDATE,
 )
-from fastmlp.kernels.emit.views import borrowed, panels, row_at
+from fastmlp.kernels.emit.views import borrowed, row_at
 from fastmlp.kernels.jit import helper, inlined, kernel
 from fastmlp.kernels.loops.dropout import draw_mask
 from fastmlp.kernels.loops.elementwise import elementwise
@@ -44,46 +43,10 @@ from fastmlp.kernels.loops.operands import write_operands
 from fastmlp.kernels.loops.pack import transpose
 from fastmlp.kernels.loops.squares import sum_squares
 from fastmlp.kernels.loops.update import update
-from fastmlp.kernels.program import BATCH, PAIRS_OF_BATCH, PARAMETERS
+from fastmlp.kernels.program import PARAMETERS
+from fastmlp.kernels.run_images import execute_on_images
 from fastmlp.kernels.team import meet, part_of
-
-
-class Now(NamedTuple):
-    """Where a thread is in an epoch.
-
-    Attributes
-    ----------
-    batch : int
-        Rows of this batch.
-    start : int
-        Number of its first row.
-    step : int
-        Its number.
-    rank : int
-        The thread's.
-    """
-
-    batch: int
-    start: int
-    step: int
-    rank: int
-
-
-@helper
-def rows_of(rows, batch):
-    """How many rows a buffer has in this batch."""
-    if rows == BATCH:
-        return batch
-    if rows == PAIRS_OF_BATCH:
-        return (batch + 1) // 2
-    return rows
-
-
-@inlined
-def view(memory, buffers, number, batch, rank):
-    """A buffer as panels, this thread's copy of it where there are several."""
-    one = buffers[number]
-    return panels(memory, one.offset + rank * one.copy, one.panels, rows_of(one.rows, batch))
+from fastmlp.kernels.view import Now, mirrored_rows, view
 
 
 @inlined
@@ -127,10 +90,7 @@ def batch_of(one, buffers, samples, batches, room, now, part):
     X = view(room.workspace, buffers, one.out, now.batch, now.rank)
     C = view(room.operands, buffers, one.left, now.batch, now.rank)
     R = view(room.operands, buffers, one.right, now.batch, now.rank)
-    _, rows, width = room.mirrored.shape
-    own = now.rank * rows * width
-    mirrored = row_at(room.mirrored, own, rows * width).reshape(rows, width)
-    gather(samples, batches, now.start, X, C, R, mirrored, part)
+    gather(samples, batches, now.start, X, C, R, mirrored_rows(room, now.rank), part)
 
 
 @inlined
@@ -208,7 +168,7 @@ def lent_record(record):
 
 
 @kernel
-def run(program, samples, batches, model, room, rule, record, team):
+def run(program, samples, batches, model, room, rule, record, team, images):
     """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
 
     Parameters
@@ -223,6 +183,9 @@ def run(program, samples, batches, model, room, rule, record, team):
     rule : Rule
     record : Record
     team : Team
+    images : Images or None
+        Of a program with convolutions. Numba leaves out what follows from it where it is None, so that linear
+        networks compile no longer for it.
     """
     code, buffers = borrowed(program.code), borrowed(program.buffers)
     samples, batches, record = lent_samples(samples), lent_batches(batches), lent_record(record)
@@ -237,7 +200,7 @@ def run(program, samples, batches, model, room, rule, record, team):
     count = batches.order.shape[0]
     for step in range(batches.steps):
         start = step * batches.size
-        now = Now(min(batches.size, count - start), start, step, team.rank)
+        now = Now(min(batches.size, count - start), start, step, team.rank, team.size)
         for i in range(code.shape[0]):
             one = code[i]
             operation = one.operation
@@ -253,8 +216,12 @@ def run(program, samples, batches, model, room, rule, record, team):
                 batch_of(one, buffers, samples, batches, room, now, part)
             elif operation == LOSS:
                 losses_of(one, buffers, samples, batches, room, record, now, part)
-            else:
+            elif operation < GATHER_IMAGES:
                 lesser(one, buffers, program, batches, model, room, record, now, part)
+            elif images is not None:
+                execute_on_images(
+                    one, buffers, images, program, samples, batches, model, room, rule, now, part
+                )
 
 
 @inlined

@@ -4,7 +4,7 @@ Threads split outputs, never sums, so the result's bits do not depend on their n
 """
 
 from fastmlp.kernels.arguments import Part
-from fastmlp.kernels.codes import FIRST, PANELS, ROWS, SLABS
+from fastmlp.kernels.codes import FIRST, GROUP, GROUPS, PANELS, ROWS, SLABS
 from fastmlp.kernels.emit.barrier import barrier_wait
 from fastmlp.kernels.jit import ONE, ZERO, helper
 
@@ -22,6 +22,12 @@ def rows_from(batch, rank, size):
 
 
 @helper
+def groups_from(batch, rank, size):
+    """Where a thread's rows of a batch begin, if it takes whole groups of images."""
+    return min(batch, GROUP * first_of((batch + GROUP - 1) // GROUP, rank, size))
+
+
+@helper
 def part_of(share, panels, rows, team):
     """This thread's part of panels [panels, rows]: some panels, some rows or groups of rows, or all."""
     if share == PANELS:
@@ -30,6 +36,9 @@ def part_of(share, panels, rows, team):
     if share == ROWS:
         first = rows_from(rows, team.rank, team.size)
         return Part(ZERO, panels, first, rows_from(rows, team.rank + 1, team.size))
+    if share == GROUPS:
+        first = groups_from(rows, team.rank, team.size)
+        return Part(ZERO, panels, first, groups_from(rows, team.rank + 1, team.size))
     if share == SLABS:
         first = first_of(rows, team.rank, team.size)
         return Part(ZERO, panels, first, first_of(rows, team.rank + 1, team.size))

@@ -34,6 +34,10 @@ class Tile:
         Rows of a full weight-gradient tile, all within one panel of the layer's input; divides the vector length.
     update_vectors : int
         Panels side by side in a weight-gradient tile.
+    filters : (int, int)
+        Outputs of a convolution side by side in a tile with four pixels, and where few are left.
+    gradient_filters : tuple of int
+        The same in a tile of its weights' gradient with five taps.
     slabs : int
         Panels of the input in a tile of ``loops/nonzeros.py``: as many accumulators.
     sparse_below : float
@@ -49,6 +53,8 @@ class Tile:
     narrow_rows: tuple[int, ...]
     update_rows: int
     update_vectors: int
+    filters: tuple[int, int]
+    gradient_filters: tuple[int, ...]
     slabs: int
     sparse_below: float
     fma: bool
@@ -70,6 +76,9 @@ class Tile:
         return self.bytes // element_bytes
 
 
+# Channels side by side in a tile of a convolution's input gradient with two pixels, and where few are left.
+CHANNELS = (6, 4)
+
 TALL = (16, 10, 8, 4, 2, 1)
 SHORT = (8, 4, 2, 1)
 TILES = {
@@ -83,6 +92,8 @@ TILES = {
             narrow_rows=TALL,
             update_rows=8,
             update_vectors=3,
+            filters=(6, 4),
+            gradient_filters=(4, 3),
             slabs=8,
             sparse_below=0.6,
             fma=True,
@@ -95,6 +106,8 @@ TILES = {
             narrow_rows=SHORT,
             update_rows=4,
             update_vectors=2,
+            filters=(3, 2),
+            gradient_filters=(2,),
             slabs=8,
             sparse_below=0.8,
             fma=True,
@@ -107,6 +120,8 @@ TILES = {
             narrow_rows=TALL,
             update_rows=4,
             update_vectors=2,
+            filters=(6, 4),
+            gradient_filters=(4, 3),
             slabs=8,
             sparse_below=0.6,
             fma=True,
@@ -119,6 +134,8 @@ TILES = {
             narrow_rows=SHORT,
             update_rows=4,
             update_vectors=2,
+            filters=(3, 2),
+            gradient_filters=(2,),
             slabs=8,
             sparse_below=0.7,
             fma=False,

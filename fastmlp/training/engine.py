@@ -10,7 +10,7 @@ import functools
 import math
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,14 +30,10 @@ from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.training.fusing import fused
-from fastmlp.training.layers import (
-    Layer,
-    count_weights,
-    network_layers,
-    sizes_of,
-)
+from fastmlp.training.layers import Layer, network_layers, sizes_of
 from fastmlp.training.memory import aligned, plain
 from fastmlp.training.optimizers import STATES, Steps, sgd
+from fastmlp.training.shapes import multiply_adds, parameter_shapes
 from fastmlp.training.team import Threads, team_size
 
 # Rows that a thread takes through the network at a time when it only evaluates: enough for full tiles, few
@@ -71,11 +67,12 @@ class Engine:
 
     Parameters
     ----------
-    weights : sequence of arrays [out, in]
-        Initial weights, in PyTorch's layout.
-    biases : sequence of arrays [out]
+    weights, biases : sequences of arrays
+        Initial parameters, pair by pair, in PyTorch's layout: see `fastmlp.training.shapes.parameter_shapes`.
     layers : sequence of Layer, optional
         By default linear layers of the weights' shapes with ReLU between them.
+    shape : sequence of int, optional
+        (channels, height, width) of an image, which layers of images need; by default the first weights' inputs.
     batch_size : int
         Most rows in a batch.
     dtype : {"float32", "float64", "bfloat16"}
@@ -107,6 +104,7 @@ class Engine:
         biases: Sequence[np.ndarray],
         *,
         layers: Sequence[Layer] | None = None,
+        shape: Sequence[int] | None = None,
         batch_size: int,
         dtype: str = "float32",
         threads: int | None = None,
@@ -115,17 +113,21 @@ class Engine:
         group_by_layer: bool = False,
     ) -> None:
         _warn_of_emulation(dtype)
-        self.sizes = (weights[0].shape[1], *(w.shape[0] for w in weights))
         if layers is None:
-            layers = network_layers(self.sizes[1:-1], self.sizes[-1])
-        assert sizes_of(layers, self.sizes[0]) == self.sizes
+            layers = network_layers([w.shape[0] for w in weights[:-1]], weights[-1].shape[0])
+        if shape is None:
+            shape = (weights[0].shape[1],)
+        self.sizes = (math.prod(shape), *sizes_of(layers, 0)[1:])
+        self._shapes = parameter_shapes(layers, shape)
+        found = [(w.shape, b.shape) for w, b in zip(weights, biases, strict=True)]
+        assert found == self._shapes, f"parameters: found {found}, expected {self._shapes}"
         self._pairs = dtype == "bfloat16"
         self.dtype = np.dtype("float32" if self._pairs else dtype)
         kind = Kind(lanes_of(self.dtype), self.dtype.itemsize, self._pairs)
-        self.layout = lay_out(fused(layers, self.sizes[0], group_by_layer), kind)
+        self.layout = lay_out(fused(layers, shape, group_by_layer), kind)
         self.batch_size = batch_size
         if threads is None:
-            threads = team_size(count_weights(self.sizes), batch_size, usable_cores())
+            threads = team_size(sum(multiply_adds(layers, shape)), batch_size, usable_cores())
         self.threads = threads
         self._loss = Loss(int(LOSSES[loss]), smoothing)
         self.parameters = aligned(self.layout.parameters, self.dtype)
@@ -143,16 +145,16 @@ class Engine:
     # -- parameters in and out -----------------------------------------------------------------------------
 
     def load(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
-        """Set the weights [out, in] and biases [out]."""
+        """Set the weights and biases."""
         self._pack(self.parameters, weights, biases)
-        for one, layer, weight in zip(self.layout.places, self.layout.layers, weights, strict=True):
-            if self._pairs:
-                self._pack_right(weight.T, one.right, layer.outputs, layer.inputs)
+        for one, pair, weight in zip(self.layout.places, self.layout.pairs, weights, strict=True):
+            if self._pairs and pair.is_product:
+                self._pack_right(weight.T, one.right, pair.outputs, pair.inputs)
             if one.transposed >= 0:
-                self._pack_right(weight, one.transposed, layer.inputs, layer.outputs)
+                self._pack_right(weight, one.transposed, pair.inputs, pair.outputs)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return copies of weights [out, in], in column-major order, and biases [out]."""
+        """Return copies of weights, matrices in column-major order, and biases."""
         return self._unpack(self.parameters)
 
     def states(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
@@ -174,11 +176,11 @@ class Engine:
         (pack_pairs if self._pairs else pack)(matrix, place)
 
     def _views(self, buffer: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return weights [panels, rows, lanes] and biases [panels, 1, lanes] of each layer."""
+        """Return weights [panels, rows, lanes] and biases [panels, 1, lanes] of each pair."""
         lanes = self.layout.kind.lanes
         views = []
-        for layer, place in zip(self.layout.layers, self.layout.places, strict=True):
-            panels = self.layout.kind.panels(layer.outputs)
+        for pair, place in zip(self.layout.pairs, self.layout.places, strict=True):
+            panels = self.layout.kind.panels(pair.outputs)
             weights = buffer[place.weights : place.bias].reshape(panels, -1, lanes)
             bias = buffer[place.bias :][: panels * lanes].reshape(panels, 1, lanes)
             views.append((weights, bias))
@@ -186,16 +188,18 @@ class Engine:
 
     def _unpack(self, buffer: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         weights, biases = [], []
-        for layer, (w, b) in zip(self.layout.layers, self._views(buffer), strict=True):
-            weights.append(unpack(w, layer.inputs, layer.outputs).T)
-            biases.append(unpack(b, 1, layer.outputs)[0])
+        for pair, (w, b), (shape, _) in zip(
+            self.layout.pairs, self._views(buffer), self._shapes, strict=True
+        ):
+            weights.append(unpack(w, pair.inputs, pair.outputs).T.reshape(shape))
+            biases.append(unpack(b, 1, pair.outputs)[0])
         return weights, biases
 
     def _pack(
         self, buffer: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
     ) -> None:
         for (w, b), weight, bias in zip(self._views(buffer), weights, biases, strict=True):
-            pack(weight.T, w)
+            pack(weight.reshape(len(bias), -1).T, w)
             pack(bias[None], b)
 
     # -- work ----------------------------------------------------------------------------------------------
@@ -300,7 +304,7 @@ class Engine:
             self._remembered = STATES[steps.rule]
         self.steps_taken += len(rule.hyper)
         self._team.call(
-            lambda team: run(plan.program, samples, batches, self.model, room, rule, record, team),
+            lambda team: self._run(plan, samples, batches, room, rule, record, team),
             together=count > 0,
         )
         return EpochRecord(record.losses, record.correct, record.penalties)
@@ -332,10 +336,16 @@ class Engine:
             record = self._record(0, 0, 0)._replace(logits=logits[own])
             room = rooms[team.rank]._replace(mirrored=_no_mirror(1, samples))
             alone = Team(0, 1, self._team.barrier)
-            run(plan.program, samples, batches, self.model, room, rule, record, alone)
+            self._run(plan, samples, batches, room, rule, record, alone)
 
         self._team.call(evaluate, together=len(indices) > 0)
         return logits
+
+    def _run(self, plan: Plan, *arguments: Any) -> None:
+        """Execute a program; the arguments are those of `run` but for the model."""
+        program = plan.program
+        samples, batches, room, rule, record, team = arguments
+        run(program, samples, batches, self.model, room, rule, record, team, program.images)
 
     def warm_up(self, samples: Samples) -> None:
         """Compile what training on `samples` needs, or load it from the cache; no step is taken."""

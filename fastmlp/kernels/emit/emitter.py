@@ -183,6 +183,15 @@ class Emitter(Functions, Bfloat16):
             )
         ]
 
+    def splats(self, tuple_type, value):
+        """The numbers of a tuple, each as a vector."""
+        return [
+            self.splat(self.context.cast(self.builder, number, kind, self.dtype))
+            for number, kind in zip(
+                cgutils.unpack_tuple(self.builder, value), tuple_type, strict=True
+            )
+        ]
+
     def shape(self, array_type, array):
         """The array's dimensions."""
         view = cgutils.create_struct_proxy(array_type)(self.context, self.builder, array)

@@ -10,7 +10,8 @@ through.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
@@ -44,6 +45,46 @@ class Place(NamedTuple):
     transposed: int
 
 
+class Pair(NamedTuple):
+    """Parameters that lie together: weights [inputs, outputs] and biases [outputs].
+
+    Attributes
+    ----------
+    inputs, outputs : int
+    is_product : bool
+        Whether the weights are an operand of products, which may want them transposed or as pairs.
+    """
+
+    inputs: int
+    outputs: int
+    is_product: bool
+
+
+def place_weights(builder: Builder, pair: Pair, place: Place) -> tuple[Buffer, Buffer]:
+    """Name the weights and the biases of a pair in a program."""
+    kind = builder.kind
+    panels, rows = kind.panels(pair.outputs), kind.panels(pair.inputs) * kind.lanes
+    weights = builder.place(PARAMETERS, place.weights, panels, rows)
+    return weights, builder.place(PARAMETERS, place.bias, panels, 1)
+
+
+def append_squares(builder: Builder, weights: Buffer, first: int) -> tuple[Buffer, int]:
+    """Append the sums of squares of each unit's weights, from number `first` on; return them and the next number."""
+    lanes = builder.kind.lanes
+    sums = builder.place(RECORD, first, weights.panels, 1)
+    builder.add(
+        codes.SQUARES,
+        int(codes.PANELS),
+        panels=weights.panels,
+        slabs=weights.rows // lanes,
+        reads=[(weights, codes.COPIES)],
+        writes=[(sums, codes.PANELS)],
+        left=weights,
+        units=first,
+    )
+    return sums, first + weights.panels * lanes
+
+
 class FusedLinear(NamedTuple):
     """A linear layer, with what is computed in the same breath.
 
@@ -66,6 +107,40 @@ class FusedLinear(NamedTuple):
     residual: bool
     groups: tuple[int, int]
 
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Its parameters."""
+        return (Pair(self.inputs, self.outputs, is_product=True),)
+
+    def placed(
+        self, places: Sequence[Place], builder: Builder, first: bool, trains: bool
+    ) -> Placed:
+        """Return the layer in a program; an evaluation leaves dropout out."""
+        (place,) = places
+        one = self if trains else self._replace(dropout=0.0)
+        return Placed(one, place, builder, first)
+
+
+class Below(Protocol):
+    """What a linear layer wants to know of the one below it, whose gradient it forms.
+
+    Attributes
+    ----------
+    linear : FusedLinear
+    share, panels : int
+    before, mask, sum_gradient : Buffer
+        Its activation's argument or value, its mask, and room for the gradient of its sum.
+    is_masked : bool
+    """
+
+    linear: FusedLinear
+    share: int
+    panels: int
+    before: Buffer
+    mask: Buffer
+    sum_gradient: Buffer
+    is_masked: bool
+
 
 class Placed:
     """A linear layer and its buffers in one program; the methods append its instructions.
@@ -80,28 +155,26 @@ class Placed:
     """
 
     def __init__(self, layer: FusedLinear, place: Place, builder: Builder, first: bool) -> None:
-        self.layer, self.builder, self.first = layer, builder, first
+        self.layer = self.linear = layer
+        self.builder, self.first = builder, first
         kind: Kind = builder.kind
         self.panels, self.slabs = kind.panels(layer.outputs), kind.panels(layer.inputs)
         self.share = builder.share(layer.inputs, layer.outputs)
-        self.weights = builder.place(
-            PARAMETERS, place.weights, self.panels, self.slabs * kind.lanes
-        )
-        self.bias = builder.place(PARAMETERS, place.bias, self.panels, 1)
+        self.weights, self.bias = place_weights(builder, layer.pairs[0], place)
         depth = kind.depth(layer.inputs) * kind.lanes
         self.right = builder.place(RIGHT, place.right, self.panels, depth)
         depth = kind.depth(layer.outputs) * kind.lanes
         self.transposed = (
             builder.nothing if first else builder.place(RIGHT, place.transposed, self.slabs, depth)
         )
-        self.is_masked = layer.dropout > 0
+        self.is_masked, self.mask = layer.dropout > 0, builder.nothing
         # Made on the way down by the layer above, where this one is residual.
         self.sum_gradient = builder.nothing
-        self.sums_of_squares = builder.nothing
+        self.units = layer.outputs
 
     # -- forward -----------------------------------------------------------------------------------
 
-    def forward(self, given: Signal) -> Signal:
+    def forward(self, given: Signal, halo: int = 0) -> Signal:
         """Append the layer, and return what it hands on."""
         b, layer, share = self.builder, self.layer, self.share
         self.given = given
@@ -146,7 +219,7 @@ class Placed:
 
     # -- backward ----------------------------------------------------------------------------------
 
-    def backward(self, below: Placed) -> Signal:
+    def backward(self, below: Below) -> Signal:
         """Append the gradient of the layer's input, and of what lies `below` before its activation; return it."""
         b = self.builder
         share = b.share(self.layer.outputs, self.layer.inputs)
@@ -168,12 +241,12 @@ class Placed:
                 result=out,
             )
 
-        signal = b.signal(below.layer.outputs)
-        out, code = signal.values, gradient_code(below.layer.activation)
-        if below.layer.residual:
+        signal = b.signal(below.linear.outputs)
+        out, code = signal.values, gradient_code(below.linear.activation)
+        if below.linear.residual:
             # The layer below also passes on the gradient of its sum, before dropout and activation.
             out = below.sum_gradient = b.reserve(below.panels)
-        at_once = not (below.layer.residual or below.is_masked)
+        at_once = not (below.linear.residual or below.is_masked)
         product(out, code if at_once else int(codes.IDENTITY), below.before)
         if below.is_masked:
             b.elementwise(int(codes.MULTIPLIED), out, below.mask, signal.values, share)
@@ -248,15 +321,5 @@ class Placed:
 
     def squares(self, first: int) -> int:
         """Append the sums of squares of each unit's weights, from number `first` on; return the next number."""
-        self.sums_of_squares = self.builder.place(RECORD, first, self.panels, 1)
-        self.builder.add(
-            codes.SQUARES,
-            int(codes.PANELS),
-            panels=self.panels,
-            slabs=self.slabs,
-            reads=[(self.weights, codes.COPIES)],
-            writes=[(self.sums_of_squares, codes.PANELS)],
-            left=self.weights,
-            units=first,
-        )
-        return first + self.panels * self.builder.kind.lanes
+        self.sums_of_squares, following = append_squares(self.builder, self.weights, first)
+        return following

@@ -6,7 +6,7 @@ found from the epoch's key and the unit's place in the epoch alone: no state, an
 
 import numpy as np
 
-from fastmlp.kernels.jit import subkernel
+from fastmlp.kernels.jit import helper, subkernel
 
 # Numba makes a float of a signed and an unsigned integer: every number here is unsigned.
 INCREMENT, FIRST, SECOND = map(
@@ -14,6 +14,16 @@ INCREMENT, FIRST, SECOND = map(
 )
 U11, U27, U30, U31 = map(np.uint64, (11, 27, 30, 31))
 UNIT = 2.0**-53
+
+
+@helper
+def draw(key, place):
+    """The number in [0, 1) of a unit, by its place among all units of the epoch's rows."""
+    z = key + place * INCREMENT
+    z = (z ^ (z >> U30)) * FIRST
+    z = (z ^ (z >> U27)) * SECOND
+    z = z ^ (z >> U31)
+    return np.int64(z >> U11) * UNIT
 
 
 @subkernel
@@ -39,8 +49,5 @@ def draw_mask(rate, key, first, stride, mask, part):
         for m in range(part.row_from, part.row_to):
             place = np.uint64(first + m * stride + p * lanes)
             for j in range(lanes):
-                z = key + (place + np.uint64(j)) * INCREMENT
-                z = (z ^ (z >> U30)) * FIRST
-                z = (z ^ (z >> U27)) * SECOND
-                z = z ^ (z >> U31)
-                mask[p, m, j] = kept if np.int64(z >> U11) * UNIT >= rate else 0.0
+                drawn = draw(key, place + np.uint64(j))
+                mask[p, m, j] = kept if drawn >= rate else 0.0

@@ -1,0 +1,258 @@
+"""Tiles of convolutions: sums over taps in registers, vectors of images.
+
+A vector holds one value of as many images as it has lanes, so every lane does the same and no layout depends on the
+number of channels. Of an image buffer [blocks, C, H, W, lanes] the vector of channel c, row y, column x of a block is
+at ``(c * H + y) * W + x``. Weights [O / lanes, C * K * K, lanes] are broadcast, the taps of an output in the order
+c, ky, kx. A sum is one chain of multiply-adds, so its bits depend neither on the tile's shape nor on who computes it.
+"""
+
+import math
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastmlp.kernels.emit.emitter import Emitter
+from fastmlp.kernels.emit.products import tile_switch
+from fastmlp.kernels.tiles import CHANNELS, TILE
+
+# Pixels of a forward tile, a square or a stretch of a row, and of a tile of the input's gradient. A pixel beyond those
+# that are needed is one of them again.
+PIXELS, GRADIENT_PIXELS = 4, 2
+
+
+def over_taps(e, sums, source, weights, counts, steps):
+    """Add the products of all taps to the sums: three nested loops.
+
+    Parameters
+    ----------
+    sums : list of vectors
+        Pixel by pixel.
+    source, weights : lists of pointers
+        The first tap of each pixel, and of each output.
+    counts : three integers
+    steps : list of three pairs
+        What each loop adds to the places in source and in weights.
+    """
+    b = e.builder
+
+    def nest(level, places, sums):
+        if level == 3:
+            vectors = [e.load(one, places[0]) for one in source]
+            result = list(sums)
+            for f, pointer in enumerate(weights):
+                scalar = e.broadcast(pointer, places[1])
+                for p, vector in enumerate(vectors):
+                    place = p * len(weights) + f
+                    result[place] = e.fma(vector, scalar, result[place])
+            return result
+
+        def body(_, state):
+            after = nest(level + 1, state[:2], state[2:])
+            return [
+                *(b.add(place, step) for place, step in zip(state[:2], steps[level], strict=True)),
+                *after,
+            ]
+
+        return e.loop(counts[level], [*places, *sums], body)[2:]
+
+    return nest(0, [e.index(0), e.index(0)], sums)
+
+
+def pixel_pointers(e, base, steps):
+    """Addresses of the four corners (0, a, b, a + b), or of the first two."""
+    a, *others = steps
+    pointers = [base, e.at(base, a)]
+    for b in others:
+        pointers += [e.at(one, b) for one in pointers]
+    return pointers
+
+
+def clamped_pointers(e, base, step, count, valid):
+    """Addresses of `count` outputs `step` apart; those beyond `valid` are the last again."""
+    b = e.builder
+    last = b.sub(valid, e.index(1))
+    places = (
+        b.select(b.icmp_signed("<", e.index(m), valid), e.index(m), last) for m in range(count)
+    )
+    return [e.at(base, b.mul(place, step)) for place in places]
+
+
+def only_valid(e, count, valid, body):
+    """Run ``body(m)`` for the first `valid` of `count` outputs."""
+    for m in range(count):
+        with e.builder.if_then(e.builder.icmp_signed("<", e.index(m), valid)):
+            body(m)
+
+
+@intrinsic
+def convolve_tile(typingctx, X, W, bias, out, which, tile, counts, steps, code):
+    """One tile of ``out = floor(bias + X * W)``: four pixels, or their maximum, for some outputs.
+
+    Parameters
+    ----------
+    X : array
+        Images.
+    W, bias : arrays
+    out : array
+        Images.
+    which : array
+        Room for a byte a lane: which of the four pixels, in the order of ``pixel_pointers``, is the first largest.
+    tile : (filters, valid, x, w, b, o, q)
+        Outputs side by side, one of ``TILE.filters``; how many of them there are; first elements in X, W, bias and
+        out, and first byte in which.
+    counts : (channels, kernel)
+    steps : (x channel, x row, pixel a, pixel b, o channel, o a, o b, q channel)
+        From one to the next, in elements. In a pool, o a and o b are not used.
+    code : (pools, relu)
+    """
+    names = ("X", "W", "bias", "out", "which", "tile", "counts", "steps", "code")
+    signature = types.void(X, W, bias, out, which, tile, counts, steps, code)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, out.dtype)
+        v = dict(zip(names, arguments, strict=True))
+        filters, valid, x, w, b, o, q = e.numbers(tile, v["tile"])
+        channels, kernel = e.numbers(counts, v["counts"])
+        plane, row, a, below, out_plane, out_a, out_below, mark_plane = e.numbers(steps, v["steps"])
+        pools, relu = e.numbers(code, v["code"])
+        pixels = pixel_pointers(e, e.pointer(X, v["X"], x), (a, below))
+        weights = e.pointer(W, v["W"], w)
+        biases = e.pointer(bias, v["bias"], b)
+        target = e.pointer(out, v["out"], o)
+        marks = byte_pointer(e, which, v["which"], q)
+        lanes = e.index(e.lanes)
+        w_row = builder.mul(kernel, lanes)
+        walk = [(plane, builder.mul(kernel, w_row)), (row, w_row), (lanes, lanes)]
+
+        def body(count, _):
+            pointers = [e.at(weights, f) for f in range(count)]
+            start = [e.broadcast(biases, f) for f in range(count)] * PIXELS
+            sums = over_taps(e, start, pixels, pointers, (channels, kernel, kernel), walk)
+            is_relu = builder.icmp_signed("!=", relu, e.index(0))
+            floor = builder.select(is_relu, e.constant(0.0), e.constant(-math.inf))
+            with builder.if_else(builder.icmp_signed("!=", pools, e.index(0))) as (one, all_four):
+                with one:
+
+                    def store_largest(f):
+                        values = sums[f::count]
+                        largest, number = first_largest(e, values)
+                        e.store(
+                            e.at_least(floor, largest),
+                            e.at(target, builder.mul(out_plane, e.index(f))),
+                        )
+                        place = builder.mul(mark_plane, e.index(f))
+                        store_bytes(e, number, builder.gep(marks, [place]))
+
+                    only_valid(e, count, valid, store_largest)
+                with all_four:
+
+                    def store_all(f):
+                        first = e.at(target, builder.mul(out_plane, e.index(f)))
+                        places = pixel_pointers(e, first, (out_a, out_below))
+                        for value, place in zip(sums[f::count], places, strict=True):
+                            e.store(e.at_least(floor, value), place)
+
+                    only_valid(e, count, valid, store_all)
+
+        tile_switch(e, filters, e.index(1), [(count, 1) for count in TILE.filters], body)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def first_largest(e, values):
+    """The largest of some vectors and its number, as integers: of equals the first; a NaN is larger than all."""
+    integers = ir.VectorType(ir.IntType(e.bits), e.lanes)
+    state = [values[0], ir.Constant(integers, [0] * e.lanes)]
+    for m, value in enumerate(values[1:], 1):
+        state = replace_smaller(e, *state, value, ir.Constant(integers, [m] * e.lanes))
+    return state
+
+
+def replace_smaller(e, largest, number, value, m):
+    """The larger of two vectors, and its number."""
+    b = e.builder
+    is_larger = b.or_(b.fcmp_ordered(">", value, largest), b.fcmp_unordered("uno", value, value))
+    return [b.select(is_larger, value, largest), b.select(is_larger, m, number)]
+
+
+def byte_pointer(e, array_type, array, offset):
+    """The address of a byte of an array of numbers."""
+    b = e.builder
+    start = b.bitcast(e.pointer(array_type, array, e.index(0)), ir.IntType(8).as_pointer())
+    return b.gep(start, [offset])
+
+
+def store_bytes(e, number, pointer):
+    """Store a vector of small integers as a byte a lane."""
+    short = ir.VectorType(ir.IntType(8), e.lanes)
+    value = e.builder.trunc(number, short)
+    e.builder.store(value, e.builder.bitcast(pointer, short.as_pointer()), align=1)
+
+
+def load_bytes(e, pointer):
+    """What `store_bytes` stored."""
+    b = e.builder
+    short = ir.VectorType(ir.IntType(8), e.lanes)
+    value = b.load(b.bitcast(pointer, short.as_pointer()), align=1)
+    return b.zext(value, ir.VectorType(ir.IntType(e.bits), e.lanes))
+
+
+@intrinsic
+def input_gradient_tile(typingctx, D, W, out, tile, counts, steps, goes_on):
+    """One tile of the gradient of a convolution's input: two pixels, for some channels.
+
+    Parameters
+    ----------
+    D : array
+        The gradient of the convolution's output, see ``loops/convolution_gradients.py``.
+    W : array
+    out : array
+        Images.
+    tile : (channels, valid, d, w, o)
+        Channels side by side, one of ``CHANNELS``; how many of them there are; first elements in D, W and out.
+    counts : (outputs, rows, columns)
+        Of a panel of W; of the taps that touch these pixels.
+    steps : (d output, d row, d column, d pixel, w output, w row, w column, w channel, o channel, o pixel)
+    goes_on : int
+        Whether sums begin with what is in `out`, instead of zero.
+    """
+    names = ("D", "W", "out", "tile", "counts", "steps", "goes_on")
+    signature = types.void(D, W, out, tile, counts, steps, goes_on)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, out.dtype)
+        v = dict(zip(names, arguments, strict=True))
+        channels, valid, d, w, o = e.numbers(tile, v["tile"])
+        outputs, rows, columns = e.numbers(counts, v["counts"])
+        places = e.numbers(steps, v["steps"])
+        d_output, d_row, d_column, d_pixel, w_output, w_row, w_column = places[:7]
+        w_channel, o_channel, o_pixel = places[7:]
+        pixels = pixel_pointers(e, e.pointer(D, v["D"], d), (d_pixel,))
+        weights = e.pointer(W, v["W"], w)
+        target = e.pointer(out, v["out"], o)
+        walk = [(d_output, w_output), (d_row, w_row), (d_column, w_column)]
+
+        def body(count, _):
+            pointers = clamped_pointers(e, weights, w_channel, count, valid)
+            firsts = clamped_pointers(e, target, o_channel, count, valid)
+            targets = [pixel_pointers(e, one, (o_pixel,)) for one in firsts]
+            is_later = builder.icmp_signed("!=", v["goes_on"], e.index(0))
+            start = [
+                builder.select(is_later, e.load(targets[m][p]), e.constant(0.0))
+                for p in range(GRADIENT_PIXELS)
+                for m in range(count)
+            ]
+            sums = over_taps(e, start, pixels, pointers, (outputs, rows, columns), walk)
+
+            def store(m):
+                for value, place in zip(sums[m::count], targets[m], strict=True):
+                    e.store(value, place)
+
+            only_valid(e, count, valid, store)
+
+        tile_switch(e, channels, e.index(1), [(count, 1) for count in CHANNELS], body)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -1,0 +1,196 @@
+"""A convolution, with what is computed in the same breath: ReLU, and the largest of each 2 x 2 pixels.
+
+    Z = b + X * W        Y = relu(Z)        Y = largest of 2 x 2
+
+On the way down the gradient is first multiplied by ReLU's derivative, which a pool does not change. It then goes to
+the pixels that were the largest, and from there to the input and to the weights, group of images by group of images.
+Then it is still in the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastmlp.kernels import codes
+from fastmlp.kernels.activations import gradient_code
+from fastmlp.kernels.layers.images import ImageLayer, ImageSignal, Step
+from fastmlp.kernels.layers.linear import Pair, append_squares, place_weights
+from fastmlp.kernels.loops.convolution_gradients import MARGIN
+from fastmlp.kernels.program import Buffer
+
+
+class _Convolution(Step):
+    def forward(self, given: ImageSignal, halo: int) -> ImageSignal:
+        b, layer = self.builder, self.layer
+        (pair,), (place,) = layer.pairs, self.places
+        self.weights, self.bias = place_weights(b, pair, place)
+        self.given = given
+        pool = 2 if layer.pools else 1
+        self.out = self.images((layer.outputs, layer.rows // pool, layer.columns // pool), halo)
+        self.which = self.bytes(self.out.shape) if layer.pools else b.nothing
+        self.shape = self._shape(given, self.out)
+        own = self.own(self.out.shape[1])
+        b.add(
+            codes.CONVOLVE,
+            self.share,
+            reads=[
+                (given.values, self.all),
+                (self.weights, codes.COPIES),
+                (self.bias, codes.COPIES),
+            ],
+            writes=[(self.out.values, own), (self.which, own)],
+            left=given.values,
+            right=self.weights,
+            start=self.bias,
+            out=self.out.values,
+            other=self.which,
+            shape=self.shape,
+        )
+        return self.out
+
+    def _shape(self, given: ImageSignal, out: ImageSignal) -> int:
+        """Describe the convolution, and where each tap is in its input."""
+        layer, lanes = self.layer, self.builder.kind.lanes
+        channels, height, width = (
+            given.shape[0],
+            given.shape[1] + 2 * given.halo,
+            given.shape[2] + 2 * given.halo,
+        )
+        first = len(self.builder.taps)
+        self.builder.taps += [
+            ((c * height + ky) * width + kx) * lanes
+            for c in range(channels)
+            for ky in range(layer.kernel)
+            for kx in range(layer.kernel)
+        ]
+        return self.shape_of(
+            given,
+            out,
+            kernel=layer.kernel,
+            stride=layer.stride,
+            padding=layer.padding,
+            rows=layer.rows,
+            columns=layer.columns,
+            relu=int(layer.relu),
+            pool=2 if layer.pools else 1,
+            taps=first,
+        )
+
+    def take_gradient(self, gradient: ImageSignal) -> None:
+        b, layer, shape = self.builder, self.layer, self.shape
+        if layer.relu:
+            gradient = self.map(gradient_code("relu"), gradient, self.out, gradient)
+        kind, panels = b.kind, b.kind.panels(layer.outputs)
+        by_groups = self.share == codes.GROUPS
+        blocks = int(codes.GROUP) // kind.lanes
+        pixels = layer.rows * (layer.columns + 2 * MARGIN) * (layer.outputs | 1)
+        spread = b.reserve(
+            blocks * (1 if by_groups else b.groups), pixels, copies=b.threads if by_groups else 1
+        )
+        taps = layer.pairs[0].inputs
+        self.sums = b.reserve(b.groups * panels, taps + 1)
+        out = self.given if self.first else self.images(self.given.shape)
+
+        def append(what: int, own: tuple[int, int]) -> None:
+            own_images = self.own(gradient.shape[1])
+            touched = {
+                int(codes.SPREAD): (
+                    [(gradient.values, own_images), (self.which, own_images)],
+                    [(spread, own_images)],
+                ),
+                int(codes.INPUT_GRADIENT): (
+                    [(spread, self.all), (self.weights, codes.COPIES)],
+                    [(out.values, self.own(out.shape[1]))],
+                ),
+                int(codes.WEIGHT_GRADIENT): (
+                    [(spread, self.all), (self.given.values, self.all)],
+                    [(self.sums, own)],
+                ),
+            }
+            chosen = [both for code, both in touched.items() if what & code]
+            b.add(
+                codes.CONVOLUTION_GRADIENTS,
+                self.share,
+                reads=[one for reads, _ in chosen for one in reads],
+                writes=[one for _, writes in chosen for one in writes],
+                code=what,
+                left=gradient.values,
+                start=self.which,
+                result=spread,
+                right=self.weights,
+                other=self.given.values,
+                out=out.values,
+                inputs=self.sums.number,
+                shape=shape,
+            )
+
+        steps = [int(codes.SPREAD), int(codes.WEIGHT_GRADIENT)]
+        if not self.first:
+            steps.insert(1, int(codes.INPUT_GRADIENT))
+        for what in [sum(steps)] if by_groups else steps:
+            append(what, self.own(taps))
+        self.gradient = out
+
+    def update(self, marks: Buffer, sums: Buffer) -> None:
+        taps = self.layer.pairs[0].inputs
+        append_steps(self, self.sums, taps, by_groups=True)
+
+    def squares(self, first: int) -> int:
+        self.sums_of_squares, following = append_squares(self.builder, self.weights, first)
+        return following
+
+
+def append_steps(step: Step, sums: Buffer, rows: int, *, by_groups: bool) -> None:
+    """Append the optimiser's step for `rows` of weights and one of biases, whose gradients are in `sums`."""
+    b = step.builder
+    panels = step.weights.panels
+    weight_group, bias_group = step.layer.groups
+    for weights, first, count, group, share in (
+        (step.weights, 0, rows, weight_group, codes.SLABS),
+        (step.bias, rows, 1, bias_group, codes.FIRST),
+    ):
+        b.add(
+            codes.STEP_OF_SUMS,
+            int(share),
+            panels=panels,
+            slabs=count,
+            reads=[(sums, codes.COPIES)],
+            writes=[(weights, share)],
+            left=sums,
+            right=weights,
+            inputs=first,
+            units=count,
+            group=group,
+            code=int(by_groups),
+        )
+
+
+@dataclass(frozen=True)
+class FusedConvolution(ImageLayer):
+    """A convolution, perhaps with ReLU and 2 x 2 max-pooling.
+
+    Attributes
+    ----------
+    outputs, kernel, stride, padding : int
+    rows, columns : int
+        Of its output, as far as anybody reads it, before pooling.
+    relu, pools : bool
+    groups : (int, int)
+        The optimiser's group of the weights, and of the biases.
+    """
+
+    outputs: int
+    kernel: int
+    stride: int
+    padding: int
+    rows: int
+    columns: int
+    relu: bool
+    pools: bool
+    groups: tuple[int, int]
+    step = _Convolution
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Kernels [C * K * K, O] and biases."""
+        return (Pair(self.shape[0] * self.kernel**2, self.outputs, is_product=False),)

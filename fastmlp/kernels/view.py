@@ -1,0 +1,53 @@
+"""Where an instruction finds its arrays: the buffers of a program as panels, in one batch and one thread."""
+
+from typing import NamedTuple
+
+from fastmlp.kernels.emit.views import panels, row_at
+from fastmlp.kernels.jit import helper, inlined
+from fastmlp.kernels.program import BATCH, PAIRS_OF_BATCH
+
+
+class Now(NamedTuple):
+    """Where a thread is in an epoch.
+
+    Attributes
+    ----------
+    batch : int
+        Rows of this batch.
+    start : int
+        Number of its first row.
+    step : int
+        Its number.
+    rank, size : int
+        The thread's, and how many there are.
+    """
+
+    batch: int
+    start: int
+    step: int
+    rank: int
+    size: int
+
+
+@helper
+def rows_of(rows, batch):
+    """How many rows a buffer has in this batch."""
+    if rows == BATCH:
+        return batch
+    if rows == PAIRS_OF_BATCH:
+        return (batch + 1) // 2
+    return rows
+
+
+@inlined
+def view(memory, buffers, number, batch, rank):
+    """A buffer as panels, this thread's copy of it where there are several."""
+    one = buffers[number]
+    return panels(memory, one.offset + rank * one.copy, one.panels, rows_of(one.rows, batch))
+
+
+@inlined
+def mirrored_rows(room, rank):
+    """A thread's room for mirrored images."""
+    _, rows, width = room.mirrored.shape
+    return row_at(room.mirrored, rank * rows * width, rows * width).reshape(rows, width)
