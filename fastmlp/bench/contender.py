@@ -8,7 +8,6 @@ it is for the peers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -57,12 +56,11 @@ CONTENDERS = (FastMLP(FASTMLP, "float32"), FastMLP(FASTMLP_BF16, "bfloat16"))
 
 def load(problem: Problem, dtype: str, threads: int | None) -> tuple[Engine, Samples]:
     """Give a problem's start and its images to an engine, and compile."""
-    images: dict[str, Any] = {"shape": problem.shape} if problem.has_images else {}
     engine = Engine(
         [_turned(weights) for weights in problem.start.weights],
         problem.start.biases,
         layers=problem.layers,
-        **images,
+        shape=problem.shape,
         batch_size=problem.batch_size,
         dtype=dtype,
         threads=threads,

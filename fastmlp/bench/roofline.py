@@ -14,7 +14,14 @@ from fastmlp.bench.summary import median
 from fastmlp.bench.work import count_weights, flops_per_sample, shape_of
 
 STEP = "whole step"
-MARKERS = {"forward": "o", "dX": "^", "dW and update": "s", STEP: "*"}
+MARKERS = {
+    "forward": "o",
+    "dX": "^",
+    "dW and update": "s",
+    STEP: "*",
+    "dX and dW": "D",
+    "dW": "v",
+}
 LEAST, MOST = 0.2, 300.0  # flops for each byte: the width of the picture
 SLOWEST = 1e9  # flops a second: its lower edge
 

@@ -13,7 +13,16 @@ import pytest
 from fastmlp.bench import timing
 from fastmlp.bench.ceiling import _multiply_add
 from fastmlp.bench.contender import CONTENDERS
-from fastmlp.bench.kernels import GATHER, UPDATE, layer_kernels, works_of
+from fastmlp.bench.kernels import (
+    DERIVATIVE,
+    FORWARD,
+    GATHER,
+    STEP,
+    UPDATE,
+    WEIGHT_GRADIENT,
+    layer_kernels,
+    works_of,
+)
 from fastmlp.bench.problem import NETWORKS, Problem, WeightsAndBiases
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.bench.timing import contest, in_turns
@@ -58,6 +67,23 @@ def test_kernels_add_up_to_a_step() -> None:
         (GATHER, 40, 0),
         (UPDATE, 18, 5),
     }
+
+
+@pytest.mark.slow  # compiles every kernel once more, alone
+def test_kernels_of_images_add_up_to_a_step() -> None:
+    sizes = (2, 12, 11), "conv 3 3", "maxpool 2", "conv 5 2", "maxpool 2", 6, 4
+    problem = Problem(sizes, batch_size=33, samples=99, optimizer="adam")
+    found = list(layer_kernels(problem))
+    assert [one.work for one in found] == list(works_of(problem))
+    # What is timed once more is a part of another kernel.
+    part = (WEIGHT_GRADIENT, (3, 5, 4), (5, 2, 1))
+    whole = [one.work.flops for one in found if one.work[:3] != part]
+    assert len(whole) == len(found) - 1
+    assert sum(whole) == 33 * flops_per_sample(sizes)
+    for one in found:
+        one.call(4)  # more than there are batches to gather
+    of_first = [one.work.name for one in found if one.work.inputs == (2, 12, 11)]
+    assert of_first == [GATHER, FORWARD, DERIVATIVE, WEIGHT_GRADIENT, STEP]
 
 
 def test_fastmlp_trains_the_problem() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.peer import Peer
 from fastmlp.bench.peers import IMAGE_PEERS, PEERS
 from fastmlp.bench.problem import NETWORKS, Problem, WeightsAndBiases
@@ -181,7 +182,9 @@ def test_runs_go_on_through_batches_and_epochs(peer: Peer) -> None:
     assert_same(training.parameters(), expected)
 
 
-@pytest.mark.parametrize("peer", [NCHW, CHANNELS_LAST, COMPILED_IMAGES, *JAX_IMAGES], ids=named)
+@pytest.mark.parametrize(
+    "peer", [CONTENDERS[0], NCHW, CHANNELS_LAST, COMPILED_IMAGES, *JAX_IMAGES], ids=named
+)
 def test_peer_trains_networks_of_images(peer: Peer) -> None:
     """Convolution, pooling with a remainder, flattening and Adam, through batches and over an epoch's end."""
     problem = Problem(IMAGES, batch_size=8, samples=27, **ADAM)
@@ -204,7 +207,7 @@ def test_peer_trains_networks_of_images(peer: Peer) -> None:
 def test_peers_agree_about_the_networks_of_images(network: str) -> None:
     problem = NETWORKS[network].problem(16, 64)
     losses = {"start": problem.loss(problem.start)}
-    for peer in (NCHW, CHANNELS_LAST, BFLOAT16_IMAGES, *JAX_IMAGES):
+    for peer in (CONTENDERS[0], NCHW, CHANNELS_LAST, BFLOAT16_IMAGES, *JAX_IMAGES):
         if peer.available():
             training = peer.prepare(problem, threads=1)
             training.run(20)
