@@ -79,17 +79,17 @@ def _sections(results: Measurements) -> Iterator[str]:
         f"Mean cross-entropy of all {settings['samples']:,} samples, computed by NumPy for all, "
         "after the same number of steps."
     )
-    yield _table(contests, [STEPS, BEFORE, *summary.names(contests)], _loss_cell)
+    yield _table(contests, lambda own: [STEPS, BEFORE, *summary.names(own)], _loss_cell)
     yield "## Cores kept busy"
     yield "CPU seconds in a second of training, by all threads of the process."
-    yield _table(contests, summary.names(contests), _busy_cell)
+    yield _table(contests, summary.names, _busy_cell)
     yield "## Before the clock starts"
     yield (
         "Seconds to copy the start, compile and wake threads; the first column also has the "
         "loading of the packages. fastmlp's machine code, and it alone, comes from a cache that "
         "outlives the process."
     )
-    yield _table(contests, summary.names(contests), _prepare_cell)
+    yield _table(contests, summary.names, _prepare_cell)
     yield from _starting(results)
     yield "## Kernels on one core"
     yield (
@@ -98,6 +98,11 @@ def _sections(results: Measurements) -> Iterator[str]:
         "exceed 100%. Called again and again on the same buffers, which therefore lie in the "
         "nearest cache that holds them."
     )
+    if by_adam(contests):
+        yield (
+            "A convolution's gradients of inputs and weights, dX and dW, take turns, some images at a time. Its dW is "
+            "also shown alone."
+        )
     for network in dict.fromkeys(row["network"] for row in results["kernels"]):
         yield f"### Network {network}"
         yield _kernel_table([row for row in results["kernels"] if row["network"] == network])
@@ -163,20 +168,24 @@ def rates_table(contests: Sequence[Contest]) -> str:
         if summary.entry(contest, name) is None:
             return ""
         text = f"{rate(contest, name):,.0f}"
-        is_best = all(rate(contest, name) >= rate(contest, other) for other in names)
+        others = summary.names([contest])
+        is_best = all(rate(contest, name) >= rate(contest, other) for other in others)
         return f"**{text}**" if is_best else text
 
-    names = summary.names(contests)
-    return _table(contests, [*names, CEILING], cell)
+    return _table(contests, lambda own: [*summary.names(own), CEILING], cell)
 
 
 def _ratio_tables(contests: Sequence[Contest]) -> Iterator[str]:
-    names = summary.names(contests)
     for ours in OURS:
-        if ours in names:
-            others = [name for name in names if name not in (ours, FASTMLP_BF16)]
-            yield f"{ours}, as a multiple of:"
-            yield _table(contests, others, functools.partial(_ratio_cell, ours))
+        if ours not in summary.names(contests):
+            continue
+        left_out = (ours, FASTMLP_BF16)
+
+        def others(own: Sequence[Contest], left_out: tuple[str, ...] = left_out) -> list[str]:
+            return [name for name in summary.names(own) if name not in left_out]
+
+        yield f"{ours}, as a multiple of:"
+        yield _table(contests, others, functools.partial(_ratio_cell, ours))
 
 
 def _defeats(contests: Sequence[Contest]) -> str:
@@ -317,17 +326,20 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _table(
-    contests: Sequence[Contest], names: Sequence[str], cell: Callable[[Contest, str], str]
+    contests: Sequence[Contest],
+    names: Callable[[Sequence[Contest]], list[str]],
+    cell: Callable[[Contest, str], str],
 ) -> str:
     """Return a table with a row for each name and a column for each contest.
 
-    Networks of images have a table of their own, since others take part there. Rows without any number are left out.
+    Networks of images have a table of their own, since others take part there. `names` are those of one table's
+    contests; a row without any number is left out.
     """
     tables = []
     for kind in (False, True):
         own = [contest for contest in contests if has_images(contest) == kind]
-        rows = [[name, *(cell(contest, name) for contest in own)] for name in names]
+        rows = [[name, *(cell(contest, name) for contest in own)] for name in names(own)]
         rows = [row for row in rows if any(row[1:])]
-        if own:
+        if rows:
             tables.append(markdown_table(["", *map(_label, own)], rows, "l" + "r" * len(own)))
     return "\n\n".join(tables)

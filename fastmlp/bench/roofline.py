@@ -22,7 +22,7 @@ MARKERS = {
     "dX and dW": "D",
     "dW": "v",
 }
-LEAST, MOST = 0.2, 300.0  # flops for each byte: the width of the picture
+LEAST, MOST = 0.2, 500.0  # flops for each byte: the width of the picture
 SLOWEST = 1e9  # flops a second: its lower edge
 
 GREY = "#999999"

@@ -36,7 +36,7 @@ from fastmlp.reporting.progress import say
     type=click.INT,
     help=f"How often each training is timed.  [default: {Settings.rounds}]",
 )
-@click.option("--quick", is_flag=True, help="A first look, in two minutes instead of ten.")
+@click.option("--quick", is_flag=True, help="A first look, in three minutes instead of twenty.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -233,6 +233,7 @@ def test_networks_of_images_have_tables_of_their_own(results: Measurements) -> N
     assert row(text, CHANNELS_LAST, 1) == ["10.00 ± 0.0%", "10.00 ± 0.0%"]
     assert row(text, "Peer") == ["125,000"]  # no cells for networks that it does not train
     assert row(text, markdown.CEILING, 1) == ["131,836", "131,836"]
+    assert re.search(r"\| E, 16 \|.*\n.*\n\| fastmlp .*\n\| PyTorch NCHW ", text)
     assert row(text, "forward", 1) == ["1x28x28-6x12x12", "100 (50.0%)"]
 
 
