@@ -19,7 +19,21 @@ array([2., 4., 6.])
 """
 
 from fastmlp.autograd.check import check_gradients
-from fastmlp.autograd.networks import cross_entropy, mlp, mlp_loss
+from fastmlp.autograd.images import avg_pool2d, batch_norm, conv2d, flatten, max_pool2d
+from fastmlp.autograd.networks import cross_entropy, mlp, mlp_loss, network, network_loss
 from fastmlp.autograd.tensor import Tensor
 
-__all__ = ["Tensor", "check_gradients", "cross_entropy", "mlp", "mlp_loss"]
+__all__ = [
+    "Tensor",
+    "avg_pool2d",
+    "batch_norm",
+    "check_gradients",
+    "conv2d",
+    "cross_entropy",
+    "flatten",
+    "max_pool2d",
+    "mlp",
+    "mlp_loss",
+    "network",
+    "network_loss",
+]

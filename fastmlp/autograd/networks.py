@@ -1,11 +1,15 @@
-"""A multilayer perceptron and its loss, out of tensors."""
+"""Networks and their loss, out of tensors: multilayer perceptrons, and any list of layers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastmlp.autograd.tensor import ACTIVATIONS, Operand, Tensor
+from fastmlp.autograd.images import avg_pool2d, batch_norm, conv2d, flatten, max_pool2d
+from fastmlp.autograd.tensor import ACTIVATIONS, Operand, Tensor, make_tensor
+
+LAYERS = "Linear, Convolution, BatchNorm, MaxPool, AvgPool, Flatten, Activation or Residual"
 
 
 def cross_entropy(logits: Tensor, labels: ArrayLike) -> Tensor:
@@ -48,7 +52,7 @@ def mlp(
     pairs = list(zip(shapes[::2], shapes[1::2], strict=False))
     if not pairs or len(shapes) % 2 or any(len(W) != 2 or b != W[1:] for W, b in pairs):
         raise ValueError(f"parameters: expected W [in, out], b [out], ..., found shapes {shapes}")
-    A = X if isinstance(X, Tensor) else Tensor(X)
+    A = make_tensor(X)
     for layer in range(0, len(parameters) - 2, 2):
         below, A = A, ACTIVATIONS[activation](A @ parameters[layer] + parameters[layer + 1])
         if residual and layer > 0 and A.shape == below.shape:
@@ -65,3 +69,62 @@ def mlp_loss(
 ) -> Tensor:
     """Mean softmax cross-entropy of `mlp(parameters, X, activation, residual)` for `labels` [N]."""
     return cross_entropy(mlp(parameters, X, activation, residual), labels)
+
+
+def network(layers: Sequence[Any], parameters: Sequence[Tensor], X: Operand) -> Tensor:
+    """Logits [N, C] of a list of layers, as in training: batch norm takes the batch's statistics.
+
+    Parameters
+    ----------
+    layers : sequence
+        `Linear`, `Convolution`, `BatchNorm`, `MaxPool`, `AvgPool`, `Flatten`, `Activation` and
+        `Residual` of `fastmlp.training.layers`, or others with the same names and attributes.
+    parameters : sequence of Tensor
+        Two for each layer that has any, in order: W [in, out] and b [out] of a `Linear`,
+        W [O, C, K, K] and b [O] of a `Convolution`, weight [C] and bias [C] of a `BatchNorm`.
+    X : array_like or Tensor [N, C, H, W] or [N, D]
+
+    Raises
+    ------
+    ValueError
+        There is another layer or activation, or the parameters are too many, too few or misshapen.
+    """
+    left = iter(parameters)
+    try:
+        A = _forward(layers, left, make_tensor(X))
+    except StopIteration:
+        raise ValueError(f"parameters: found {len(parameters)}, expected more") from None
+    if spare := len(list(left)):
+        raise ValueError(f"parameters: found {len(parameters)}, expected {len(parameters) - spare}")
+    return A
+
+
+def network_loss(
+    layers: Sequence[Any], parameters: Sequence[Tensor], X: Operand, labels: ArrayLike
+) -> Tensor:
+    """Mean softmax cross-entropy of `network(layers, parameters, X)` for `labels` [N]."""
+    return cross_entropy(network(layers, parameters, X), labels)
+
+
+def _forward(layers: Sequence[Any], parameters: Iterator[Tensor], A: Tensor) -> Tensor:
+    for layer in layers:
+        match type(layer).__name__:
+            case "Linear":
+                A = A @ next(parameters) + next(parameters)
+            case "Convolution":
+                A = conv2d(A, next(parameters), next(parameters), layer.stride, layer.margin)
+            case "BatchNorm":
+                A = batch_norm(A, next(parameters), next(parameters))
+            case "MaxPool":
+                A = max_pool2d(A, layer.size)
+            case "AvgPool":
+                A = avg_pool2d(A, layer.size)
+            case "Flatten":
+                A = flatten(A)
+            case "Activation" if layer.name in ACTIVATIONS:
+                A = ACTIVATIONS[layer.name](A)
+            case "Residual":
+                A = _forward(layer.layers, parameters, A) + A
+            case _:
+                raise ValueError(f"layers: expected {LAYERS}, found {layer!r}")
+    return A

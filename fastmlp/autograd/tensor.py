@@ -81,62 +81,62 @@ class Tensor:
     def __add__(self, other: Operand) -> "Tensor":
         """Add: the gradient goes to both sides as it is."""
         x, y = _broadcastable("+", self, other)
-        return _result(x.data + y.data, (x, lambda g: g), (y, lambda g: g))
+        return make_result(x.data + y.data, (x, lambda g: g), (y, lambda g: g))
 
     def __sub__(self, other: Operand) -> "Tensor":
         """Subtract: the right side gets the gradient with its sign turned."""
         x, y = _broadcastable("-", self, other)
-        return _result(x.data - y.data, (x, lambda g: g), (y, lambda g: -g))
+        return make_result(x.data - y.data, (x, lambda g: g), (y, lambda g: -g))
 
     def __mul__(self, other: Operand) -> "Tensor":
         """Multiply: each side gets the gradient times the other side."""
         x, y = _broadcastable("*", self, other)
-        return _result(x.data * y.data, (x, lambda g: g * y.data), (y, lambda g: g * x.data))
+        return make_result(x.data * y.data, (x, lambda g: g * y.data), (y, lambda g: g * x.data))
 
     def __truediv__(self, other: Operand) -> "Tensor":
         """Divide: d(x / y) = dx / y - (x / y) dy / y."""
         x, y = _broadcastable("/", self, other)
         ratio = x.data / y.data
-        return _result(ratio, (x, lambda g: g / y.data), (y, lambda g: -g * ratio / y.data))
+        return make_result(ratio, (x, lambda g: g / y.data), (y, lambda g: -g * ratio / y.data))
 
     __radd__ = __add__
     __rmul__ = __mul__
 
     def __rsub__(self, other: Operand) -> "Tensor":
         """Subtract from a number or array."""
-        return _tensor(other) - self
+        return make_tensor(other) - self
 
     def __rtruediv__(self, other: Operand) -> "Tensor":
         """Divide a number or array."""
-        return _tensor(other) / self
+        return make_tensor(other) / self
 
     def __neg__(self) -> "Tensor":
         """Turn the sign."""
-        return _result(-self.data, (self, lambda g: -g))
+        return make_result(-self.data, (self, lambda g: -g))
 
     def exp(self) -> "Tensor":
         """Exponential of each entry; its own derivative."""
         power = np.exp(self.data)
-        return _result(power, (self, lambda g: g * power))
+        return make_result(power, (self, lambda g: g * power))
 
     def log(self) -> "Tensor":
         """Natural logarithm of each entry."""
-        return _result(np.log(self.data), (self, lambda g: g / self.data))
+        return make_result(np.log(self.data), (self, lambda g: g / self.data))
 
     def sigmoid(self) -> "Tensor":
         """1 / (1 + exp(-x)) of each entry x; no entry is so large that this overflows."""
         s = _logistic(self.data)
-        return _result(s, (self, lambda g: g * s * (1.0 - s)))
+        return make_result(s, (self, lambda g: g * s * (1.0 - s)))
 
     def tanh(self) -> "Tensor":
         """Hyperbolic tangent of each entry."""
         t = np.tanh(self.data)
-        return _result(t, (self, lambda g: g * (1.0 - t * t)))
+        return make_result(t, (self, lambda g: g * (1.0 - t * t)))
 
     def relu(self) -> "Tensor":
         """max(x, 0) of each entry x; at 0, where it has a kink, the gradient is 0 as in PyTorch."""
         positive = self.data > 0.0
-        return _result(np.maximum(self.data, 0.0), (self, lambda g: np.where(positive, g, 0.0)))
+        return make_result(np.maximum(self.data, 0.0), (self, lambda g: np.where(positive, g, 0.0)))
 
     def gelu(self, approximate: str = "none") -> "Tensor":
         """x P(x) of each entry x, where P is the normal distribution function.
@@ -158,25 +158,25 @@ class Tensor:
             found = f"found {approximate!r}"
             raise ValueError(f"gelu: expected approximate 'none' or 'tanh', {found}")
         slope = share + near * density
-        return _result(self.data * share, (self, lambda g: g * slope))
+        return make_result(self.data * share, (self, lambda g: g * slope))
 
     def silu(self) -> "Tensor":
         """x / (1 + exp(-x)) of each entry x: x times its sigmoid."""
         s = _logistic(self.data)
         slope = s * (1.0 + self.data * (1.0 - s))
-        return _result(self.data * s, (self, lambda g: g * slope))
+        return make_result(self.data * s, (self, lambda g: g * slope))
 
     def leaky_relu(self, slope: float = 0.01) -> "Tensor":
         """x where it is above 0, else `slope` x; at 0 the gradient is `slope` as in PyTorch."""
         slopes = np.where(self.data > 0.0, 1.0, slope)
-        return _result(self.data * slopes, (self, lambda g: g * slopes))
+        return make_result(self.data * slopes, (self, lambda g: g * slopes))
 
     def elu(self, alpha: float = 1.0) -> "Tensor":
         """x where it is above 0, else `alpha` (exp(x) - 1); at 0 the gradient is `alpha`."""
         positive, below = self.data > 0.0, np.minimum(self.data, 0.0)
         values = np.where(positive, self.data, alpha * np.expm1(below))
         slope = np.where(positive, 1.0, alpha * np.exp(below))
-        return _result(values, (self, lambda g: g * slope))
+        return make_result(values, (self, lambda g: g * slope))
 
     def selu(self) -> "Tensor":
         """ELU with the two constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
@@ -184,10 +184,10 @@ class Tensor:
 
     def __matmul__(self, other: Operand) -> "Tensor":
         """Matrix product, [..., N, K] @ [..., K, M]: dX = dZ Y^T and dY = X^T dZ for Z = X Y."""
-        x, y = self, _tensor(other)
+        x, y = self, make_tensor(other)
         if min(x.data.ndim, y.data.ndim) < 2 or x.shape[-1] != y.shape[-2]:
             raise ValueError(f"@: expected [..., N, K] @ [..., K, M], found {x.shape} @ {y.shape}")
-        return _result(
+        return make_result(
             x.data @ y.data,
             (x, lambda g: g @ y.data.swapaxes(-1, -2)),
             (y, lambda g: x.data.swapaxes(-1, -2) @ g),
@@ -195,19 +195,19 @@ class Tensor:
 
     def __rmatmul__(self, other: Operand) -> "Tensor":
         """Matrix product of an array and this."""
-        return _tensor(other) @ self
+        return make_tensor(other) @ self
 
     # Sums and rows: what many entries went into hands its gradient to each of them.
 
     def sum(self) -> "Tensor":
         """Sum of all entries: [...] -> []."""
-        return _result(self.data.sum(), (self, lambda g: np.broadcast_to(g, self.shape)))
+        return make_result(self.data.sum(), (self, lambda g: np.broadcast_to(g, self.shape)))
 
     def row_sum(self) -> "Tensor":
         """Sum of each row: [..., C] -> [...]."""
         _check_rows("row_sum", self)
         total = self.data.sum(axis=-1)
-        return _result(total, (self, lambda g: np.broadcast_to(g[..., None], self.shape)))
+        return make_result(total, (self, lambda g: np.broadcast_to(g[..., None], self.shape)))
 
     def row_max(self) -> "Tensor":
         """Largest entry of each row: [..., C] -> [...].
@@ -219,14 +219,16 @@ class Tensor:
         largest = self.data.max(axis=-1)
         ties = self.data == largest[..., None]
         share = ties / ties.sum(axis=-1, keepdims=True)
-        return _result(largest, (self, lambda g: g[..., None] * share))
+        return make_result(largest, (self, lambda g: g[..., None] * share))
 
     def normalize(self) -> "Tensor":
         """Each row divided by its sum: [..., C] -> [..., C]. Softmax is `exp`, then this."""
         _check_rows("normalize", self)
         total = self.data.sum(axis=-1, keepdims=True)
         part = self.data / total
-        return _result(part, (self, lambda g: (g - (g * part).sum(axis=-1, keepdims=True)) / total))
+        return make_result(
+            part, (self, lambda g: (g - (g * part).sum(axis=-1, keepdims=True)) / total)
+        )
 
     def select(self, columns: ArrayLike) -> "Tensor":
         """From each row i entry `columns[i]`, counted from 0: [..., C], integers [...] -> [...]."""
@@ -240,7 +242,7 @@ class Tensor:
             raise ValueError(f"select: expected columns in 0..{last}, found {found}")
         chosen = index[..., None] == np.arange(last + 1)
         entries = self.data[chosen].reshape(rows)
-        return _result(entries, (self, lambda g: np.where(chosen, g[..., None], 0.0)))
+        return make_result(entries, (self, lambda g: np.where(chosen, g[..., None], 0.0)))
 
     # Shapes.
 
@@ -251,20 +253,21 @@ class Tensor:
         except ValueError:
             message = f"expand: shape {self.shape} does not broadcast to {shape}"
             raise ValueError(message) from None
-        return _result(copies, (self, lambda g: g))
+        return make_result(copies, (self, lambda g: g))
 
     def squeeze(self, axis: int) -> "Tensor":
         """Drop an axis, which must have length 1."""
         if axis not in range(-self.data.ndim, self.data.ndim) or self.shape[axis] != 1:
             raise ValueError(f"squeeze: axis {axis} of shape {self.shape} is not of length 1")
-        return _result(self.data.squeeze(axis), (self, lambda g: g.reshape(self.shape)))
+        return make_result(self.data.squeeze(axis), (self, lambda g: g.reshape(self.shape)))
 
     def unsqueeze(self, axis: int) -> "Tensor":
         """Put in an axis of length 1, number `axis` of the result."""
-        return _result(np.expand_dims(self.data, axis), (self, lambda g: g.reshape(self.shape)))
+        return make_result(np.expand_dims(self.data, axis), (self, lambda g: g.reshape(self.shape)))
 
 
-def _result(data: ArrayLike, *edges: Edge) -> Tensor:
+def make_result(data: ArrayLike, *edges: Edge) -> Tensor:
+    """Return a tensor with these edges to what it was computed from: how every operation ends."""
     # Edges hold inputs and never the result: no reference cycle, so a graph is freed with its loss.
     result = Tensor(data)
     result._edges = edges
@@ -279,12 +282,13 @@ def _logistic(x: Array) -> Array:
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
-def _tensor(value: Operand) -> Tensor:
+def make_tensor(value: Operand) -> Tensor:
+    """Return a tensor as it is, and numbers as a new one, which remembers nothing."""
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
 def _broadcastable(operation: str, left: Tensor, right: Operand) -> tuple[Tensor, Tensor]:
-    right = _tensor(right)
+    right = make_tensor(right)
     try:
         np.broadcast_shapes(left.shape, right.shape)
     except ValueError:

@@ -98,7 +98,9 @@ def layers(text: str) -> tuple[int | str, ...]:
     try:
         return tuple(spell_item(int(item) if _is_integer(item) else item) for item in items(text))
     except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected none or a list of {EXPECTED}") from None
+        raise click.BadParameter(
+            f"found {text!r}, expected such as 512,128 or none; each item {EXPECTED}"
+        ) from None
 
 
 def widths(text: str) -> tuple[int, ...]:

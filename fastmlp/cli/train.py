@@ -33,6 +33,8 @@ from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.layers import has_images
+from fastmlp.training.shapes import multiply_adds, spell_shape
 
 if TYPE_CHECKING:
     from fastmlp.training.history import Row
@@ -132,11 +134,16 @@ def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, D
 
 def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
     part = parts["train"]
-    sizes = (part.images.shape[1], *config.hidden, len(part.classes))
+    layers = config.layers(len(part.classes))
+    if has_images(layers):
+        work = sum(multiply_adds(layers, part.shape))
+        text = ", ".join(map(str, (*config.hidden, len(part.classes))))
+        network = f"{text} ({work:,} multiply-adds an image)"
+    else:
+        network = "-".join(map(str, (part.images.shape[1], *config.hidden, len(part.classes))))
     counts = ", ".join(f"{len(one):,} {name}" for name, one in parts.items())
-    shape = " x ".join(map(str, part.shape))
-    click.echo(f"{part.name}: {counts} images of {shape}", err=True)
-    click.echo(f"network: {'-'.join(map(str, sizes))}", err=True)
+    click.echo(f"{part.name}: {counts} images of {spell_shape(part.shape)}", err=True)
+    click.echo(f"network: {network}", err=True)
 
 
 def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) -> TrainResult:

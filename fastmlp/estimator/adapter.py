@@ -10,10 +10,9 @@ import numpy as np
 from sklearn.neural_network._base import ACTIVATIONS
 
 from fastmlp.estimator import solvers
+from fastmlp.estimator.layers import layers_of, shape_of, turned
 from fastmlp.machine.cores import usable_cores
-from fastmlp.training.layers import network_layers
 
-_ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 _LOSSES = {"softmax": "softmax", "logistic": "logistic", "identity": "squared"}
 
 Coefficients = tuple[list[np.ndarray], list[np.ndarray]]
@@ -60,17 +59,13 @@ class EngineAdapter:
         self._out_activation = estimator.out_activation_
         dtype = estimator.coefs_[0].dtype
         self._engine = Engine(
-            [coef.T for coef in estimator.coefs_],
+            [turned(coef) for coef in estimator.coefs_],
             estimator.intercepts_,
             batch_size=batch_size,
             dtype=estimator.dtype or dtype.name,
             threads=_threads(estimator.n_jobs),
-            layers=network_layers(
-                [bias.size for bias in estimator.intercepts_[:-1]],
-                estimator.intercepts_[-1].size,
-                activation=_ACTIVATIONS[estimator.activation],
-                dropout=estimator.dropout,
-            ),
+            layers=layers_of(estimator),
+            shape=shape_of(estimator),
             loss=_LOSSES[self._out_activation],
         )
         if resumes:
@@ -143,7 +138,7 @@ class EngineAdapter:
     def coefficients(self) -> Coefficients:
         """Return copies of the weights [in, out] and biases."""
         weights, biases = self._engine.weights()
-        return [weight.T for weight in weights], biases
+        return [turned(weight) for weight in weights], biases
 
     def write_back(self) -> None:
         """Copy weights, biases and the solver's state to the estimator."""
@@ -163,6 +158,13 @@ class EngineAdapter:
             return losses.clip(-math.log1p(-self._clip), -math.log(self._clip))
         mean: np.ndarray = losses / self._engine.sizes[-1]
         return mean
+
+
+def outputs_of(estimator: Any, X: np.ndarray) -> np.ndarray:
+    """Return the outputs [n, outputs] of a fitted estimator with layers: probabilities, or values."""
+    nothing = Examples(X[:0], np.zeros((0, estimator.n_outputs_)), None)
+    with EngineAdapter(estimator, nothing, 1, resumes=False) as engine:
+        return engine.outputs(Examples(X, nothing.y, None))
 
 
 def _threads(n_jobs: int | None) -> int | None:

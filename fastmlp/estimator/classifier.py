@@ -34,10 +34,13 @@ class MLPClassifier(
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, alpha, batch_size, learning_rate_init, power_t, max_iter, \
+    activation, alpha, batch_size, learning_rate_init, power_t, max_iter, \
 shuffle, random_state, tol, warm_start, momentum, nesterovs_momentum, early_stopping, \
 validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As in `sklearn.neural_network.MLPClassifier`.
+    hidden_layer_sizes : int, or list of int, str or Layer
+        Widths, as in scikit-learn. Or layers as in the `hidden` of `fastmlp.TrainConfig`, such as
+        ``["conv 6 5", "maxpool 2", 84]``; `activation` follows where none is named.
     solver : {"lbfgs", "sgd", "adam", "rmsprop"}
         "rmsprop" is ``torch.optim.RMSprop`` (mean squares decay by 0.99) with this class's
         `epsilon`.
@@ -65,6 +68,8 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     dtype : {"bfloat16"} or None
         None trains in the type of X. "bfloat16" rounds the operands of products to bfloat16 and keeps
         sums, weights and solver in float32: fast on a CPU with AVX512_BF16, emulated elsewhere.
+    image_shape : (channels, height, width) or None
+        Of an image in a row of X; only layers of images in `hidden_layer_sizes` need it.
 
     Attributes
     ----------
@@ -76,7 +81,11 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         unlike in scikit-learn.
     coefs_, intercepts_, classes_, loss_, loss_curve_, best_loss_, best_validation_score_, \
 n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
-        As in scikit-learn.
+        As in scikit-learn. With layers, `coefs_` has the kernels of convolutions as [out, in, kernel,
+        kernel], and of a batchnorm its weight and its running mean, `intercepts_` its bias and its running
+        variance.
+    hidden_, image_shape_ : tuple or None
+        The layers, and the shape of an image; None with widths alone, and without `image_shape`.
 
     Examples
     --------
@@ -128,6 +137,7 @@ n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_nam
         dropout: float = 0.0,
         n_jobs: int | None = None,
         dtype: str | None = None,
+        image_shape: Any = None,
     ) -> None:
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -162,6 +172,7 @@ n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_nam
         self.dropout = dropout
         self.n_jobs = n_jobs
         self.dtype = dtype
+        self.image_shape = image_shape
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(

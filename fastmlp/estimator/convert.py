@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.datasets import Normalization
 from fastmlp.errors import DataError
 from fastmlp.estimator import files
+from fastmlp.estimator.layers import TO_OURS, layers_of, turned
+from fastmlp.training.layers import Layer, Linear, has_images, is_plain, spell_item
 from fastmlp.training.network import Network
+from fastmlp.training.state import to_state
 
-_TO_NETWORK: dict[str, str] = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
-_FROM_NETWORK = {theirs: ours for ours, theirs in _TO_NETWORK.items()}
+_FROM_NETWORK = {theirs: ours for ours, theirs in TO_OURS.items() if ours != "identity"}
 
 # Values that scikit-learn does not know, and those that its own estimator gets instead. They change
 # how a model trains, not what it predicts.
@@ -26,7 +28,7 @@ _IN_PLAIN: dict[str, dict[Any, Any]] = {
     "learning_rate": {"step": "constant"},
     "verbose": {"progress": True},
 }
-_NOT_IN_PLAIN = ("validation_loss_curve_", "_metadata_request")
+_NOT_IN_PLAIN = ("validation_loss_curve_", "hidden_", "image_shape_", "_metadata_request")
 
 
 class Conversions(BaseMultilayerPerceptron):
@@ -38,8 +40,18 @@ class Conversions(BaseMultilayerPerceptron):
         It shares nothing with this one, needs no fastmlp to load, and works with skl2onnx and skops.
         Values of parameters that scikit-learn lacks are replaced: "rmsprop" by "adam", "step" by
         "constant", "progress" by True.
+
+        Raises
+        ------
+        DataError
+            If it has layers that scikit-learn does not know.
         """
         check_is_fitted(self)
+        if getattr(self, "hidden_", None) is not None:
+            raise DataError(
+                f"to_sklearn: found the layers {list(self.hidden_)}, which scikit-learn's networks do "
+                "not have, expected widths alone; see to_network"
+            )
         parent = next(c for c in type(self).__mro__ if c.__module__.startswith("sklearn.neural"))
         own = self.get_params(deep=False)
         params = {name: own[name] for name in parent().get_params(deep=False)}
@@ -57,10 +69,11 @@ class Conversions(BaseMultilayerPerceptron):
         """Return copies of the parameters under the names `torch.nn.Sequential` gives them.
 
         ``"0.weight"`` [out, in], ``"0.bias"``, ``"2.weight"``, ...: linear layers alternate with
-        activations. A classifier of two classes has one output, for ``BCEWithLogitsLoss``.
+        activations. With layers they are the modules that `fastmlp.Network.state_dict` describes. A classifier
+        of two classes has one output, for ``BCEWithLogitsLoss``.
         """
         check_is_fitted(self)
-        return files.named(self.coefs_, self.intercepts_)
+        return to_state(files.tensors_of(self))
 
     def save(self, path: str | Path) -> None:
         """Write what predicting needs to a safetensors file, which loads without unpickling.
@@ -111,7 +124,7 @@ class ClassifierConversions(Conversions):
             a row, or a single class.
         """
         check_is_fitted(self)
-        weights, biases = [coef.T for coef in self.coefs_], list(self.intercepts_)
+        weights, biases = [turned(coef) for coef in self.coefs_], list(self.intercepts_)
         labels = [str(label) for label in self.classes_]
         if self.out_activation_ == "logistic":
             if len(labels) != 2 or len(biases[-1]) != 1:
@@ -121,21 +134,24 @@ class ClassifierConversions(Conversions):
                 )
             weights[-1] = np.concatenate([np.zeros_like(weights[-1]), weights[-1]])
             biases[-1] = np.concatenate([np.zeros_like(biases[-1]), biases[-1]])
-        activation = _TO_NETWORK.get(self.activation, "relu" if len(weights) == 1 else None)
-        if activation is None:
-            raise DataError(
-                f"to_network: found activation={self.activation!r}, expected one of "
-                f"{', '.join(_TO_NETWORK)}"
-            )
         inputs = self.n_features_in_
+        layers: tuple[Layer, ...] = ()
+        if getattr(self, "hidden_", None) is not None:
+            layers = (*layers_of(self)[:-1], Linear(biases[-1].size))
+        elif self.activation == "identity" and len(weights) > 1:
+            raise DataError(
+                f"to_network: found activation='identity', expected one of {', '.join(_FROM_NETWORK.values())}"
+            )
+        activation = TO_OURS[self.activation]
         return Network(
             weights,
             biases,
-            activation=activation,
+            activation="relu" if activation == "identity" else activation,
             residual=False,
+            layers=layers,
             normalization=Normalization(np.zeros(inputs), np.ones(inputs)),
             classes=labels,
-            shape=(1, 1, inputs),
+            shape=getattr(self, "image_shape_", None) or (1, 1, inputs),
         )
 
     @classmethod
@@ -154,8 +170,8 @@ class ClassifierConversions(Conversions):
         Raises
         ------
         DataError
-            If scikit-learn has no such model: residual connections, or data too far from zero for the
-            first layer to take in the normalisation.
+            If there is no such estimator: residual connections, layers of images, which cannot take in the
+            normalisation, or data too far from zero for the first layer to do so.
         """
         labels = np.asarray(network.classes if classes is None else classes)
         count = len(network.classes)
@@ -165,6 +181,11 @@ class ClassifierConversions(Conversions):
             raise DataError(
                 "network: found residual connections, which scikit-learn's networks do not have, "
                 "expected none"
+            )
+        if has_images(network.layers):
+            raise DataError(
+                "network: found layers of images, which cannot take in its normalisation, expected "
+                "linear layers; predict with the network itself"
             )
         if not network.normalization.fits(network.dtype):
             raise DataError(
@@ -179,12 +200,14 @@ class ClassifierConversions(Conversions):
         weights[-1], biases[-1] = weights[-1][order], biases[-1][order]
         if count == 2:
             weights[-1], biases[-1] = np.diff(weights[-1], axis=0), np.diff(biases[-1])
-        estimator = cls(
-            hidden_layer_sizes=network.sizes[1:-1], activation=_FROM_NETWORK[network.activation]
-        )
+        activation = _FROM_NETWORK.get(network.activation, "identity")
+        hidden: tuple[int | str, ...] = network.sizes[1:-1]
+        if activation == "identity" or not is_plain(network.layers):
+            hidden, activation = tuple(map(spell_item, network.layers[:-1])), "identity"
+        estimator = cls(hidden_layer_sizes=hidden, activation=activation)
         files.adopt(
             estimator,
-            [weight.T.astype(network.dtype, order="C") for weight in weights],
+            [turned(weight).astype(network.dtype, order="C") for weight in weights],
             [bias.astype(network.dtype) for bias in biases],
             "logistic" if count == 2 else "softmax",
         )

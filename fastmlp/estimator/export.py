@@ -1,18 +1,22 @@
-"""Models -> ONNX, through scikit-learn's own estimators and skl2onnx (the extra ``export``)."""
+"""Models -> ONNX (the extra ``export``)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from fastmlp.errors import DataError, FastMLPError
+from fastmlp.errors import FastMLPError
 from fastmlp.estimator import files
 from fastmlp.estimator.classifier import MLPClassifier
+from fastmlp.estimator.layers import layers_of, shape_of, turned
+from fastmlp.estimator.onnx_graph import Graph, add_layers
 from fastmlp.estimator.regressor import MLPRegressor
 from fastmlp.machine.files import write_atomic
+from fastmlp.training.layers import Layer, has_images, without_dropout
 from fastmlp.training.network import Network
 from fastmlp.training.network import load as load_network
 
@@ -28,46 +32,98 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
         A Network's normalisation is included: the ONNX model takes raw images, as float.
     path : str or Path
         Usually named ``*.onnx``. The input is ``X`` [rows, features] in the model's type, float32 or
-        float64. The outputs are ``label`` and ``probabilities`` [rows, classes] of a classifier,
-        ``variable`` of a regressor.
+        float64 (float64 also for images too far from zero for float32). The outputs are ``label`` and
+        ``probabilities`` [rows, classes] of a classifier, in the order of its classes, and ``variable``
+        [rows, values] of a regressor. Where ONNX Runtime computes in float32 alone (convolutions, mean
+        pools, some activations), a float64 model does so too.
 
     Raises
     ------
-    DataError
-        If skl2onnx or scikit-learn lacks the model: residual connections, the loss "poisson", a
-        regressor of several values, a classifier of several labels a row.
     FastMLPError
-        If skl2onnx is not installed.
+        If the package onnx is not installed.
     OSError
         If the file cannot be written; it names `path`.
     """
     try:
-        from skl2onnx import to_onnx as convert
-        from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+        import onnx  # noqa: F401
     except ImportError as error:
         raise FastMLPError(
-            f"ONNX: found no skl2onnx ({error}), expected it; pip install 'fastmlp[export]'"
+            f"ONNX: found no onnx ({error}), expected it; pip install 'fastmlp[export]'"
         ) from error
-    estimator = MLPClassifier.from_network(model) if isinstance(model, Network) else model
-    plain = estimator.to_sklearn()
-    if plain.out_activation_ == "exp":
-        raise DataError("model: found loss='poisson', which skl2onnx lacks, expected another")
-    if isinstance(estimator, MLPRegressor) and plain.n_outputs_ > 1:
-        raise DataError(
-            f"model: found {plain.n_outputs_} values to predict, which skl2onnx mixes up, expected "
-            "one; export a regressor for each"
-        )
-    if plain.out_activation_ == "logistic" and plain.n_outputs_ > 1:
-        raise DataError(
-            "model: found several labels a row, which skl2onnx mixes up, expected one; export a "
-            "classifier for each"
-        )
-    double = plain.coefs_[0].dtype == np.float64
-    kind = DoubleTensorType if double else FloatTensorType
-    options = {} if isinstance(estimator, MLPRegressor) else {id(plain): {"zipmap": False}}
-    inputs = [("X", kind([None, plain.n_features_in_]))]
-    converted = convert(plain, initial_types=inputs, options=options)
-    write_atomic(path, converted.SerializeToString())
+    build = _of_network if isinstance(model, Network) else _of_estimator
+    write_atomic(path, build(model))
+
+
+def _of_network(network: Network) -> bytes:
+    scaling = network.normalization
+    wide = np.dtype(np.float64)
+    given = network.dtype if scaling.fits(network.dtype) else wide
+    graph = Graph(network.dtype)
+    # In float64, as a network's own normalisation: differences of large numbers are rounded once.
+    x = "X" if given == wide else graph.cast("X", wide)
+    x = graph.add("Sub", x, graph.constant(scaling.mean, wide))
+    x = graph.add("Div", x, graph.constant(scaling.std, wide))
+    x = x if network.dtype == wide else graph.cast(x, network.dtype)
+    logits = _logits(graph, x, network.layers, network.shape, (network.weights, network.biases))
+    graph.add("Softmax", logits, name="probabilities", axis=1)
+    _label(graph, np.asarray(network.classes))
+    graph.output("probabilities", network.dtype, len(network.classes))
+    return graph.to_bytes("network", network.sizes[0], given)
+
+
+def _of_estimator(model: Any) -> bytes:
+    dtype, outputs = model.coefs_[0].dtype, model.intercepts_[-1].size
+    graph = Graph(dtype)
+    weights = [np.ascontiguousarray(turned(coef)) for coef in model.coefs_]
+    layers = without_dropout(layers_of(model))
+    logits = _logits(graph, "X", layers, shape_of(model), (weights, model.intercepts_))
+    match model.out_activation_:
+        case "identity":
+            graph.add("Identity", logits, name="variable")
+        case "exp":
+            graph.add("Exp", logits, name="variable")
+        case "softmax":
+            graph.add("Softmax", logits, name="probabilities", axis=1)
+        case "logistic" if model._label_binarizer.y_type_.startswith("multilabel"):
+            graph.add("Sigmoid", logits, name="probabilities")
+        case "logistic":
+            positive = graph.add("Sigmoid", logits)
+            negative = graph.add("Sub", graph.constant(1.0), positive)
+            graph.add("Concat", negative, positive, name="probabilities", axis=1)
+            outputs = 2
+    if isinstance(model, MLPRegressor):
+        graph.output("variable", dtype, outputs)
+    elif model._label_binarizer.y_type_.startswith("multilabel"):
+        likely = graph.add("Greater", "probabilities", graph.constant(0.5))
+        graph.cast(likely, np.int64, name="label")
+        graph.output("label", np.int64, outputs)
+        graph.output("probabilities", dtype, outputs)
+    else:
+        _label(graph, np.resize(model.classes_, outputs))  # a single class is both of two
+        graph.output("probabilities", dtype, outputs)
+    return graph.to_bytes("estimator", model.n_features_in_, dtype)
+
+
+def _logits(
+    graph: Graph,
+    x: str,
+    layers: Sequence[Layer],
+    shape: Sequence[int],
+    parameters: tuple[Sequence[np.ndarray], Sequence[np.ndarray]],
+) -> str:
+    """Add the nodes of all layers and return the name of the last one's output."""
+    if has_images(layers):
+        x = graph.add("Reshape", x, graph.constant((-1, *shape), np.int64))
+    return add_layers(graph, x, layers, zip(*parameters, strict=True))
+
+
+def _label(graph: Graph, labels: np.ndarray) -> None:
+    """Add the output ``label``: of the likeliest class, as text or number."""
+    kinds: dict[str, Any] = {"f": labels.dtype, "b": np.int64, "i": np.int64, "u": np.int64}
+    dtype = np.dtype(kinds.get(labels.dtype.kind, object))
+    best = graph.add("ArgMax", "probabilities", axis=1, keepdims=0)
+    graph.add("Gather", graph.constant(labels.astype(dtype), dtype), best, name="label")
+    graph.output("label", dtype)
 
 
 def load_model(path: str | Path) -> Network | Estimator:

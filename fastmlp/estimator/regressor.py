@@ -30,12 +30,12 @@ class MLPRegressor(
 
     Parameters
     ----------
-    loss, hidden_layer_sizes, activation, alpha, batch_size, learning_rate_init, power_t, \
+    loss, activation, alpha, batch_size, learning_rate_init, power_t, \
 max_iter, shuffle, random_state, tol, warm_start, momentum, nesterovs_momentum, early_stopping, \
 validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As in `sklearn.neural_network.MLPRegressor`.
-    solver, learning_rate, verbose, initialization, monitor, step_epochs, step_factor, dropout,
-    n_jobs, dtype
+    hidden_layer_sizes, solver, learning_rate, verbose, initialization, monitor, step_epochs, \
+step_factor, dropout, n_jobs, dtype, image_shape
         As in `fastmlp.MLPClassifier`.
 
     Attributes
@@ -49,6 +49,8 @@ validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
     coefs_, intercepts_, loss_, loss_curve_, best_loss_, best_validation_score_, n_iter_, t_, \
 n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
+    hidden_, image_shape_ : tuple or None
+        As in `fastmlp.MLPClassifier`.
 
     Examples
     --------
@@ -99,6 +101,7 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         dropout: float = 0.0,
         n_jobs: int | None = None,
         dtype: str | None = None,
+        image_shape: Any = None,
     ) -> None:
         super().__init__(
             loss=loss,
@@ -133,6 +136,7 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         self.dropout = dropout
         self.n_jobs = n_jobs
         self.dtype = dtype
+        self.image_shape = image_shape
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(

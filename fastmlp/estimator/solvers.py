@@ -16,6 +16,8 @@ from sklearn.neural_network._stochastic_optimizers import (
     SGDOptimizer,
 )
 
+from fastmlp.estimator.layers import turned
+
 if TYPE_CHECKING:
     from fastmlp.training.engine import Engine
     from fastmlp.training.optimizers import Steps
@@ -123,7 +125,7 @@ def load_states(optimizer: BaseOptimizer, engine: Engine) -> None:
     for state, name in _STATES[type(optimizer)].items():
         arrays = getattr(optimizer, name)
         layers = len(arrays) // 2
-        weights = [array.T / unit for array in arrays[:layers]]
+        weights = [turned(array) / unit for array in arrays[:layers]]
         engine.load_state(state, weights, [array / unit for array in arrays[layers:]])
 
 
@@ -133,7 +135,8 @@ def save_states(optimizer: BaseOptimizer, engine: Engine) -> None:
     for state, name in _STATES[type(optimizer)].items():
         if state in states:  # sgd without momentum has none
             weights, biases = states[state]
-            setattr(optimizer, name, [*(w.T * unit for w in weights), *(b * unit for b in biases)])
+            arrays = [*map(turned, weights), *biases]
+            setattr(optimizer, name, [array * unit for array in arrays])
 
 
 def _unit(optimizer: BaseOptimizer) -> float:

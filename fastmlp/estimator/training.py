@@ -5,10 +5,10 @@ scikit-learn validates and initialises. It also trains what the engine does not 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -29,11 +29,21 @@ from sklearn.utils.validation import (
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.estimator import solvers
-from fastmlp.estimator.adapter import Coefficients, EngineAdapter, Examples
+from fastmlp.estimator.adapter import Coefficients, EngineAdapter, Examples, outputs_of
 from fastmlp.estimator.callbacks import Tasks
+from fastmlp.estimator.layers import (
+    checked_shape,
+    coef_shapes,
+    draw,
+    hidden_of,
+    layers_of,
+    shape_of,
+    widths_of,
+)
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import Initialization
+from fastmlp.training.layers import sizes_of
 from fastmlp.training.parameters import initialize
 
 STOCHASTIC = ("sgd", "adam", "rmsprop")
@@ -55,6 +65,7 @@ CONSTRAINTS = {
         None,
     ],
     "dtype": [StrOptions({"bfloat16"}), None],
+    "image_shape": ["array-like", None],
 }
 
 
@@ -74,9 +85,7 @@ class EngineTraining(BaseMultilayerPerceptron):
         reason = self._left_to_sklearn(X)
         if reason:
             return self._fit_by_sklearn(*given, incremental, validation, reason)
-        widths = np.atleast_1d(self.hidden_layer_sizes).astype(int).tolist()
-        if any(width <= 0 for width in widths):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {widths}.")
+        widths = widths_of(self.hidden_layer_sizes)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if is_classifier(self) and self._label_binarizer.y_type_.startswith("multilabel"):
@@ -123,6 +132,7 @@ class EngineTraining(BaseMultilayerPerceptron):
             ("verbose='progress'", self.verbose == PROGRESS),
             (f"dtype={self.dtype!r}", self.dtype is not None),
             (f"dropout={self.dropout}", self.dropout > 0),
+            ("layers in hidden_layer_sizes", hidden_of(self.hidden_layer_sizes) is not None),
         ):
             if asked:
                 raise ConfigError(
@@ -135,7 +145,16 @@ class EngineTraining(BaseMultilayerPerceptron):
         return self
 
     def _initialize(self, y: np.ndarray, layer_units: list[int], dtype: Any) -> None:
+        state = self._random_state.get_state()
         super()._initialize(y, layer_units, dtype)
+        self.hidden_ = hidden_of(self.hidden_layer_sizes)
+        layers = layers_of(self)
+        self.image_shape_ = checked_shape(self.image_shape, layers, layer_units[0])
+        if self.hidden_ is not None:
+            self._random_state.set_state(state)  # scikit-learn drew a network without these layers
+            self.n_layers_ = len(sizes_of(layers, layer_units[0]))
+            self.coefs_, self.intercepts_ = draw(self, layers, dtype)
+            self._best_coefs, self._best_intercepts = list(self.coefs_), list(self.intercepts_)
         self.validation_loss_curve_: Any = None
         if self.solver == "rmsprop":  # what scikit-learn does for the solvers it knows
             self.loss_curve_: list[float] = []
@@ -161,14 +180,28 @@ class EngineTraining(BaseMultilayerPerceptron):
 
     def _check_shapes(self, examples: Examples) -> None:
         """Refuse wrong shapes, because compiled code checks no bounds."""
-        sizes = [examples.X.shape[1], *(bias.shape[0] for bias in self.intercepts_)]
         found = [coef.shape for coef in self.coefs_]
-        if found != list(pairwise(sizes)) or sizes[-1] != self.n_outputs_:
+        inputs = math.prod(shape_of(self))
+        pairs = coef_shapes(self) if examples.X.shape[1] == inputs else []
+        if (
+            found != [coef for coef, _ in pairs]
+            or [one.shape for one in self.intercepts_] != [bias for _, bias in pairs]
+            or self.intercepts_[-1].size != self.n_outputs_
+        ):
             raise DataError(
-                f"coefs_: found shapes {found} with {sizes[0]} features and {self.n_outputs_} "
+                f"coefs_: found shapes {found} with {examples.X.shape[1]} features and {self.n_outputs_} "
                 "outputs, expected those of the data and intercepts_; a warm start or partial_fit "
                 "goes on with the shapes of the fit before it"
             )
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        """Return the outputs [n, outputs]; layers that scikit-learn does not know are computed by the engine."""
+        if getattr(self, "hidden_", None) is None:
+            found: np.ndarray = super()._forward_pass_fast(X, check_input=check_input)
+            return found
+        if check_input:
+            X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return outputs_of(self, X)
 
     def _held_out(self, examples: Examples, X: Any, y: Any, sample_weight: Any) -> Examples:
         """Return the validation data, checked."""

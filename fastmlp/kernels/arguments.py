@@ -173,6 +173,41 @@ class Images(NamedTuple):
     taps: np.ndarray
 
 
+class Gradients(NamedTuple):
+    """What the gradients of a convolution are computed from, and where they go.
+
+    Attributes
+    ----------
+    G : array [blocks, O * rows * columns, lanes]
+        The gradient of the output, or of what was pooled from it.
+    which : array
+        Bytes that say what was pooled.
+    D : array
+        The gradient of the output, see ``loops/spread.py``.
+    X : array
+        The input.
+    W : array [O / lanes, C * K * K, lanes]
+    taps : array of int64
+        The place of each tap in X.
+    dX : array [blocks, C * H * W, lanes]
+        The gradient of the input.
+    sums : array [groups * O / lanes, C * K * K + 1, lanes]
+        The gradients of weights and, in the last row, biases, in parts.
+    room : array
+        This thread's, for sums that wait for more pixels.
+    """
+
+    G: np.ndarray
+    which: np.ndarray
+    D: np.ndarray
+    X: np.ndarray
+    W: np.ndarray
+    taps: np.ndarray
+    dX: np.ndarray
+    sums: np.ndarray
+    room: np.ndarray
+
+
 class Whose(NamedTuple):
     """The images of a batch that are a thread's.
 
@@ -182,15 +217,15 @@ class Whose(NamedTuple):
         Its groups of images.
     blocks : int
         Blocks of the whole batch.
-    index, count : int
-        Of `count` equal parts of each image, number `index` is its.
+    part, parts : int
+        Of `parts` equal parts of each image, number `part` is its.
     """
 
     group_from: int
     group_to: int
     blocks: int
-    index: int
-    count: int
+    part: int
+    parts: int
 
 
 class Epilogue(NamedTuple):

@@ -34,8 +34,8 @@ GATHER_IMAGES          left, out                      out = the next batch, by w
 CONVOLVE               left, right, start, out, other out = start + left * right, perhaps ReLU and 2 x 2 pooled;
                                                       other = bytes that say which was the largest
 CONVOLUTION_GRADIENTS  left, start, result, right,    result = left where the bytes `start` say; out = the
-                       other, out, inputs, code       gradient of the input `other`; buffer `inputs` = that of the
-                                                      weights, in parts; code says which of these
+                       other, out, inputs, units,     gradient of the input `other`; buffer `inputs` = that of the
+                       code                           weights, in parts, by way of `units`; code says which of these
 STEP_OF_SUMS           left, right, inputs, units,    weights `right` take a step for rows of the parts `left`
                        group, code
 MAP_IMAGES             code, left, other, out         out = f(left, other)
@@ -83,7 +83,7 @@ SHAPE = np.dtype(
         *((name, np.int64) for name in ("outputs", "out_height", "out_width", "out_halo")),
         # Of a convolution: its kernel; rows and columns of outputs that anybody reads, before they are pooled.
         *((name, np.int64) for name in ("kernel", "stride", "padding", "rows", "columns")),
-        *((name, np.int64) for name in ("relu", "pool", "taps", "other_halo")),
+        *((name, np.int64) for name in ("relu", "pool", "taps", "strip", "other_halo")),
     ]
 )
 BUFFER = np.dtype([(name, np.int64) for name in ("memory", "offset", "panels", "rows", "copy")])

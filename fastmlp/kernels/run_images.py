@@ -1,6 +1,6 @@
 """The instructions of images: one branch an operation, one call a kernel. Only programs with convolutions have them."""
 
-from fastmlp.kernels.arguments import Weights
+from fastmlp.kernels.arguments import Gradients, Weights
 from fastmlp.kernels.codes import (
     COLUMNS,
     CONVOLUTION_GRADIENTS,
@@ -30,7 +30,7 @@ from fastmlp.kernels.loops.batchnorm import (
     take_running,
 )
 from fastmlp.kernels.loops.convolution import convolve, whose_images
-from fastmlp.kernels.loops.convolution_gradients import convolution_gradients, step_of_sums
+from fastmlp.kernels.loops.convolution_gradients import convolution_gradients
 from fastmlp.kernels.loops.images import (
     flatten,
     gather_images,
@@ -40,6 +40,7 @@ from fastmlp.kernels.loops.images import (
     unflatten,
     unpool,
 )
+from fastmlp.kernels.loops.weight_gradient import step_of_sums
 from fastmlp.kernels.view import mirrored_rows, view
 
 
@@ -74,11 +75,19 @@ def execute_on_images(
         bias = view(model.parameters, buffers, one.start, batch, rank)
         convolve(left, W, bias, out, other, g, whose)
     elif operation == CONVOLUTION_GRADIENTS:
-        W = view(model.parameters, buffers, one.right, batch, rank)
-        which = view(room.workspace, buffers, one.start, batch, rank)
-        D = view(room.workspace, buffers, one.result, batch, rank)
-        sums = view(room.workspace, buffers, one.inputs, batch, rank)
-        convolution_gradients(left, which, D, other, W, images.taps, out, sums, g, one.code, whose)
+        unfinished = view(room.workspace, buffers, one.units, batch, rank)
+        arrays = Gradients(
+            left,
+            view(room.workspace, buffers, one.start, batch, rank),
+            view(room.workspace, buffers, one.result, batch, rank),
+            other,
+            view(model.parameters, buffers, one.right, batch, rank),
+            images.taps,
+            out,
+            view(room.workspace, buffers, one.inputs, batch, rank),
+            unfinished.reshape(-1),
+        )
+        convolution_gradients(arrays, g, one.code, whose)
     elif operation == STEP_OF_SUMS:
         weights = Weights(
             view(model.parameters, buffers, one.right, batch, rank),
@@ -128,4 +137,4 @@ def normalize_images(one, buffers, model, room, now, g, whose, part):
         room_of_sums = view(room.workspace, buffers, one.inputs, batch, rank)
         measure_gradients(left, other, kept, out, room_of_sums, batch, g, part)
     elif operation == NORMALIZATION_GRADIENT:
-        input_of_normalization(left, other, kept, first, out, g, whose)
+        input_of_normalization(left, other, kept, first, out, batch, g, whose)

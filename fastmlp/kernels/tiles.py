@@ -76,9 +76,6 @@ class Tile:
         return self.bytes // element_bytes
 
 
-# Channels side by side in a tile of a convolution's input gradient with two pixels, and where few are left.
-CHANNELS = (6, 4)
-
 TALL = (16, 10, 8, 4, 2, 1)
 SHORT = (8, 4, 2, 1)
 TILES = {

@@ -92,7 +92,8 @@ def shown(value: Any) -> str:
         case bool():
             return str(value).lower()
         case tuple():
-            return "-".join(map(str, value))
+            # Layers of images come first, and have spaces in their names.
+            return (", " if isinstance(value[0], str) else "-").join(map(str, value))
         case float():
             return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return str(value)

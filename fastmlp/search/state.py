@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastmlp.datasets import Dataset
 from fastmlp.errors import StoreError
 from fastmlp.search.experiment import Metric, Point
@@ -23,6 +21,7 @@ from fastmlp.search.workers import Workers
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.evaluation import evaluate
 from fastmlp.training.network import Network
+from fastmlp.training.shapes import multiply_adds
 
 BEST = Path("best", "model.safetensors")  # in the folder of a search
 
@@ -102,7 +101,13 @@ class Search:
         self.start = 0.0
 
     def include(self, point: Point) -> int:
-        """Add a point and its stored trials, and return the number of its first trial."""
+        """Add a point and its stored trials, and return the number of its first trial.
+
+        Raises
+        ------
+        ConfigError
+            If a layer cannot take the shape that reaches it.
+        """
         first = len(self.configs)
         for number in range(first, first + self.seeds):
             config = point.config.replace(seed=point.config.seed + number - first)
@@ -251,5 +256,5 @@ class Search:
 
     def _cost(self, config: TrainConfig) -> int:
         """Return the multiplications of a full training, up to a factor that all trials share."""
-        sizes = (self.parts[0].images.shape[1], *config.hidden, len(self.parts[0].classes))
-        return config.epochs * int(np.dot(sizes[:-1], sizes[1:]))
+        part = self.parts[0]
+        return config.epochs * sum(multiply_adds(config.layers(len(part.classes)), part.shape))

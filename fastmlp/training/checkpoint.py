@@ -9,7 +9,6 @@ import hashlib
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +90,10 @@ def write(path: str | Path, agreed: Mapping[str, Any], engine: Engine, progress:
     if progress.best is not None:
         groups["best."] = progress.best
     tensors = {
-        f"{prefix}{layer}.{kind}": array
+        f"{prefix}{pair}.{kind}": array
         for prefix, parameters in groups.items()
         for kind, arrays in zip(("weight", "bias"), parameters, strict=True)
-        for layer, array in enumerate(arrays)
+        for pair, array in enumerate(arrays)
     }
     state = {
         "history": progress.history,
@@ -124,11 +123,11 @@ def read(path: str | Path, agreed: Mapping[str, Any], engine: Engine) -> Progres
         return _layout(description, engine)
 
     description, tensors = read_tensors(path, KIND, layout)
-    layers = range(len(engine.sizes) - 1)
+    pairs = range(len(engine.weights()[0]))
 
     def group(prefix: str) -> Parameters:
-        weights = [tensors[f"{prefix}{layer}.weight"] for layer in layers]
-        return weights, [tensors[f"{prefix}{layer}.bias"] for layer in layers]
+        weights = [tensors[f"{prefix}{pair}.weight"] for pair in pairs]
+        return weights, [tensors[f"{prefix}{pair}.bias"] for pair in pairs]
 
     state = description["state"]
     engine.load(*group(""))
@@ -181,7 +180,7 @@ def _layout(description: Mapping[str, Any], engine: Engine) -> Layout:
     dtype = engine.dtype.name
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
     for prefix in groups:
-        for layer, (inputs, outputs) in enumerate(pairwise(engine.sizes)):
-            shapes[f"{prefix}{layer}.weight"] = (dtype, (outputs, inputs))
-            shapes[f"{prefix}{layer}.bias"] = (dtype, (outputs,))
+        for pair, (weight, bias) in enumerate(zip(*engine.weights(), strict=True)):
+            shapes[f"{prefix}{pair}.weight"] = (dtype, weight.shape)
+            shapes[f"{prefix}{pair}.bias"] = (dtype, bias.shape)
     return shapes

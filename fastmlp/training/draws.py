@@ -11,17 +11,17 @@ import numpy as np
 from fastmlp.datasets import Dataset
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import sizes_of
-from fastmlp.training.parameters import initialize
+from fastmlp.training.parameters import initialize_layers
 
 Parameters = tuple[list[np.ndarray], list[np.ndarray]]
-"""Weights [out, in] and biases [out] of each layer."""
+"""Weights and biases, in the shapes and the order of `fastmlp.training.shapes.parameter_shapes`."""
 
 # The streams. Other numbers would change all results.
 INITIALISATION, ORDER, COINS, DROPOUT = range(4)
 
 
 def network_sizes(config: TrainConfig, data: Dataset) -> tuple[int, ...]:
-    """Return the widths of the network that a configuration trains on a data set."""
+    """Return the widths (of convolutions: channels) of the network that a configuration trains on a data set."""
     return sizes_of(config.layers(len(data.classes)), data.images.shape[1])
 
 
@@ -32,8 +32,9 @@ def parameter_type(config: TrainConfig) -> str:
 
 def draw_parameters(config: TrainConfig, data: Dataset) -> Parameters:
     """Draw the initial weights and biases of a training."""
-    return initialize(
-        network_sizes(config, data),
+    return initialize_layers(
+        config.layers(len(data.classes)),
+        data.shape,
         config.initialization,
         np.random.default_rng([INITIALISATION, config.seed]),
         parameter_type(config),

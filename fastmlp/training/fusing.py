@@ -24,6 +24,7 @@ from fastmlp.training.layers import (
     Linear,
     MaxPool,
     Residual,
+    flat,
 )
 
 # Activations that keep the order of numbers: the largest of some activations is that of the largest.
@@ -46,10 +47,16 @@ def fused(
         Whether the optimiser has numbers of its own for each layer; otherwise one set for all weights and one for all
         biases. A batch normalisation has those of the layer it stands behind.
     """
-    writer = _Writer(tuple(shape), group_by_layer)
+    writer = _Writer(tuple(shape), group_by_layer, _normalizes_rows(layers))
     for layer in layers:
         writer.add(layer)
     return writer.found
+
+
+def _normalizes_rows(layers: Sequence[Layer]) -> bool:
+    """Return whether a batch normalisation follows a linear layer."""
+    kinds = [type(layer) for layer in flat(layers)]
+    return Linear in kinds and BatchNorm in kinds[kinds.index(Linear) :]
 
 
 class _Writer:
@@ -60,12 +67,15 @@ class _Writer:
     found : list
     shape : tuple of int
         Of what the last layer makes: (C, H, W) of images, (width,) of rows.
+    all_in_images : bool
+        Whether what follows a linear layer is computed for images of one pixel, as a batch normalisation is.
     """
 
-    def __init__(self, shape: tuple[int, ...], group_by_layer: bool) -> None:
+    def __init__(self, shape: tuple[int, ...], group_by_layer: bool, all_in_images: bool) -> None:
         self.found: list[Any] = []
         self.shape = shape
         self.group_by_layer = group_by_layer
+        self.all_in_images = all_in_images
         self.heads = 0
 
     def add(self, layer: Layer, is_residual: bool = False) -> None:
@@ -78,7 +88,7 @@ class _Writer:
             case Activation(name):
                 self.add_activation(name)
             case Dropout(rate):
-                if len(self.shape) == 1:
+                if self.is_in_rows:
                     self.found[-1] = self.found[-1]._replace(dropout=rate)
                 else:
                     self.found.append(ImageDropout(self.images(), rate))
@@ -90,6 +100,11 @@ class _Writer:
                 self.add_residual(inner)
             case Flatten():
                 pass  # what is flat follows from what comes next
+
+    @property
+    def is_in_rows(self) -> bool:
+        """Whether what comes next is computed together with the linear layer below."""
+        return len(self.shape) == 1 and not self.all_in_images
 
     @property
     def groups(self) -> tuple[int, int]:
@@ -129,7 +144,7 @@ class _Writer:
     def add_activation(self, name: str) -> None:
         """Add an activation: to the layer below where its kernel has it."""
         below = self.found[-1]
-        if len(self.shape) == 1:
+        if self.is_in_rows:
             self.found[-1] = below._replace(activation=name)
         elif name == "relu" and isinstance(below, FusedConvolution):
             self.found[-1] = replace(below, relu=True)
@@ -147,23 +162,24 @@ class _Writer:
         activation = None
         if self.found and isinstance(self.found[-1], ImageActivation):
             activation = self.found.pop()
-        pool = Pool((channels, rows * size, columns * size), size, averages)
-        if self.found and isinstance(self.found[-1], FusedConvolution):
-            self.found[-1] = replace(self.found[-1], rows=rows * size, columns=columns * size)
+        pool: Pool | None = Pool((channels, rows * size, columns * size), size, averages)
+        below = self.found[-1] if self.found else None
+        if isinstance(below, FusedConvolution) and not below.pools:
+            self.found[-1] = replace(below, rows=rows * size, columns=columns * size)
             at_once = size == POOLED_AT_ONCE and not averages
             if at_once and (activation is None or activation.name in RISING):
                 self.found[-1] = replace(self.found[-1], pools=True)
                 pool, activation = None, activation and replace(activation, shape=pooled)
             elif activation:
-                activation = replace(activation, shape=pool.shape)
+                activation = replace(activation, shape=(channels, rows * size, columns * size))
         else:
-            pool = replace(pool, shape=(channels, height, width))
+            pool = Pool((channels, height, width), size, averages)
         self.found += [one for one in (activation, pool) if one]
         self.shape = pooled
 
     def add_residual(self, inner: Sequence[Layer]) -> None:
         """Add layers whose input is added to their output."""
-        if not any(isinstance(one, Convolution | BatchNorm) for one in inner):
+        if self.is_in_rows and not any(isinstance(one, Convolution) for one in inner):
             for one in inner:
                 self.add(one, is_residual=True)
             return

@@ -311,6 +311,32 @@ def _keeps_shape(before: Layer | None, head: Layer) -> bool:
     return isinstance(head, Linear) and head == before
 
 
+def is_network(layers: Sequence[Layer]) -> bool:
+    """Return whether layers, which may come from a file, are such as `network_layers` makes.
+
+    It may also have made some of the residual connections without the others.
+    """
+    found = tuple(flat(layers))
+    try:
+        items = [spell_item(layer) for layer in found if not isinstance(layer, Flatten)]
+    except (TypeError, ValueError):
+        return False
+    if misplaced(items) or not items or not isinstance(items[-1], int):
+        return False
+    whole = network_layers(items[:-1], items[-1], activation="identity", residual=True)
+    return tuple(flat(whole)) == found and _residuals(layers) <= _residuals(whole)
+
+
+def _residuals(layers: Iterable[Layer]) -> set[tuple[int, Residual]]:
+    """Return each residual connection with the number of layers before it."""
+    place, found = 0, set()
+    for layer in layers:
+        if isinstance(layer, Residual):
+            found.add((place, layer))
+        place += len(tuple(flat([layer])))
+    return found
+
+
 def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
     """Yield all layers, including those inside residual blocks."""
     for layer in layers:
@@ -318,6 +344,16 @@ def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
             yield from flat(layer.layers)
         else:
             yield layer
+
+
+def has_images(layers: Iterable[Layer]) -> bool:
+    """Return whether there are layers of images, which know their height and width."""
+    return any(isinstance(layer, Flatten) for layer in layers)
+
+
+def is_plain(layers: Iterable[Layer]) -> bool:
+    """Return whether there is nothing but linear layers with activations, dropout and residual connections."""
+    return all(isinstance(layer, Linear | Activation | Dropout) for layer in flat(layers))
 
 
 def without_dropout(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -25,6 +25,7 @@ from fastmlp.training.evaluation import is_finite, score
 from fastmlp.training.history import Row, first_not_finite, make_row
 from fastmlp.training.network import Network
 from fastmlp.training.schedule import learning_rates
+from fastmlp.training.shapes import parameter_shapes
 from fastmlp.training.stopping import Patience
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
@@ -82,7 +83,7 @@ class Stepper(Protocol):
         """All parameters in one array, in any order."""
 
     def weights(self) -> Parameters:
-        """Return copies of weights [out, in] and biases [out]."""
+        """Return copies of the weights and biases, in the shapes in which they were given."""
 
     def warm_up(self, samples: Any) -> None:
         """Prepare for training on these samples; this is not timed."""
@@ -134,7 +135,7 @@ class Loop(ABC):
     Raises
     ------
     DataError
-        If the widths of `start` do not fit.
+        If the parameters of `start` do not fit.
     """
 
     def __init__(
@@ -145,9 +146,8 @@ class Loop(ABC):
         start: Network | None = None,
     ) -> None:
         self.config, self.train, self.valid = config, train, valid
-        sizes = network_sizes(config, train)
-        if start is not None and start.sizes != sizes:
-            raise DataError(f"start: found a network of widths {start.sizes}, expected {sizes}")
+        if start is not None:
+            _check_start(start, config, train)
         self.normalization = train.normalization(config.normalize)
         self.batch_size = min(config.batch_size, len(train))
         given = None if start is None else (list(start.weights), list(start.biases))
@@ -272,3 +272,14 @@ class Loop(ABC):
         )
         best_epoch = self.patience.best_epoch
         return TrainResult(network, self.history, status, reason, best_epoch, self.config)
+
+
+def _check_start(start: Network, config: TrainConfig, train: Dataset) -> None:
+    """Raise a DataError unless a network's parameters have the shapes of those that are trained."""
+    sizes = network_sizes(config, train)
+    if start.sizes != sizes:
+        raise DataError(f"start: found a network of widths {start.sizes}, expected {sizes}")
+    expected = parameter_shapes(config.layers(len(train.classes)), train.shape)
+    found = parameter_shapes(start.layers, start.shape)
+    if found != expected:
+        raise DataError(f"start: found parameters of the shapes {found}, expected {expected}")

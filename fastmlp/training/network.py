@@ -1,7 +1,6 @@
-"""Network: a trained MLP with the normalisation and class names it needs for raw images, in memory and in a file."""
+"""Network: a trained one with the normalisation and class names it needs for raw images, in memory and in a file."""
 
 import math
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -11,25 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.errors import DataError, FormatError
+from fastmlp.errors import DataError
 from fastmlp.machine.files import read_tensors, write_tensors
 from fastmlp.training.layers import (
     MIXED,
     Layer,
     common_kind,
+    has_images,
+    is_network,
+    is_plain,
     network_layers,
     sizes_of,
     spell_layer,
     without_dropout,
 )
 from fastmlp.training.network_file import (
-    check,
     check_values,
     is_finite,
     layers_of,
     layout_of,
 )
-from fastmlp.training.shapes import parameter_names
+from fastmlp.training.shapes import parameter_names, spell_shape
+from fastmlp.training.state import check, check_pairs, from_state, named, to_state
+from fastmlp.training.summary import summary_of
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -38,17 +41,19 @@ _IMAGE_TYPES = ("uint8", "float32", "float64")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
-    """A trained multilayer perceptron, applied to images as a Dataset holds them.
+    """A trained network, applied to images as a Dataset holds them.
 
     Parameters
     ----------
-    weights : sequence of float32 or float64 arrays [out, in]
-        One per layer, in PyTorch's layout; each `in` is the `out` of the layer before. Kept, not copied.
+    weights : sequence of float32 or float64 arrays
+        [out, in] of a linear layer, [out, in, kernel, kernel] of a convolution, in PyTorch's layout; each `in` is the
+        `out` of the layer before. A batchnorm has two arrays, its weight and its running mean. Kept, not copied.
     biases : sequence of arrays [out]
-        One per layer, of the weights' type. Kept, not copied.
+        One for each of the weights, of their type; of a batchnorm its bias and its running variance. Kept, not copied.
     layers : sequence of Layer, optional
-        The layers of the parameters, see `fastmlp.training.layers`; the softmax is taken of the last layer's outputs,
-        the logits. By default linear layers of the weights' shapes, with `activation` and `residual`.
+        The layers of the parameters, such as `fastmlp.training.layers.network_layers` makes; the softmax is taken of
+        the last layer's outputs, the logits. By default linear layers of the weights' shapes, with `activation` and
+        `residual`.
     activation : str
         The function after each linear layer but the last.
     residual : bool
@@ -83,17 +88,19 @@ class Network:
             object.__setattr__(self, name, arrays)
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         object.__setattr__(self, "shape", tuple(map(int, self.shape)))
-        _check_layers(self.weights, self.biases)
         layers = without_dropout(self.layers)
         if layers:
+            check(is_network(layers), "layers", f"{layers}", "an order that network_layers makes")
             activation, residual = common_kind(layers)
             object.__setattr__(self, "activation", activation)
             object.__setattr__(self, "residual", residual)
-        else:
+        check_pairs(layers, self.weights, self.biases)
+        object.__setattr__(self, "layers", layers)
+        if not layers:
             layers = network_layers(
                 self.sizes[1:-1], self.sizes[-1], activation=self.activation, residual=self.residual
             )
-        object.__setattr__(self, "layers", layers)
+            object.__setattr__(self, "layers", layers)
         found, widths = sizes_of(layers, self.sizes[0]), self.sizes
         check(found == widths, "layers", f"widths {found}", f"{widths}, those of the weights")
         layout = layout_of(self._description())
@@ -107,14 +114,26 @@ class Network:
             )
 
     def __repr__(self) -> str:
-        """Show sizes, activation and type: ``Network(768-512-2, relu, float32)``."""
+        """Show sizes, activation and type, ``Network(768-512-2, relu, float32)``, or else all layers."""
+        if not is_plain(self.layers):
+            layers = ", ".join(map(spell_layer, self.layers))
+            return f"Network({spell_shape(self.shape)}, {layers}, {self.dtype})"
         activation = f"residual {self.activation}" if self.residual else self.activation
         return f"Network({'-'.join(map(str, self.sizes))}, {activation}, {self.dtype})"
 
+    def summary(self) -> str:
+        """Return a table of the layers: the shapes of their outputs, their parameters and multiply-adds an image.
+
+        Running means and variances are no parameters; only the multiply-adds of products count.
+        """
+        return summary_of(self.layers, self.shape)
+
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The number of inputs, the width of each hidden layer, the number of outputs."""
-        return (self.weights[0].shape[1], *(bias.size for bias in self.biases))
+        """The number of inputs, the width of each hidden layer (of a convolution: channels), the number of outputs."""
+        inputs = math.prod(self.shape) if has_images(self.layers) else self.weights[0].shape[1]
+        pairs = zip(self.weights, self.biases, strict=True)
+        return (inputs, *(bias.size for weight, bias in pairs if weight.ndim > 1))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -165,13 +184,15 @@ class Network:
         shares: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
         return shares
 
-    def state_dict(self) -> dict[str, FloatArray]:
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of the parameters under the names that `torch.nn.Sequential` gives them.
 
         The names are ``"0.weight"``, ``"0.bias"``, ``"2.weight"``, ..., because linear layers alternate with
-        activations. The normalisation is not included: give ``normalization.apply(X)`` to PyTorch's network.
+        activations; pools and the one ``torch.nn.Flatten`` count, too. A batchnorm also has
+        ``"1.num_batches_tracked"``, which is 0. The normalisation is not included: give ``normalization.apply(X)``,
+        as images [N, *shape] if there are layers of images, to PyTorch's network.
         """
-        return {name: array.copy() for name, array in self._parameters().items()}
+        return to_state(named(self.layers, self.weights, self.biases))
 
     @classmethod
     def from_state_dict(
@@ -180,11 +201,12 @@ class Network:
         *,
         activation: str = "relu",
         residual: bool = False,
+        layers: Sequence[Layer] | None = None,
         normalization: Normalization | None = None,
         classes: Sequence[str] | None = None,
         shape: Sequence[int] | None = None,
     ) -> Self:
-        """Build a network from the state of a ``torch.nn.Sequential(Linear, activation, ...)``.
+        """Build a network from the state of a ``torch.nn.Sequential``.
 
         Parameters
         ----------
@@ -192,12 +214,15 @@ class Network:
             Names as in `state_dict`; float32 or float64. Copied.
         activation, residual
             As for Network; the state does not contain them.
+        layers : sequence of Layer, optional
+            The modules of the Sequential, such as ``network_layers(["conv 6 5", "maxpool 2"], 10)`` of
+            `fastmlp.training.layers`. By default linear layers with one activation between each two.
         normalization : Normalization, optional
             By default images are not normalised.
         classes : sequence of str, optional
             By default ``"0"``, ``"1"``, ...
         shape : sequence of int, optional
-            By default ``(1, 1, D)``.
+            By default ``(1, 1, D)``. Layers of images need it.
 
         Raises
         ------
@@ -206,26 +231,21 @@ class Network:
         DataError
             If shapes, types or names do not fit together.
         """
-        widths = range(max(1, len(state) // 2))
-        names = parameter_names(network_layers([1 for _ in widths[1:]], 1))
-        if set(state) != set(names):
-            raise FormatError(
-                f"state: found {reprlib.repr(sorted(map(str, state)))}, expected "
-                f"{reprlib.repr(names)}, as from "
-                "torch.nn.Sequential of Linear layers with one activation between each two"
-            )
-        arrays = [_array(name, state[name]) for name in names]
-        weights, biases = arrays[::2], arrays[1::2]
-        _check_layers(weights, biases)
-        inputs, outputs = weights[0].shape[1], biases[-1].size
+        weights, biases = from_state(state, layers)
+        check_pairs(layers or (), weights, biases)
+        if shape is None:
+            check(not has_images(layers or ()), "shape", "None", "(channels, height, width)")
+            shape = (1, 1, weights[0].shape[1])
+        inputs, outputs = math.prod(shape), biases[-1].size
         return cls(
             weights,
             biases,
             activation=activation,
             residual=residual,
+            layers=layers or (),
             normalization=normalization or Normalization(np.zeros(inputs), np.ones(inputs)),
             classes=[str(label) for label in range(outputs)] if classes is None else classes,
-            shape=(1, 1, inputs) if shape is None else shape,
+            shape=shape,
         )
 
     def save(self, path: str | Path) -> None:
@@ -264,14 +284,9 @@ class Network:
             "sizes": list(self.sizes),
         }
 
-    def _parameters(self) -> dict[str, FloatArray]:
-        layers = zip(self.weights, self.biases, strict=True)
-        arrays = [array for layer in layers for array in layer]
-        return dict(zip(parameter_names(self.layers), arrays, strict=True))
-
     def _tensors(self) -> dict[str, FloatArray]:
         """Return all arrays by their names in a file."""
-        return self._parameters() | {
+        return named(self.layers, self.weights, self.biases) | {
             "normalization.mean": self.normalization.mean,
             "normalization.std": self.normalization.std,
         }
@@ -331,6 +346,7 @@ def forward(network: Network, X: np.ndarray) -> FloatArray:
         network.weights,
         network.biases,
         layers=network.layers,
+        shape=network.shape,
         batch_size=1,
         dtype=network.dtype.name,
     )
@@ -344,7 +360,7 @@ def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
     """Return X as a C-contiguous array [N, D] of an image type, or raise a DataError that says what is wrong."""
     array = np.asarray(X.images if isinstance(X, Dataset) else X)
     values = network.sizes[0]
-    rows = f"[N, {values}] ({' x '.join(map(str, network.shape))} values an image)"
+    rows = f"[N, {values}] ({spell_shape(network.shape)} values an image)"
     if array.shape == (values,):
         rows += "; pass X[None, :] for one image"
     elif array.ndim > 2 and math.prod(array.shape[1:]) == values:
@@ -353,20 +369,3 @@ def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
     check(array.dtype in _IMAGE_TYPES, "X", str(array.dtype), ", ".join(_IMAGE_TYPES))
     check(is_finite(array), "X", "values that are not finite", "grey levels")
     return np.ascontiguousarray(array)
-
-
-def _array(name: str, value: object) -> np.ndarray:
-    """Return a copy of an array or tensor."""
-    try:
-        return np.asarray(value).copy(order="C")
-    except (TypeError, ValueError, RuntimeError) as error:  # PyTorch's tensors raise all three
-        raise FormatError(f"state: {name}: found no array ({error}), expected one") from error
-
-
-def _check_layers(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
-    """Check the shapes from which a network's sizes and type are derived; the layout checks the rest."""
-    check(len(weights) > 0, "weights", "no layer", "at least one")
-    check(len(biases) == len(weights), "biases", str(len(biases)), str(len(weights)))
-    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        check(W.ndim == 2, f"weights[{layer}]", f"shape {W.shape}", "[out, in]")
-        check(b.ndim == 1, f"biases[{layer}]", f"shape {b.shape}", "[out]")

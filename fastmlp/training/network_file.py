@@ -7,32 +7,27 @@ The description is the metadata entry "network": ``activation``, ``classes``, ``
 import math
 import reprlib
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import DataError, FormatError
+from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.machine.files import Layout
 from fastmlp.training.layers import (
     MIXED,
     Layer,
+    is_network,
     network_layers,
     parse_layer,
     sizes_of,
 )
-from fastmlp.training.shapes import parameter_names
+from fastmlp.training.shapes import parameter_names, parameter_shapes
+from fastmlp.training.state import check
 
 PARAMETER_TYPES = ("float32", "float64")
 ENTRIES = ("activation", "classes", "dtype", "residual", "shape", "sizes")
-
-
-def check(condition: bool, name: str, found: str, expected: str) -> None:
-    """Raise a DataError unless a condition holds."""
-    if not condition:
-        raise DataError(f"{name}: found {found}, expected {expected}")
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -77,9 +72,13 @@ def layout_of(description: Any) -> Layout:
         reprlib.repr(description["classes"]),
         f"a printable name for each of {sizes[-1]} outputs",
     )
-    shapes = [one for inputs, outputs in pairwise(sizes) for one in ((outputs, inputs), (outputs,))]
-    names = parameter_names(layers_of(description))
-    layout = {name: (dtype, one) for name, one in zip(names, shapes, strict=True)}
+    layers = layers_of(description)
+    try:
+        pairs = parameter_shapes(layers, shape)
+    except ConfigError as error:
+        raise DataError(str(error).replace("hidden", "layers", 1)) from None
+    shapes = (one for pair in pairs for one in pair)
+    layout = {name: (dtype, one) for name, one in zip(parameter_names(layers), shapes, strict=True)}
     scaling = ("float64", (sizes[0],))
     return layout | {"normalization.mean": scaling, "normalization.std": scaling}
 
@@ -103,10 +102,10 @@ def layers_of(description: Mapping[str, Any]) -> tuple[Layer, ...]:
     spelled = description["layers"]
     try:
         layers = tuple(parse_layer(one) for one in spelled)
-        fits = sizes_of(layers, sizes[0]) == tuple(sizes)
+        fits = is_network(layers) and sizes_of(layers, sizes[0]) == tuple(sizes)
     except (AttributeError, TypeError, ValueError):
         fits = False
-    check(fits, "layers", reprlib.repr(spelled), f"layers of the widths {sizes[1:]}")
+    check(fits, "layers", reprlib.repr(spelled), f"layers of a network of the widths {sizes[1:]}")
     return layers
 
 

@@ -41,7 +41,7 @@ def shapes_of(layers: Iterable[Layer], shape: Sequence[int]) -> list[Shape]:
     ConfigError
         If a layer cannot take the shape that reaches it; the message names both.
     """
-    shapes = []
+    shapes: list[Shape] = []
     given: Shape = tuple(shape)
     for layer in flat(layers):
         given = _output(layer, given)
@@ -69,7 +69,7 @@ def _output(layer: Layer, given: Shape) -> Shape:
 
 def _check_image(layer: Layer, given: Shape, least: int, name: str, or_else: str) -> None:
     """Raise a ConfigError unless a layer is given an image of a height and width of at least `least`."""
-    told = f"hidden: {spell_layer(layer)!r} is given {' x '.join(map(str, given))}"
+    told = f"hidden: {spell_layer(layer)!r} is given {spell_shape(given)}"
     if len(given) != 3:
         raise ConfigError(f"{told} numbers, which are no image; expected channels x height x width")
     if min(given[1:]) < least:
@@ -77,6 +77,18 @@ def _check_image(layer: Layer, given: Shape, least: int, name: str, or_else: str
             f"{told} (channels x height x width): the {name} does not fit; expected at least "
             f"{least} x {least}{or_else and ','}{or_else}"
         )
+
+
+def with_shapes(layers: Iterable[Layer], shape: Sequence[int]) -> list[tuple[Layer, Shape, Shape]]:
+    """Return each layer with the shape that reaches it and the shape of its output; see `shapes_of`."""
+    layers = list(layers)
+    after = shapes_of(layers, shape)
+    return list(zip(flat(layers), [tuple(shape), *after[:-1]], after, strict=True))
+
+
+def spell_shape(shape: Sequence[int]) -> str:
+    """Return a shape as people write it: ``6 x 24 x 24``."""
+    return " x ".join(map(str, shape))
 
 
 def parameter_shapes(layers: Iterable[Layer], shape: Sequence[int]) -> list[tuple[Shape, Shape]]:
@@ -98,10 +110,8 @@ def parameter_shapes(layers: Iterable[Layer], shape: Sequence[int]) -> list[tupl
     ConfigError
         As for `shapes_of`.
     """
-    layers = list(flat(layers))
-    before = [tuple(shape), *shapes_of(layers, shape)]
     pairs: list[tuple[Shape, Shape]] = []
-    for layer, given in zip(layers, before, strict=False):
+    for layer, given, _ in with_shapes(layers, shape):
         match layer:
             case Linear(outputs):
                 pairs.append(((outputs, math.prod(given)), (outputs,)))
@@ -139,10 +149,8 @@ def multiply_adds(layers: Iterable[Layer], shape: Sequence[int]) -> list[int]:
     ConfigError
         As for `shapes_of`.
     """
-    layers = list(flat(layers))
-    after = shapes_of(layers, shape)
     counts = []
-    for layer, given, made in zip(layers, [tuple(shape), *after], after, strict=False):
+    for layer, given, made in with_shapes(layers, shape):
         match layer:
             case Linear(outputs):
                 counts.append(outputs * math.prod(given))

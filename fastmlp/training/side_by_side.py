@@ -7,6 +7,7 @@ for each other at every step.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -17,11 +18,10 @@ from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import last_level_cache
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.draws import network_sizes
 from fastmlp.training.history import Row
-from fastmlp.training.layers import count_weights
 from fastmlp.training.loop import TrainResult
 from fastmlp.training.optimizers import OPTIMIZERS
+from fastmlp.training.shapes import multiply_adds, parameter_shapes
 from fastmlp.training.team import team_size
 from fastmlp.training.trainer import train
 
@@ -163,11 +163,13 @@ def arrange(
 def _threads(config: TrainConfig, train_part: Dataset, share: int) -> int:
     """Return the number of threads of a model that may use `share` cores."""
     batch = min(config.batch_size, len(train_part))
-    return team_size(count_weights(network_sizes(config, train_part)), batch, share)
+    work = sum(multiply_adds(config.layers(len(train_part.classes)), train_part.shape))
+    return team_size(work, batch, share)
 
 
 def _state_bytes(config: TrainConfig, train_part: Dataset) -> int:
     """Return the bytes of weights and optimiser's states, all of which a step reads and writes."""
-    weights = count_weights(network_sizes(config, train_part))
+    pairs = parameter_shapes(config.layers(len(train_part.classes)), train_part.shape)
+    weights = sum(math.prod(weight) for weight, _ in pairs)
     states = OPTIMIZERS[config.optimizer].states(config)
     return weights * (1 + states) * (8 if config.dtype == "float64" else 4)

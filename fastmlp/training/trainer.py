@@ -39,8 +39,8 @@ def train(
     valid : Dataset, optional
         Validation images. Early stopping and restoring the best epoch need them.
     start : Network, optional
-        A network whose weights and biases are the initial ones, instead of random ones. Its widths must be those of the
-        configuration.
+        A network whose weights and biases are the initial ones, instead of random ones. Its parameters must have the
+        shapes of those of the configuration.
     on_epoch : callable, optional
         Called with the epoch's row of the history. If it returns True, training ends with status "stopped".
     checkpoint : path, optional
@@ -55,9 +55,10 @@ def train(
     Raises
     ------
     ConfigError
-        If patience is set without validation data, or if images that float32 cannot represent are to be flipped.
+        If patience is set without validation data, if images that float32 cannot represent are to be flipped, or if a
+        layer cannot take the shape that reaches it.
     DataError
-        If the validation images, or the widths of `start`, do not fit.
+        If the validation images, or the parameters of `start`, do not fit.
     FormatError
         If the checkpoint is damaged, or belongs to another configuration or data set.
     """
@@ -116,6 +117,7 @@ class Training(Loop):
         return Engine(
             *parameters,
             layers=config.layers(len(self.train.classes)),
+            shape=self.train.shape,
             batch_size=self.batch_size,
             dtype=config.dtype,
             threads=config.threads,

@@ -26,6 +26,11 @@ def write(path: str, text: str) -> Callable[[], object]:
         (None, "train --size 0", "size: found 0"),
         (None, "train --hidden wide", "'wide', expected such as 512,128"),
         (None, "train --hidden 0", "hidden: found"),
+        (
+            write("c.toml", 'hidden = ["maxpool 4", "conv 6 5"]'),
+            "train --config c.toml",
+            "'conv 6 5' is given 1 x 2 x 2",
+        ),
         # More than an address space holds, so that no system promises it.
         (None, "train --hidden 2000000000 --size 128", "out of memory"),
         (None, "train --learning-rate nan", "learning_rate: found nan"),

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -24,7 +23,7 @@ from fastmlp import MLPClassifier, MLPRegressor, Network
 from fastmlp.cli import main
 from fastmlp.datasets import Normalization
 from fastmlp.errors import DataError, FormatError
-from fastmlp.estimator.export import load_model, to_onnx
+from fastmlp.estimator.export import load_model
 from fastmlp.machine.files import read_tensors, write_tensors
 from fastmlp.training.config import TrainConfig
 
@@ -198,6 +197,19 @@ def test_a_trained_network_becomes_an_estimator_of_raw_images() -> None:
         np.testing.assert_array_equal(model.predict(part.test.images), names)
 
 
+@pytest.mark.parametrize("hidden", [(16,), (16, "tanh", 12, "silu")])
+def test_activations_scikit_learn_lacks_are_kept(hidden: Any) -> None:
+    digits = fastmlp.load_digits()
+    config = TrainConfig(hidden=hidden, epochs=2, activation="gelu")
+    network = fastmlp.train(config, digits.train).network
+    model = MLPClassifier.from_network(network)
+    found = model.predict_proba(digits.test.images)
+    np.testing.assert_allclose(found, network.predict_proba(digits.test), rtol=0, atol=1e-5)
+    assert model.to_network().layers == network.layers
+    with pytest.raises(DataError, match="to_sklearn: found the layers"):
+        model.to_sklearn()
+
+
 def test_networks_scikit_learn_cannot_be() -> None:
     network = fitted("digits").to_network()
     residual = Network(
@@ -308,67 +320,6 @@ def test_labels_no_file_can_hold(tmp_path: Path) -> None:
 # -- ONNX -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["digits", "names", "two", "float64", "linear", "value"])
-def test_onnx_predicts_the_same(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    model = fitted(name)
-    to_onnx(model, tmp_path / "model.onnx")
-    session = runtime.InferenceSession(tmp_path / "model.onnx")
-    outputs = session.run(None, {"X": X.astype(model.coefs_[0].dtype)})
-    np.testing.assert_allclose(
-        outputs[-1].reshape(answers(model).shape), answers(model), rtol=0, atol=1e-5
-    )
-    if isinstance(model, MLPClassifier):
-        np.testing.assert_array_equal(outputs[0], model.predict(X))
-
-
-def test_onnx_of_a_network_takes_raw_images(tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    digits = fastmlp.load_digits()
-    network = fastmlp.train(TrainConfig(hidden=(16,), epochs=2), digits.train).network
-    to_onnx(network, tmp_path / "model.onnx")
-    session = runtime.InferenceSession(tmp_path / "model.onnx")
-    images = digits.test.images
-    found = session.run(None, {"X": images.astype(np.float32)})[1]
-    np.testing.assert_allclose(found, network.predict_proba(images), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize(("name", "kind"), [("digits", "Float"), ("float64", "Double")])
-def test_what_skl2onnx_is_given(
-    name: str, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    given: dict[str, Any] = {}
-    types = SimpleNamespace(
-        FloatTensorType=lambda shape: ("Float", shape),
-        DoubleTensorType=lambda shape: ("Double", shape),
-    )
-
-    def convert(model: Any, **settings: Any) -> Any:
-        given.update(settings, model=model)
-        return SimpleNamespace(SerializeToString=lambda: b"onnx")
-
-    for module, content in (
-        ("skl2onnx", SimpleNamespace(to_onnx=convert)),
-        ("skl2onnx.common", SimpleNamespace()),
-        ("skl2onnx.common.data_types", types),
-    ):
-        monkeypatch.setitem(sys.modules, module, content)
-    path, out = tmp_path / "model", tmp_path / "model.onnx"
-    model = fitted(name)
-    model.save(path)
-    assert main(["export", str(path), "--onnx", str(out)]) == 0
-    assert out.read_bytes() == b"onnx"
-    assert_predicts_the_same(given["model"], model)
-    assert not isinstance(given["model"], MLPClassifier)
-    assert given["initial_types"] == [("X", (kind, [None, 64]))]
-    assert given["options"] == {id(given["model"]): {"zipmap": False}}
-    for other in ("poisson", "values", "multilabel"):
-        with pytest.raises(DataError, match="model: found"):
-            to_onnx(fitted(other), out)
-
-
 def test_the_command_line_exports_what_train_writes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -378,7 +329,7 @@ def test_the_command_line_exports_what_train_writes(
     assert isinstance(load_model(path), Network)
     model.save(path)
     assert isinstance(load_model(path), MLPClassifier)
-    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     for arguments, message in (
         ([str(path), "--onnx", str(out)], "pip install 'fastmlp[export]'"),
         ([str(tmp_path / "none"), "--onnx", str(out)], "none: found no such file"),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from torch_networks import sequential
 
 from fastmlp import ConfigError
 from fastmlp.training.layers import Activation, flat, network_layers, without_dropout
 from fastmlp.training.shapes import multiply_adds, parameter_names, parameter_shapes, shapes_of
-from tests.torch_networks import sequential
 
 LENET = ("conv 6 5", "maxpool 2", "conv 16 5", "maxpool 2", 120, 84)
 MIXED = (

@@ -14,58 +14,53 @@ from numba.extending import intrinsic
 
 from fastmlp.kernels.emit.emitter import Emitter
 from fastmlp.kernels.emit.products import tile_switch
-from fastmlp.kernels.tiles import CHANNELS, TILE
+from fastmlp.kernels.tiles import TILE
 
-# Pixels of a forward tile, a square or a stretch of a row, and of a tile of the input's gradient. A pixel beyond those
-# that are needed is one of them again.
-PIXELS, GRADIENT_PIXELS = 4, 2
+# Pixels of a tile: a square, or a stretch of a row. A pixel beyond those that are needed is one of them again.
+PIXELS = 4
 
 
-def over_taps(e, sums, source, weights, counts, steps):
-    """Add the products of all taps to the sums: three nested loops.
+def nested(e, counts, steps, places, state, body):
+    """``for each of counts, one inside the other: state = body(places, state)``, the state in registers.
 
     Parameters
     ----------
-    sums : list of vectors
-        Pixel by pixel.
-    source, weights : lists of pointers
-        The first tap of each pixel, and of each output.
-    counts : three integers
-    steps : list of three pairs
-        What each loop adds to the places in source and in weights.
+    counts : list of integers
+        At least 1.
+    steps : list of lists
+        What each loop adds to each of the places.
+    places, state : lists
+    body : callable
     """
-    b = e.builder
+    if not counts:
+        return body(places, state)
 
-    def nest(level, places, sums):
-        if level == 3:
-            vectors = [e.load(one, places[0]) for one in source]
-            result = list(sums)
-            for f, pointer in enumerate(weights):
-                scalar = e.broadcast(pointer, places[1])
-                for p, vector in enumerate(vectors):
-                    place = p * len(weights) + f
-                    result[place] = e.fma(vector, scalar, result[place])
-            return result
+    def once(_, inner):
+        here, values = inner[: len(places)], inner[len(places) :]
+        values = nested(e, counts[1:], steps[1:], here, values, body)
+        following = [e.builder.add(*pair) for pair in zip(here, steps[0], strict=True)]
+        return [*following, *values]
 
-        def body(_, state):
-            after = nest(level + 1, state[:2], state[2:])
-            return [
-                *(b.add(place, step) for place, step in zip(state[:2], steps[level], strict=True)),
-                *after,
-            ]
+    return e.loop(counts[0], [*places, *state], once)[len(places) :]
 
-        return e.loop(counts[level], [*places, *sums], body)[2:]
 
-    return nest(0, [e.index(0), e.index(0)], sums)
+def outer(e, pixels, weights, sums):
+    """Add the outer product of vectors, which pointers to pixels point to, and scalars, to sums pixel by pixel."""
+    vectors = [e.load(pointer) for pointer in pixels]
+    result = list(sums)
+    for f, pointer in enumerate(weights):
+        scalar = e.broadcast(pointer)
+        for p, vector in enumerate(vectors):
+            place = p * len(weights) + f
+            result[place] = e.fma(vector, scalar, result[place])
+    return result
 
 
 def pixel_pointers(e, base, steps):
-    """Addresses of the four corners (0, a, b, a + b), or of the first two."""
-    a, *others = steps
-    pointers = [base, e.at(base, a)]
-    for b in others:
-        pointers += [e.at(one, b) for one in pointers]
-    return pointers
+    """Addresses of the four corners 0, a, b, a + b."""
+    a, b = steps
+    first = [base, e.at(base, a)]
+    return [*first, *(e.at(one, b) for one in first)]
 
 
 def clamped_pointers(e, base, step, count, valid):
@@ -128,7 +123,19 @@ def convolve_tile(typingctx, X, W, bias, out, which, tile, counts, steps, code):
         def body(count, _):
             pointers = [e.at(weights, f) for f in range(count)]
             start = [e.broadcast(biases, f) for f in range(count)] * PIXELS
-            sums = over_taps(e, start, pixels, pointers, (channels, kernel, kernel), walk)
+
+            def over_taps(places, sums):
+                x_place, w_place = places
+                return outer(
+                    e,
+                    [e.at(one, x_place) for one in pixels],
+                    [e.at(one, w_place) for one in pointers],
+                    sums,
+                )
+
+            sums = nested(
+                e, (channels, kernel, kernel), walk, (e.index(0), e.index(0)), start, over_taps
+            )
             is_relu = builder.icmp_signed("!=", relu, e.index(0))
             floor = builder.select(is_relu, e.constant(0.0), e.constant(-math.inf))
             with builder.if_else(builder.icmp_signed("!=", pools, e.index(0))) as (one, all_four):
@@ -200,8 +207,10 @@ def load_bytes(e, pointer):
 
 
 @intrinsic
-def input_gradient_tile(typingctx, D, W, out, tile, counts, steps, goes_on):
-    """One tile of the gradient of a convolution's input: two pixels, for some channels.
+def input_gradient_tile(typingctx, D, W, out, tile, counts, steps):
+    """One tile of the gradient of a convolution's input: four pixels, for some channels.
+
+    Sums are in the order of ky, kx and the outputs: the longest loop is the inner one.
 
     Parameters
     ----------
@@ -211,40 +220,50 @@ def input_gradient_tile(typingctx, D, W, out, tile, counts, steps, goes_on):
     out : array
         Images.
     tile : (channels, valid, d, w, o)
-        Channels side by side, one of ``CHANNELS``; how many of them there are; first elements in D, W and out.
-    counts : (outputs, rows, columns)
-        Of a panel of W; of the taps that touch these pixels.
-    steps : (d output, d row, d column, d pixel, w output, w row, w column, w channel, o channel, o pixel)
-    goes_on : int
-        Whether sums begin with what is in `out`, instead of zero.
+        Channels side by side, one of ``TILE.filters``; how many of them there are; first elements in D, W and out.
+    counts : (rows, columns, outputs)
+        Of the taps that touch these pixels; of W.
+    steps : (d row, d column, d a, d b, w row, w column, w panel, w channel, o channel, o a, o b)
     """
-    names = ("D", "W", "out", "tile", "counts", "steps", "goes_on")
-    signature = types.void(D, W, out, tile, counts, steps, goes_on)
+    names = ("D", "W", "out", "tile", "counts", "steps")
+    signature = types.void(D, W, out, tile, counts, steps)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
         channels, valid, d, w, o = e.numbers(tile, v["tile"])
-        outputs, rows, columns = e.numbers(counts, v["counts"])
+        rows, columns, outputs = e.numbers(counts, v["counts"])
         places = e.numbers(steps, v["steps"])
-        d_output, d_row, d_column, d_pixel, w_output, w_row, w_column = places[:7]
-        w_channel, o_channel, o_pixel = places[7:]
-        pixels = pixel_pointers(e, e.pointer(D, v["D"], d), (d_pixel,))
+        d_row, d_column, d_a, d_b, w_row, w_column, w_panel, w_channel = places[:8]
+        o_channel, o_a, o_b = places[8:]
+        pixels = pixel_pointers(e, e.pointer(D, v["D"], d), (d_a, d_b))
         weights = e.pointer(W, v["W"], w)
         target = e.pointer(out, v["out"], o)
-        walk = [(d_output, w_output), (d_row, w_row), (d_column, w_column)]
+        shift, mask = e.index(e.lanes.bit_length() - 1), e.index(e.lanes - 1)
 
         def body(count, _):
             pointers = clamped_pointers(e, weights, w_channel, count, valid)
             firsts = clamped_pointers(e, target, o_channel, count, valid)
-            targets = [pixel_pointers(e, one, (o_pixel,)) for one in firsts]
-            is_later = builder.icmp_signed("!=", v["goes_on"], e.index(0))
-            start = [
-                builder.select(is_later, e.load(targets[m][p]), e.constant(0.0))
-                for p in range(GRADIENT_PIXELS)
-                for m in range(count)
-            ]
-            sums = over_taps(e, start, pixels, pointers, (outputs, rows, columns), walk)
+            targets = [pixel_pointers(e, one, (o_a, o_b)) for one in firsts]
+
+            def over_taps(places, sums):
+                d_place, w_place = places
+                return outer(
+                    e,
+                    [e.at(one, d_place) for one in pixels],
+                    [e.at(one, w_place) for one in pointers],
+                    sums,
+                )
+
+            def over_outputs(number, sums):
+                panel = builder.mul(builder.lshr(number, shift), w_panel)
+                w_place = builder.add(panel, builder.and_(number, mask))
+                origin = (builder.mul(number, e.index(e.lanes)), w_place)
+                return nested(e, (rows, columns), walk, origin, sums, over_taps)
+
+            walk = [(d_row, w_row), (d_column, w_column)]
+            start = [e.constant(0.0)] * (PIXELS * count)
+            sums = e.loop(outputs, start, over_outputs)
 
             def store(m):
                 for value, place in zip(sums[m::count], targets[m], strict=True):
@@ -252,7 +271,7 @@ def input_gradient_tile(typingctx, D, W, out, tile, counts, steps, goes_on):
 
             only_valid(e, count, valid, store)
 
-        tile_switch(e, channels, e.index(1), [(count, 1) for count in CHANNELS], body)
+        tile_switch(e, channels, e.index(1), [(count, 1) for count in TILE.filters], body)
         return context.get_dummy_value()
 
     return signature, codegen

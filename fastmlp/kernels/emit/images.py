@@ -6,7 +6,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastmlp.kernels.emit.convolution import byte_pointer, load_bytes, replace_smaller, store_bytes
+from fastmlp.kernels.emit.convolution import (
+    byte_pointer,
+    load_bytes,
+    pixel_pointers,
+    replace_smaller,
+    store_bytes,
+)
 from fastmlp.kernels.emit.emitter import Emitter
 
 
@@ -184,24 +190,31 @@ def unpool_row(typingctx, G, which, out, places, count, steps, size, averages):
             m = e.splat(builder.trunc(m, integer) if e.bits < 64 else m)
             return builder.select(builder.icmp_signed("==", number, m), value, e.constant(0.0))
 
-        with builder.if_else(builder.icmp_signed("!=", v["averages"], e.index(0))) as (
-            mean,
-            maximum,
-        ):
+        def look(place):
+            return e.load(source, place), load_bytes(e, builder.gep(marks, [place]))
+
+        def spread(i, _):
+            # The commonest window, two by two, without loops.
+            seen = look(builder.mul(i, e.index(e.lanes)))
+            corner = e.at(target, builder.mul(i, step))
+            for m, pixel in enumerate(pixel_pointers(e, corner, (column, row))):
+                e.store(own(e.index(m), *seen), pixel)
+            return []
+
+        takes_means = builder.icmp_signed("!=", v["averages"], e.index(0))
+        is_square = builder.icmp_signed("==", v["size"], e.index(2))
+        with builder.if_else(takes_means) as (mean, maximum):
             with mean:
                 numbers = window_size(e, v["size"])
                 unpool(
                     lambda place: [builder.fdiv(e.load(source, place), numbers)],
                     lambda m, value: value,
                 )
-            with maximum:
-                unpool(
-                    lambda place: [
-                        e.load(source, place),
-                        load_bytes(e, builder.gep(marks, [place])),
-                    ],
-                    own,
-                )
+            with maximum, builder.if_else(is_square) as (square, other):
+                with square:
+                    e.loop(v["count"], [], spread)
+                with other:
+                    unpool(look, own)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -6,7 +6,6 @@ i and i + 4, ...) and written down; the step adds the groups in order. So sums a
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.codes import GROUP
@@ -21,8 +20,10 @@ TAPS = 5
 
 
 @intrinsic
-def weight_gradient_tile(typingctx, X, D, taps, out, tile, counts, steps):
-    """Sums over the pixels of a group of images, for some outputs: of D times X at five taps, or of D alone.
+def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps, code):
+    """Sums over pixels of a group of images, for some outputs: of D times X at five taps, or of D alone.
+
+    Pixels may come in several calls, whose sums wait in `room`.
 
     Parameters
     ----------
@@ -34,20 +35,24 @@ def weight_gradient_tile(typingctx, X, D, taps, out, tile, counts, steps):
         The place of each tap in X, from that of the first.
     out : array
         Row k, column f of the sums at tap k and output f.
-    tile : (filters, valid, k, valid taps, x, d, o)
+    room : array
+        GROUP / lanes times outputs times taps of vectors.
+    tile : (filters, valid, k, valid taps, x, d, o, r)
         Outputs side by side, one of ``TILE.gradient_filters``; how many of them there are; number of the first tap and
-        how many there are, or 0 for D alone; first elements in X, D and out.
+        how many there are, or 0 for D alone; first elements in X, D, out and room.
     counts : (rows, columns)
         Of pixels.
     steps : (x block, x row, x column, d block, d row, d column)
+    code : (begins, ends)
+        Whether these are the first pixels, and the last.
     """
-    names = ("X", "D", "taps", "out", "tile", "counts", "steps")
-    signature = types.void(X, D, taps, out, tile, counts, steps)
+    names = ("X", "D", "taps", "out", "room", "tile", "counts", "steps", "code")
+    signature = types.void(X, D, taps, out, room, tile, counts, steps, code)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
-        filters, valid, first, valid_taps, x, d, o = e.numbers(tile, v["tile"])
+        filters, valid, first, valid_taps, x, d, o, r = e.numbers(tile, v["tile"])
         x_block, x_row, x_column, d_block, d_row, d_column = e.numbers(steps, v["steps"])
         rows, columns = e.numbers(counts, v["counts"])
         x_pointer, d_pointer = e.pointer(X, v["X"], x), e.pointer(D, v["D"], d)
@@ -57,8 +62,10 @@ def weight_gradient_tile(typingctx, X, D, taps, out, tile, counts, steps):
         def tile_of(count, tap_places):
             """Sums [block][tap][filter] of vectors; without taps, of D alone."""
             height = max(1, len(tap_places))
-            scratch = cgutils.alloca_once(builder, e.scalar, size=blocks * height * count * e.lanes)
-            scratch.align = 64
+            scratch = e.pointer(room, v["room"], r)
+            begins, ends = (
+                builder.icmp_signed("!=", flag, e.index(0)) for flag in e.numbers(code, v["code"])
+            )
 
             def over_blocks(block, _):
                 origin = e.at(x_pointer, builder.mul(block, x_block))
@@ -90,26 +97,32 @@ def weight_gradient_tile(typingctx, X, D, taps, out, tile, counts, steps):
                     _, _, *sums = e.loop(columns, [px, pd, *sums], over_columns)
                     return [builder.add(px, x_row), builder.add(pd, d_row), *sums]
 
-                start = [e.index(0), e.index(0)] + [e.constant(0.0)] * (height * count)
-                _, _, *sums = e.loop(rows, start, over_rows)
                 here = e.at(scratch, builder.mul(block, e.index(height * count * e.lanes)))
+                zero = e.constant(0.0)
+                start = [
+                    builder.select(begins, zero, e.load(here, i * e.lanes))
+                    for i in range(height * count)
+                ]
+                start = [e.index(0), e.index(0), *start]
+                _, _, *sums = e.loop(rows, start, over_rows)
                 for i, value in enumerate(sums):
                     e.store(value, here, i * e.lanes)
                 return []
 
             e.loop(e.index(blocks), [], over_blocks)
-            for t in range(height):
-                items = [
-                    tree(
-                        [
-                            e.load(scratch, ((b * height + t) * count + f) * e.lanes)
-                            for b in range(blocks)
-                        ],
-                        e.add,
-                    )
-                    for f in range(count)
-                ]
-                write(t, items, is_bias=not tap_places)
+            with builder.if_then(ends):
+                for t in range(height):
+                    items = [
+                        tree(
+                            [
+                                e.load(scratch, ((b * height + t) * count + f) * e.lanes)
+                                for b in range(blocks)
+                            ],
+                            e.add,
+                        )
+                        for f in range(count)
+                    ]
+                    write(t, items, is_bias=not tap_places)
 
         def write(t, items, is_bias):
             def store(f):

@@ -15,7 +15,8 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.activations import gradient_code
 from fastmlp.kernels.layers.images import ImageLayer, ImageSignal, Step
 from fastmlp.kernels.layers.linear import Pair, append_squares, place_weights
-from fastmlp.kernels.loops.convolution_gradients import MARGIN
+from fastmlp.kernels.loops.spread import MARGIN
+from fastmlp.kernels.loops.weight_gradient import rooms, strip_height
 from fastmlp.kernels.program import Buffer
 
 
@@ -26,6 +27,7 @@ class _Convolution(Step):
         self.weights, self.bias = place_weights(b, pair, place)
         self.given = given
         pool = 2 if layer.pools else 1
+        self.strip = strip_height(layer.rows, layer.columns, pool)
         self.out = self.images((layer.outputs, layer.rows // pool, layer.columns // pool), halo)
         self.which = self.bytes(self.out.shape) if layer.pools else b.nothing
         self.shape = self._shape(given, self.out)
@@ -74,6 +76,7 @@ class _Convolution(Step):
             relu=int(layer.relu),
             pool=2 if layer.pools else 1,
             taps=first,
+            strip=self.strip,
         )
 
     def take_gradient(self, gradient: ImageSignal) -> None:
@@ -83,12 +86,15 @@ class _Convolution(Step):
         kind, panels = b.kind, b.kind.panels(layer.outputs)
         by_groups = self.share == codes.GROUPS
         blocks = int(codes.GROUP) // kind.lanes
-        pixels = layer.rows * (layer.columns + 2 * MARGIN) * (layer.outputs | 1)
+        rows = self.strip if by_groups and self.first else layer.rows
+        pixels = (rows + 2 * MARGIN) * (layer.columns + 2 * MARGIN) * (layer.outputs | 1)
         spread = b.reserve(
             blocks * (1 if by_groups else b.groups), pixels, copies=b.threads if by_groups else 1
         )
         taps = layer.pairs[0].inputs
         self.sums = b.reserve(b.groups * panels, taps + 1)
+        count = rooms(layer.outputs, taps, self.strip == layer.rows, kind.lanes)
+        room = b.reserve(1, int(count), copies=b.threads)
         out = self.given if self.first else self.images(self.given.shape)
 
         def append(what: int, own: tuple[int, int]) -> None:
@@ -121,6 +127,7 @@ class _Convolution(Step):
                 other=self.given.values,
                 out=out.values,
                 inputs=self.sums.number,
+                units=room.number,
                 shape=shape,
             )
 

@@ -16,6 +16,7 @@ from fastmlp.kernels.codes import PRODUCTS, SQUARES_OF, SUMS
 from fastmlp.kernels.emit.batchnorm import normalization_gradient, normalize_pixels, sum_pixels
 from fastmlp.kernels.jit import helper, subkernel
 from fastmlp.kernels.loops.convolution import blocks_of
+from fastmlp.kernels.loops.images import clear_absent
 from fastmlp.kernels.team import first_of
 
 EPSILON, MOMENTUM = 1e-5, 0.1
@@ -103,8 +104,8 @@ def normalize(X, kept, weight, bias, out, g, whose):
     """
     lanes, panels = X.shape[2], weight.shape[0]
     block_from, block_to = blocks_of(whose, lanes)
-    first = first_of(g.height, whose.index, whose.count)
-    last = first_of(g.height, whose.index + 1, whose.count)
+    first = first_of(g.height, whose.part, whose.parts)
+    last = first_of(g.height, whose.part + 1, whose.parts)
     for c in range(g.channels):
         p, j = c // lanes, c % lanes
         numbers = (
@@ -148,12 +149,15 @@ def measure_gradients(X, G, kept, sums, room, batch, g, part):
 
 
 @subkernel
-def input_of_normalization(X, G, kept, weight, dX, g, whose):
-    """Write the gradient of `normalize`'s input, for this thread's images without a halo."""
+def input_of_normalization(X, G, kept, weight, dX, batch, g, whose):
+    """Write the gradient of `normalize`'s input, for this thread's images without a halo.
+
+    It is zero for lanes beyond the batch, as every gradient is.
+    """
     lanes, panels = X.shape[2], weight.shape[0]
     block_from, block_to = blocks_of(whose, lanes)
-    first = first_of(g.height, whose.index, whose.count)
-    last = first_of(g.height, whose.index + 1, whose.count)
+    first = first_of(g.height, whose.part, whose.parts)
+    last = first_of(g.height, whose.part + 1, whose.parts)
     for c in range(g.channels):
         p, j = c // lanes, c % lanes
         inverse = kept[INVERSE * panels + p, 0, j]
@@ -173,3 +177,4 @@ def input_of_normalization(X, G, kept, weight, dX, g, whose):
                     (block * dX.shape[1] + row) * lanes,
                 )
                 normalization_gradient(X, G, dX, places, g.width, numbers)
+                clear_absent(dX, block, row, g.width, batch)

@@ -91,8 +91,8 @@ def convolve(X, W, bias, out, which, g, whose):
     steps = (x_plane, x_row, a, b, out_plane, across * lanes, below * lanes, mark_plane)
     counts = (g.channels, g.kernel)
     code = (g.pool - 1, g.relu)
-    first = first_of(g.out_height, whose.index, whose.count)
-    last = first_of(g.out_height, whose.index + 1, whose.count)
+    first = first_of(g.out_height, whose.part, whose.parts)
+    last = first_of(g.out_height, whose.part + 1, whose.parts)
     block_from, block_to = blocks_of(whose, lanes)
     for block in range(block_from, block_to):
         for y in range(first, last):

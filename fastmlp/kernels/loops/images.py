@@ -74,7 +74,7 @@ def gather_images(samples, batches, start, batch, rows, mirrored, out, g, whose)
     """
     lanes, columns = out.shape[2], samples.images.shape[1]
     # Few images are gathered by one thread.
-    for group in range(whose.group_from, whose.group_to if whose.index == 0 else 0):
+    for group in range(whose.group_from, whose.group_to if whose.part == 0 else 0):
         first = group * GROUP
         count = min(GROUP, batch - first)
         part = Part(np.int64(0), rows.shape[0], np.int64(0), count)
@@ -90,7 +90,7 @@ def unflatten(rows, columns, out, g, whose):
     lanes, batch = out.shape[2], rows.shape[1]
     block_from, block_to = blocks_of(whose, lanes)
     for block in range(block_from, block_to):
-        if whose.index == 0:
+        if whose.part == 0:
             present = min(lanes, batch - block * lanes)
             rows_to_images(rows, block * lanes, present, columns, out, block, g)
 
@@ -103,8 +103,8 @@ def flatten(images, columns, rows, whose):
     panels = rows.shape[0]
     for block in range(block_from, block_to):
         for p in range(
-            first_of(panels, whose.index, whose.count),
-            first_of(panels, whose.index + 1, whose.count),
+            first_of(panels, whose.part, whose.parts),
+            first_of(panels, whose.part + 1, whose.parts),
         ):
             places = (
                 (block * images.shape[1] + p * lanes) * lanes,
@@ -131,8 +131,8 @@ def map_images(code, left, other, out, g, whose):
     `code` names f as in ``emit/vectors.map_vectors``.
     """
     block_from, block_to = blocks_of(whose, out.shape[2])
-    first = first_of(g.height, whose.index, whose.count)
-    last = first_of(g.height, whose.index + 1, whose.count)
+    first = first_of(g.height, whose.part, whose.parts)
+    last = first_of(g.height, whose.part + 1, whose.parts)
     for block in range(block_from, block_to):
         for c in range(g.channels):
             for y in range(first, last):
@@ -153,8 +153,8 @@ def mask_images(rate, key, start, stride, mask, g, whose):
     block_from, block_to = blocks_of(whose, lanes)
     kept = 1 / (1 - rate)
     area = g.height * g.width
-    first = first_of(g.height, whose.index, whose.count) * g.width
-    last = first_of(g.height, whose.index + 1, whose.count) * g.width
+    first = first_of(g.height, whose.part, whose.parts) * g.width
+    last = first_of(g.height, whose.part + 1, whose.parts) * g.width
     for block in range(block_from, block_to):
         for c in range(g.channels):
             for pixel in range(c * area + first, c * area + last):
@@ -182,8 +182,8 @@ def pool(X, which, out, averages, g, whose):
     lanes = X.shape[2]
     row = (g.width + 2 * g.halo) * lanes
     block_from, block_to = blocks_of(whose, lanes)
-    first = first_of(g.out_height, whose.index, whose.count)
-    last = first_of(g.out_height, whose.index + 1, whose.count)
+    first = first_of(g.out_height, whose.part, whose.parts)
+    last = first_of(g.out_height, whose.part + 1, whose.parts)
     for block in range(block_from, block_to):
         for c in range(g.channels):
             for y in range(first, last):
@@ -201,13 +201,13 @@ def pool(X, which, out, averages, g, whose):
 def unpool(G, which, dX, averages, g, whose):
     """The gradient of `pool`'s images, from that of its output; neither has a halo.
 
-    What windows do not cover was zero and stays so.
+    What windows do not cover becomes zero.
     """
     lanes = G.shape[2]
     row = g.width * lanes
     block_from, block_to = blocks_of(whose, lanes)
-    first = first_of(g.out_height, whose.index, whose.count)
-    last = first_of(g.out_height, whose.index + 1, whose.count)
+    first = first_of(g.out_height, whose.part, whose.parts)
+    last = first_of(g.out_height, whose.part + 1, whose.parts)
     for block in range(block_from, block_to):
         for c in range(g.channels):
             for y in range(first, last):
@@ -225,3 +225,27 @@ def unpool(G, which, dX, averages, g, whose):
                     g.pool,
                     averages,
                 )
+        if whose.part == 0:
+            clear_rest(dX, block, g)
+
+
+@helper
+def clear_rest(dX, block, g):
+    """Write zeros into the pixels of a block that no window covers."""
+    height, width = g.out_height * g.pool, g.out_width * g.pool
+    if height == g.height and width == g.width:
+        return
+    for c in range(g.channels):
+        for y in range(g.height):
+            for x in range(width if y < height else 0, g.width):
+                for j in range(dX.shape[2]):
+                    dX[block, (c * g.height + y) * g.width + x, j] = 0
+
+
+@helper
+def clear_absent(images, block, first, count, batch):
+    """Write zeros into those lanes of `count` pixels of a block that are beyond the batch."""
+    lanes = images.shape[2]
+    for j in range(max(0, batch - block * lanes), lanes):
+        for pixel in range(first, first + count):
+            images[block, pixel, j] = 0

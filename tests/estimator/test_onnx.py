@@ -1,0 +1,181 @@
+"""Models -> ONNX: ONNX Runtime predicts what the models, and PyTorch's modules, predict."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from torch_networks import outputs_of, sequential
+
+import fastmlp
+from fastmlp import MLPClassifier, MLPRegressor, Network, TrainConfig
+from fastmlp.cli import main
+from fastmlp.datasets import Normalization
+from fastmlp.estimator.export import to_onnx
+from fastmlp.training.layers import ACTIVATIONS, has_images, network_layers
+from fastmlp.training.parameters import initialize_layers
+
+runtime = pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+SHAPE = (2, 8, 6)
+SAME = "conv 4 3 padding same"
+NETS: dict[str, Any] = {
+    "linear": ((9, 7), False),
+    "residual": ((9, 9, 9), True),
+    "batchnorm": ((9, "batchnorm", 7), False),
+    "images": ((SAME, "maxpool 2", "conv 5 2 stride 2 padding 1", "avgpool 2", 6), False),
+    "all": ((SAME, "batchnorm", SAME, "maxpool 3", SAME, "batchnorm", "dropout 0.5", 6, 6), True),
+    "pool": (("avgpool 2",), False),
+}
+
+IMAGES, y = load_digits(return_X_y=True)
+X, y = (IMAGES[:200] / 16).astype(np.float32), y[:200]
+SMALL = {"hidden_layer_sizes": (12, 8), "max_iter": 3, "random_state": 0}
+NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+MODELS: dict[str, Any] = {
+    "digits": (MLPClassifier, X, y, {}),
+    "names": (MLPClassifier, X, NAMES[y], {"activation": "tanh"}),
+    "objects": (MLPClassifier, X, NAMES[y].astype(object), {"activation": "logistic"}),
+    "two": (MLPClassifier, X, y % 2 == 1, {}),
+    "float64": (MLPClassifier, X.astype(np.float64), y * 1.0, {"hidden_layer_sizes": ()}),
+    "linear": (MLPClassifier, X, y, {"activation": "identity"}),
+    "one class": (MLPClassifier, X, np.ones(200, np.int8), {}),
+    "multilabel": (MLPClassifier, X, np.eye(10, dtype=int)[y], {}),
+    "value": (MLPRegressor, X, y / 10, {}),
+    "values": (MLPRegressor, X, np.stack([y / 10, y % 3], axis=1), {"activation": "tanh"}),
+    "poisson": (MLPRegressor, X, y, {"loss": "poisson"}),
+    "layers": (MLPClassifier, X, y, {"hidden_layer_sizes": [12, "tanh", "batchnorm", 8]}),
+    "images": (
+        MLPClassifier,
+        X,
+        y,
+        {"hidden_layer_sizes": ["conv 4 3", "maxpool 2", 9], "image_shape": (1, 8, 8)},
+    ),
+}
+
+
+def make(name: str, dtype: str, activation: str = "relu", outputs: int = 3) -> Network:
+    hidden, residual = NETS[name]
+    layers = network_layers(hidden, outputs, activation=activation, residual=residual)
+    rng = np.random.default_rng(0)
+    weights, biases = initialize_layers(layers, SHAPE, "torch", rng, dtype)
+    for pair in zip(weights, biases, strict=True):
+        if pair[0].ndim == 1:  # of a batchnorm
+            for array in pair:
+                array[:] = rng.uniform(0.5, 1.5, len(array))
+    weights[-1] *= 2  # otherwise all probabilities are nearly alike
+    return Network(
+        weights,
+        biases,
+        layers=layers,
+        normalization=Normalization(rng.uniform(100, 150, 96), rng.uniform(50, 70, 96)),
+        classes=[f"class {number}" for number in range(outputs, 0, -1)],
+        shape=SHAPE,
+    )
+
+
+def run(path: Path, rows: np.ndarray) -> list[Any]:
+    """Return what ONNX Runtime makes of rows, in the type that the model takes."""
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    session = runtime.InferenceSession(path)
+    (given,) = session.get_inputs()
+    dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64}[given.type]
+    outputs: list[Any] = session.run(None, {"X": rows.astype(dtype)})
+    names = [one.name for one in session.get_outputs()]
+    assert names in (["label", "probabilities"], ["variable"])
+    return outputs
+
+
+def by_torch(network: Network, rows: np.ndarray) -> np.ndarray:
+    torch = pytest.importorskip("torch")
+    shape = SHAPE if has_images(network.layers) else (96,)
+    model = sequential(network.layers, shape).to(torch.float64).eval()
+    state = {name: torch.from_numpy(one) for name, one in network.state_dict().items()}
+    model.load_state_dict(state)
+    x = torch.from_numpy(network.normalization.apply(rows)).reshape(-1, *shape)
+    with torch.no_grad():
+        logits = outputs_of(network.layers, model, x)
+        return np.asarray(torch.softmax(logits, dim=1))
+
+
+ROWS = np.random.default_rng(1).integers(0, 256, (40, 96), np.uint8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETS)
+def test_networks_of_all_layers(name: str, dtype: str, tmp_path: Path) -> None:
+    network = make(name, dtype)
+    to_onnx(network, tmp_path / "model.onnx")
+    labels, probabilities = run(tmp_path / "model.onnx", ROWS)
+    assert probabilities.dtype == dtype
+    np.testing.assert_allclose(probabilities, by_torch(network, ROWS), rtol=0, atol=2e-6)
+    assert labels.tolist() == [network.classes[i] for i in probabilities.argmax(axis=1)]
+    assert np.ptp(probabilities, axis=0).max() > 0.02
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_networks_of_all_activations(activation: str, dtype: str, tmp_path: Path) -> None:
+    for name in ("residual", "images"):
+        network = make(name, dtype, activation)
+        to_onnx(network, tmp_path / "model.onnx")
+        _, probabilities = run(tmp_path / "model.onnx", ROWS)
+        np.testing.assert_allclose(probabilities, by_torch(network, ROWS), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETS)
+def test_the_network_itself_predicts_the_same(name: str, dtype: str, tmp_path: Path) -> None:
+    network = make(name, dtype, "gelu")
+    to_onnx(network, tmp_path / "model.onnx")
+    _, probabilities = run(tmp_path / "model.onnx", ROWS)
+    np.testing.assert_allclose(probabilities, network.predict_proba(ROWS), rtol=0, atol=2e-6)
+
+
+def test_plain_float64_networks_are_computed_in_float64(tmp_path: Path) -> None:
+    network = make("residual", "float64", "silu")
+    to_onnx(network, tmp_path / "model.onnx")
+    found = run(tmp_path / "model.onnx", ROWS)[1]
+    np.testing.assert_allclose(found, network.predict_proba(ROWS), rtol=1e-12)
+
+
+def test_images_far_from_zero_are_taken_in_float64(tmp_path: Path) -> None:
+    network = make("linear", "float32")
+    scaling = Normalization(network.normalization.mean + 1e9, network.normalization.std)
+    parts = {"weights": network.weights, "biases": network.biases, "layers": network.layers}
+    far = Network(**parts, normalization=scaling, classes=network.classes, shape=SHAPE)
+    to_onnx(far, tmp_path / "model.onnx")
+    found = run(tmp_path / "model.onnx", ROWS + 1e9)[1]
+    np.testing.assert_allclose(found, network.predict_proba(ROWS), rtol=0, atol=2e-6)
+
+
+def test_a_trained_network_takes_raw_images(tmp_path: Path) -> None:
+    digits = fastmlp.load_digits()
+    network = fastmlp.train(TrainConfig(hidden=(16,), epochs=2), digits.train).network
+    network.save(tmp_path / "model.safetensors")
+    path = tmp_path / "model.onnx"
+    assert main(["export", str(tmp_path / "model.safetensors"), "--onnx", str(path)]) == 0
+    labels, found = run(path, digits.test.images)
+    expected = network.predict_proba(digits.test.images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert labels.tolist() == [network.classes[i] for i in expected.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_estimators_predict_the_same(name: str, tmp_path: Path) -> None:
+    kind, features, target, settings = MODELS[name]
+    model = kind(**{**SMALL, **settings}).fit(features, target)
+    to_onnx(model, tmp_path / "model.onnx")
+    outputs = run(tmp_path / "model.onnx", features)
+    expected = model.predict(features)
+    if kind is MLPRegressor:
+        expected = expected.reshape(len(features), -1)
+        np.testing.assert_allclose(outputs[0], expected, rtol=1e-5, atol=1e-5)
+        return
+    np.testing.assert_array_equal(outputs[0], expected)
+    np.testing.assert_allclose(outputs[1], model.predict_proba(features), rtol=0, atol=1e-5)
+    assert outputs[1].dtype == model.coefs_[0].dtype
