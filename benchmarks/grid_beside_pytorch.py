@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 
 from fastmlp.bench.footprint import peak_bytes
-from fastmlp.bench.peers import TorchPeer
 from fastmlp.bench.problem import Problem
+from fastmlp.bench.torch_peer import TorchPeer
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import describe
 from fastmlp.search.experiment import Experiment, expand, load_parts

@@ -8,8 +8,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastmlp.bench.contender import CONTENDERS
-from fastmlp.bench.peers import PEERS, Peer
-from fastmlp.bench.problem import NETWORKS, Problem, flops_per_sample
+from fastmlp.bench.peer import Peer
+from fastmlp.bench.peers import peers_of
+from fastmlp.bench.problem import NETWORKS
+from fastmlp.bench.work import flops_per_sample
 from fastmlp.machine.cores import usable_cores
 
 pytestmark = pytest.mark.filterwarnings(
@@ -18,19 +20,22 @@ pytestmark = pytest.mark.filterwarnings(
 
 SAMPLES = 5_000
 ROUNDS = 5
-CASES = [(network, batch) for network, (_, batches) in NETWORKS.items() for batch in batches]
+CASES = [
+    pytest.param(name, batch, one, id=f"{name}-{batch}-{one.name}")
+    for name, network in NETWORKS.items()
+    for batch in network.batches
+    for one in (*CONTENDERS, *peers_of(network.problem(batch, SAMPLES)))
+]
 
 
-@pytest.mark.parametrize("contender", [*CONTENDERS, *PEERS], ids=lambda one: one.name)
-@pytest.mark.parametrize(("network", "batch"), CASES)
+@pytest.mark.parametrize(("network", "batch", "contender"), CASES)
 def test_epoch(
     network: str, batch: int, contender: Peer, benchmark: BenchmarkFixture, rates: list[str]
 ) -> None:
     """Time one of them on all cores."""
     if not contender.available():
         pytest.skip(f"{contender.name} is not installed here")
-    sizes, _ = NETWORKS[network]
-    problem = Problem(sizes, batch, SAMPLES)
+    problem = NETWORKS[network].problem(batch, SAMPLES)
     training = contender.prepare(problem, usable_cores())
     steps = problem.steps_per_epoch
     benchmark.group = f"{network}, batch {batch}"
@@ -38,7 +43,7 @@ def test_epoch(
     if benchmark.stats is None:  # --benchmark-disable
         return
     rate = steps * batch / benchmark.stats.stats.median
-    flops = rate * flops_per_sample(sizes)
+    flops = rate * flops_per_sample(problem.sizes)
     benchmark.extra_info |= {"samples/s": rate, "GFLOP/s": flops / 1e9}
     label = f"{network} {batch:4}  {contender.name:26}"
     rates.append(f"{label} {rate:12,.0f} samples/s  {flops / 1e9:6.1f} GFLOP/s")

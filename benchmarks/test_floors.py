@@ -14,12 +14,13 @@ import pytest
 from fastmlp.bench import folder, summary
 from fastmlp.bench.kernels import FORWARD, UPDATE
 from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16, Contest, Measurements
+from fastmlp.bench.peers import CHANNELS_LAST, JAX_SCAN, JAX_STEPS, NCHW
 from fastmlp.bench.summary import median
 
 STORED = Path(__file__).resolve().parents[1] / "reports" / "benchmark" / folder.RESULTS
 
 EAGER, FUSED = "PyTorch eager", "PyTorch fused SGD"
-JAX, SKLEARN = "JAX jit + scan", "scikit-learn MLPClassifier"
+JAX, SKLEARN = JAX_SCAN, "scikit-learn MLPClassifier"
 
 BF16 = "PyTorch bf16 autocast"
 
@@ -43,6 +44,17 @@ RATIOS = [
     ("B", 200, JAX, 3),
     ("C", 128, EAGER, 3),
     ("C", 128, JAX, 1.3),
+]
+
+# Networks of images: against the better of two layouts, or ways to train.
+RATIOS += [
+    (network, batch, peer, floor)
+    for network in ("E", "F")
+    for batch, least in ((16, 6), (64, 3.5), (256, 2.5))
+    for peer, floor in (
+        *((peer, least) for peer in (NCHW, CHANNELS_LAST)),
+        *((peer, 8) for peer in (JAX_STEPS, JAX_SCAN)),
+    )
 ]
 
 # The same for bfloat16, where the CPU multiplies it.
@@ -99,6 +111,24 @@ def test_share_of_the_ceiling(results: Measurements, batch: int) -> None:
     }
     assert first[FORWARD] >= 0.90
     assert first[UPDATE] >= 0.85
+
+
+@pytest.mark.parametrize("network", ["E", "F"])
+@pytest.mark.parametrize(("batch", "floor"), [(16, 0.45), (256, 0.65)])
+def test_share_of_the_ceiling_with_images(
+    results: Measurements, network: str, batch: int, floor: float
+) -> None:
+    """The whole step of networks of images on one core."""
+    assert median(summary.shares(contest(results["one_core"], network, batch))) >= floor
+
+
+def test_two_threads_share_images(results: Measurements) -> None:
+    """E at batch 256 on two threads against one."""
+    together, alone = (
+        median(summary.rates(contest(results[which], "E", 256), FASTMLP))
+        for which in ("contests", "one_core")
+    )
+    assert together >= 1.8 * alone
 
 
 def test_many_models_and_many_threads(results: Measurements) -> None:

@@ -1,4 +1,4 @@
-"""fastmlp among its peers: the engine behind the interface of `fastmlp.bench.peers.Peer`.
+"""fastmlp among its peers: the engine behind the interface of `fastmlp.bench.peer.Peer`.
 
 Each of its steps gathers rows from uint8 and normalises them, which peers are spared. What the
 trainer adds to the engine (a schedule, early stopping, a line of history an epoch) is left out, as
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16
-from fastmlp.bench.peers import Training
+from fastmlp.bench.peer import Training
 from fastmlp.bench.problem import GREY_DEVIATION, GREY_MEAN, Problem, WeightsAndBiases
 from fastmlp.kernels.arguments import Samples
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.training.engine import Engine
-from fastmlp.training.optimizers import Steps, sgd
+from fastmlp.training.optimizers import Steps, adam, sgd
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,31 @@ CONTENDERS = (FastMLP(FASTMLP, "float32"), FastMLP(FASTMLP_BF16, "bfloat16"))
 def load(problem: Problem, dtype: str, threads: int | None) -> tuple[Engine, Samples]:
     """Give a problem's start and its images to an engine, and compile."""
     engine = Engine(
-        [weights.T for weights in problem.start.weights],
+        [_turned(weights) for weights in problem.start.weights],
         problem.start.biases,
+        layers=problem.layers,
+        shape=problem.shape,
         batch_size=problem.batch_size,
         dtype=dtype,
         threads=threads,
     )
-    scale = np.full(problem.sizes[0], 1 / GREY_DEVIATION)
+    scale = np.full(problem.features, 1 / GREY_DEVIATION)
     samples = engine.samples(problem.images, scale, -GREY_MEAN * scale, labels=problem.labels)
     engine.warm_up(samples)
     return engine, samples
 
 
-def steps_of(problem: Problem, count: int) -> Steps:
-    """Return the optimiser's numbers for `count` steps of a problem."""
-    return sgd(
-        count,
-        problem.learning_rate,
-        momentum=problem.momentum,
-        weight_decay=problem.weight_decay,
-    )
+def steps_of(problem: Problem, count: int, before: int) -> Steps:
+    """Return the optimiser's numbers for `count` steps of a problem after `before` steps."""
+    rate, decay = problem.learning_rate, problem.weight_decay
+    if problem.optimizer == "adam":
+        return adam(count, rate, before=before, weight_decay=decay)
+    return sgd(count, rate, momentum=problem.momentum, weight_decay=decay)
+
+
+def _turned(weights: np.ndarray) -> np.ndarray:
+    """Return a linear layer's weights transposed, between a problem's layout and the engine's; filters as they are."""
+    return weights.T if weights.ndim == 2 else weights
 
 
 class _EngineTraining:
@@ -87,9 +92,11 @@ class _EngineTraining:
     def run(self, steps: int) -> None:
         for epoch, first, last in self._problem.segments(self._trained, steps):
             order = self._problem.order(epoch)[first:last].ravel()
-            self._engine.epoch(self._samples, order, steps_of(self._problem, last - first))
+            count = last - first
+            taken = steps_of(self._problem, count, self._engine.steps_taken)
+            self._engine.epoch(self._samples, order, taken)
         self._trained += steps
 
     def parameters(self) -> WeightsAndBiases:
         weights, biases = self._engine.weights()
-        return WeightsAndBiases([np.ascontiguousarray(w.T) for w in weights], biases)
+        return WeightsAndBiases([np.ascontiguousarray(_turned(w)) for w in weights], biases)

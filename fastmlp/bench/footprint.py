@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from fastmlp.bench.measurements import Footprint
 from fastmlp.bench.problem import NETWORKS
@@ -67,7 +68,7 @@ def train_once(rows: int) -> None:
 
     import fastmlp
 
-    sizes, _ = NETWORKS["A"]
+    sizes: Any = NETWORKS["A"].sizes
     random = np.random.default_rng(0)
     data = fastmlp.Dataset(
         images=random.integers(0, 256, (rows, sizes[0]), dtype=np.uint8),

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fastmlp.bench import summary
 from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16, OURS, Contest, KernelRow, Measurements
-from fastmlp.bench.problem import NETWORKS, Problem
-from fastmlp.bench.summary import median, spread
+from fastmlp.bench.problem import ADAM, NETWORKS, Problem
+from fastmlp.bench.summary import has_images, median, spread
+from fastmlp.bench.work import spell_size, spell_sizes
 from fastmlp.reporting.tables import markdown_table
 
 CEILING = "the float32 ceiling allows"
@@ -55,6 +56,7 @@ def _sections(results: Measurements) -> Iterator[str]:
         decay=Problem.weight_decay,
         rate=Problem.learning_rate,
     )
+    yield from _images(contests)
     for name, reason in results["missing"].items():
         yield f"{name} did not take part: {reason}."
     yield "## Samples a second"
@@ -77,17 +79,17 @@ def _sections(results: Measurements) -> Iterator[str]:
         f"Mean cross-entropy of all {settings['samples']:,} samples, computed by NumPy for all, "
         "after the same number of steps."
     )
-    yield _table(contests, [STEPS, BEFORE, *summary.names(contests)], _loss_cell)
+    yield _table(contests, lambda own: [STEPS, BEFORE, *summary.names(own)], _loss_cell)
     yield "## Cores kept busy"
     yield "CPU seconds in a second of training, by all threads of the process."
-    yield _table(contests, summary.names(contests), _busy_cell)
+    yield _table(contests, summary.names, _busy_cell)
     yield "## Before the clock starts"
     yield (
         "Seconds to copy the start, compile and wake threads; the first column also has the "
         "loading of the packages. fastmlp's machine code, and it alone, comes from a cache that "
         "outlives the process."
     )
-    yield _table(contests, summary.names(contests), _prepare_cell)
+    yield _table(contests, summary.names, _prepare_cell)
     yield from _starting(results)
     yield "## Kernels on one core"
     yield (
@@ -96,9 +98,23 @@ def _sections(results: Measurements) -> Iterator[str]:
         "exceed 100%. Called again and again on the same buffers, which therefore lie in the "
         "nearest cache that holds them."
     )
+    if by_adam(contests):
+        yield (
+            "A convolution's gradients of inputs and weights, dX and dW, take turns, some images at a time. Its dW is "
+            "also shown alone."
+        )
     for network in dict.fromkeys(row["network"] for row in results["kernels"]):
         yield f"### Network {network}"
         yield _kernel_table([row for row in results["kernels"] if row["network"] == network])
+
+
+def _images(contests: Sequence[Contest]) -> Iterator[str]:
+    if networks := by_adam(contests):
+        yield (
+            f"Adam trains {networks}, with rate {ADAM['learning_rate']}, no decay, and PyTorch's betas and epsilon; "
+            "PyTorch's own is the fused one. PyTorch keeps images in NCHW or in channels_last, JAX in NHWC. fastmlp "
+            "bf16 convolves in float32. Outputs of a convolution that no pooling reads count as no work."
+        )
 
 
 def _machine(results: Measurements) -> str:
@@ -131,8 +147,13 @@ def _machine(results: Measurements) -> str:
 def legend(contests: Sequence[Contest]) -> str:
     """Return a line that explains the heads of the tables' columns."""
     used = dict.fromkeys(contest["network"] for contest in contests)
-    networks = "; ".join(f"{name} is {'-'.join(map(str, NETWORKS[name][0]))}" for name in used)
+    networks = "; ".join(f"{name} is {spell_sizes(NETWORKS[name].sizes)}" for name in used)
     return f"{networks}. The number beside a letter is the batch size."
+
+
+def by_adam(contests: Sequence[Contest]) -> str:
+    """Return the networks of images, which Adam trains, in words; empty if there are none."""
+    return " and ".join(dict.fromkeys(one["network"] for one in contests if has_images(one)))
 
 
 def rates_table(contests: Sequence[Contest]) -> str:
@@ -147,20 +168,24 @@ def rates_table(contests: Sequence[Contest]) -> str:
         if summary.entry(contest, name) is None:
             return ""
         text = f"{rate(contest, name):,.0f}"
-        is_best = all(rate(contest, name) >= rate(contest, other) for other in names)
+        others = summary.names([contest])
+        is_best = all(rate(contest, name) >= rate(contest, other) for other in others)
         return f"**{text}**" if is_best else text
 
-    names = summary.names(contests)
-    return _table(contests, [*names, CEILING], cell)
+    return _table(contests, lambda own: [*summary.names(own), CEILING], cell)
 
 
 def _ratio_tables(contests: Sequence[Contest]) -> Iterator[str]:
-    names = summary.names(contests)
     for ours in OURS:
-        if ours in names:
-            others = [name for name in names if name not in (ours, FASTMLP_BF16)]
-            yield f"{ours}, as a multiple of:"
-            yield _table(contests, others, functools.partial(_ratio_cell, ours))
+        if ours not in summary.names(contests):
+            continue
+        left_out = (ours, FASTMLP_BF16)
+
+        def others(own: Sequence[Contest], left_out: tuple[str, ...] = left_out) -> list[str]:
+            return [name for name in summary.names(own) if name not in left_out]
+
+        yield f"{ours}, as a multiple of:"
+        yield _table(contests, others, functools.partial(_ratio_cell, ours))
 
 
 def _defeats(contests: Sequence[Contest]) -> str:
@@ -233,7 +258,7 @@ def _starting(results: Measurements) -> Iterator[str]:
         f"compiled, after {found['warm_seconds']:.2f} s with the machine code in the cache."
     )
     if found["peak_bytes"] is not None and found["compiling_peak_bytes"] is not None:
-        rows = found["images"] * NETWORKS["A"][0][0]
+        rows = found["images"] * NETWORKS["A"].problem(1, 1).features
         yield (
             f"Training it on {found['images']:,} images of 32 x 32 x 3 takes at most "
             f"{found['peak_bytes'] / 1e6:,.0f} MB of resident memory "
@@ -247,7 +272,9 @@ def _kernel_table(rows: Sequence[KernelRow]) -> str:
     batches = list(dict.fromkeys(row["batch"] for row in rows))
     cells: dict[tuple[str, str], dict[int, str]] = {}
     for row in rows:
-        layer = f"{row['inputs']}-{row['outputs']}" if row["outputs"] else f"{row['inputs']}"
+        layer = spell_size(row["inputs"])
+        if row["outputs"]:
+            layer += f"-{spell_size(row['outputs'])}"
         if row["flops"]:
             rate = median(row["flops"] / one for one in row["seconds"]) / 1e9
             text = f"{rate:,.0f} ({median(summary.kernel_shares(row)):.1%})"
@@ -299,8 +326,20 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _table(
-    contests: Sequence[Contest], names: Sequence[str], cell: Callable[[Contest, str], str]
+    contests: Sequence[Contest],
+    names: Callable[[Sequence[Contest]], list[str]],
+    cell: Callable[[Contest, str], str],
 ) -> str:
-    """Return a table with a row for each name and a column for each contest."""
-    rows = [[name, *(cell(contest, name) for contest in contests)] for name in names]
-    return markdown_table(["", *map(_label, contests)], rows, "l" + "r" * len(contests))
+    """Return a table with a row for each name and a column for each contest.
+
+    Networks of images have a table of their own, since others take part there. `names` are those of one table's
+    contests; a row without any number is left out.
+    """
+    tables = []
+    for kind in (False, True):
+        own = [contest for contest in contests if has_images(contest) == kind]
+        rows = [[name, *(cell(contest, name) for contest in own)] for name in names(own)]
+        rows = [row for row in rows if any(row[1:])]
+        if rows:
+            tables.append(markdown_table(["", *map(_label, own)], rows, "l" + "r" * len(own)))
+    return "\n\n".join(tables)

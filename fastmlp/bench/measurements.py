@@ -6,7 +6,10 @@ because the same disturbances hit both sides there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypedDict
+
+from fastmlp.bench.work import Size
 
 # The names of our own entries in a contest.
 FASTMLP, FASTMLP_BF16 = "fastmlp", "fastmlp bf16"
@@ -28,7 +31,7 @@ class Contest(TypedDict):
     """Implementations that trained the same problem in turn."""
 
     network: str
-    sizes: list[int]
+    sizes: list[Size]  # as in `problem.Problem`
     batch: int
     threads: int
     check_steps: int
@@ -43,8 +46,8 @@ class KernelRow(TypedDict):
 
     network: str
     kernel: str
-    inputs: int
-    outputs: int
+    inputs: int | Sequence[int]  # a width, or the shape of an image
+    outputs: int | Sequence[int]
     batch: int
     flops: int  # of one call; 0 for kernels that only move data
     bytes: int  # that one call must read and write at the least

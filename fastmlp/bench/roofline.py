@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from fastmlp.bench import summary
 from fastmlp.bench.measurements import FASTMLP, Contest, Measurements
-from fastmlp.bench.problem import flops_per_sample
+from fastmlp.bench.problem import NETWORKS
 from fastmlp.bench.summary import median
+from fastmlp.bench.work import count_weights, flops_per_sample, shape_of
 
 STEP = "whole step"
-MARKERS = {"forward": "o", "dX": "^", "dW and update": "s", STEP: "*"}
-LEAST, MOST = 0.2, 300.0  # flops for each byte: the width of the picture
+MARKERS = {
+    "forward": "o",
+    "dX": "^",
+    "dW and update": "s",
+    STEP: "*",
+    "dX and dW": "D",
+    "dW": "v",
+}
+LEAST, MOST = 0.2, 500.0  # flops for each byte: the width of the picture
 SLOWEST = 1e9  # flops a second: its lower edge
 
 GREY = "#999999"
@@ -97,6 +104,8 @@ def marks(results: Measurements) -> Iterator[Mark]:
 
 
 def _bytes_of_step(contest: Contest) -> int:
-    """Weights and velocity, read and written as float32; images, read as uint8."""
-    weights = sum(inputs * outputs for inputs, outputs in pairwise(contest["sizes"]))
-    return 4 * 4 * weights + contest["batch"] * contest["sizes"][0]
+    """Weights and what the optimiser remembers, read and written as float32; images, read as uint8."""
+    sizes = contest["sizes"]
+    by_adam = NETWORKS[contest["network"]].training.get("optimizer") == "adam"
+    moved = 2 * 4 * (3 if by_adam else 2) * count_weights(sizes)
+    return moved + contest["batch"] * math.prod(shape_of(sizes))

@@ -76,6 +76,6 @@ class Settings:
     def problems(self) -> Iterator[tuple[str, Problem]]:
         """Yield every network's name and problem for each batch size."""
         for name in self.networks:
-            sizes, own_batches = NETWORKS[name]
-            for batch in self.batches or own_batches:
-                yield name, Problem(sizes, batch, self.samples)
+            network = NETWORKS[name]
+            for batch in self.batches or network.batches:
+                yield name, network.problem(batch, self.samples)

@@ -12,7 +12,7 @@ from fastmlp.bench.ceiling import bytes_per_second, flops_per_second, spend_flop
 from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.kernels import layer_kernels
 from fastmlp.bench.measurements import Bandwidth, Comparison, KernelRow, Measurements
-from fastmlp.bench.peers import PEERS
+from fastmlp.bench.peers import peers_of
 from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.bench.settings import Settings
 from fastmlp.bench.timing import CEILING, contest, in_turns, repeats
@@ -65,10 +65,10 @@ def run(settings: Settings, tell: Callable[[str], object]) -> Measurements:
     results["bandwidth"] = bandwidths(settings.threads, settings.rounds)
     tell("many models, many threads")
     results["comparisons"] = [many_models(settings), more_threads_than_cores(settings)]
-    everyone = (*CONTENDERS, *PEERS)
     for name, problem in settings.problems():
         what = f"network {name}, batch {problem.batch_size}"
         tell(f"{what}: {settings.threads} threads")
+        everyone = (*CONTENDERS, *peers_of(problem))
         found, missing = contest(
             name, problem, settings.threads, everyone, settings.rounds, settings.seconds
         )
@@ -112,12 +112,12 @@ def kernel_rows(network: str, problem: Problem, rounds: int) -> list[KernelRow]:
     return [
         KernelRow(
             network=network,
-            kernel=one.name,
-            inputs=one.inputs,
-            outputs=one.outputs,
+            kernel=one.work.name,
+            inputs=one.work.inputs,
+            outputs=one.work.outputs,
             batch=problem.batch_size,
-            flops=one.flops,
-            bytes=one.bytes,
+            flops=one.work.flops,
+            bytes=one.work.bytes,
             seconds=[seconds / count for seconds in timing.seconds],
             ceiling=ceiling,
         )
@@ -131,17 +131,16 @@ def many_models(settings: Settings) -> Comparison:
     Whole calls are timed. Grey levels are 0 to 2 and enter the network as they are: a pass over the
     images to normalise them would not be training.
     """
-    sizes, _ = NETWORKS[COMPARED]
-    problem = Problem(sizes, COMPARED_BATCH, settings.samples)
+    problem = NETWORKS[COMPARED].problem(COMPARED_BATCH, settings.samples)
     data = Dataset(
         images=problem.images % 3,
         labels=problem.labels,
         shape=(3, 32, 32),
-        classes=tuple(str(label) for label in range(sizes[-1])),
+        classes=tuple(str(label) for label in range(problem.classes)),
         name="noise",
     )
     config = TrainConfig(
-        hidden=sizes[1:-1],
+        hidden=problem.hidden,
         learning_rate=1e-3,
         momentum=problem.momentum,
         weight_decay=problem.weight_decay,
@@ -170,7 +169,7 @@ def many_models(settings: Settings) -> Comparison:
 
 def more_threads_than_cores(settings: Settings) -> Comparison:
     """Compare a team of two threads for each core with a team of one for each."""
-    problem = Problem(NETWORKS[COMPARED][0], COMPARED_BATCH, settings.samples)
+    problem = NETWORKS[COMPARED].problem(COMPARED_BATCH, settings.samples)
     cores = usable_cores()
     base, other = f"{cores} threads on {cores} cores", f"{2 * cores} threads on {cores} cores"
     calls: dict[str, Callable[[], object]] = {}

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from fastmlp.bench.measurements import FASTMLP, Comparison, Contest, Entry, KernelRow
-from fastmlp.bench.problem import flops_per_sample
+from fastmlp.bench.work import flops_per_sample
 
 
 def median(values: Iterable[float]) -> float:
@@ -33,6 +33,11 @@ def find(contests: Iterable[Contest], network: str, batch: int) -> Contest | Non
 def entry(contest: Contest, name: str) -> Entry | None:
     """Return what an implementation did in a contest, if it took part."""
     return next((one for one in contest["entries"] if one["name"] == name), None)
+
+
+def has_images(contest: Contest) -> bool:
+    """Return whether a contest's network takes images."""
+    return not isinstance(contest["sizes"][0], int)
 
 
 def names(contests: Iterable[Contest]) -> list[str]:

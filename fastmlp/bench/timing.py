@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastmlp.bench.ceiling import flops_per_second, spend_flops
 from fastmlp.bench.measurements import Contest, Entry
-from fastmlp.bench.peers import Peer, Training
+from fastmlp.bench.peer import Peer, Training
 from fastmlp.bench.problem import Problem
 from fastmlp.machine.cores import usable_cores
 

@@ -8,6 +8,7 @@ import click
 
 from fastmlp.bench.problem import NETWORKS
 from fastmlp.bench.settings import QUICK, Settings
+from fastmlp.bench.work import spell_sizes
 from fastmlp.cli.options import items, widths
 from fastmlp.reporting.progress import say
 
@@ -17,9 +18,7 @@ from fastmlp.reporting.progress import say
     "--networks",
     type=items,
     metavar="A,B",
-    help="; ".join(
-        f"{name} is {'-'.join(map(str, sizes))}" for name, (sizes, _) in NETWORKS.items()
-    )
+    help="; ".join(f"{name} is {spell_sizes(one.sizes)}" for name, one in NETWORKS.items())
     + ".  [default: all]",
 )
 @click.option(
@@ -37,7 +36,7 @@ from fastmlp.reporting.progress import say
     type=click.INT,
     help=f"How often each training is timed.  [default: {Settings.rounds}]",
 )
-@click.option("--quick", is_flag=True, help="A first look, in two minutes instead of ten.")
+@click.option("--quick", is_flag=True, help="A first look, in three minutes instead of twenty.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

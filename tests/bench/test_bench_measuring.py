@@ -13,10 +13,20 @@ import pytest
 from fastmlp.bench import timing
 from fastmlp.bench.ceiling import _multiply_add
 from fastmlp.bench.contender import CONTENDERS
-from fastmlp.bench.kernels import GATHER, UPDATE, layer_kernels
-from fastmlp.bench.problem import NETWORKS, Problem, WeightsAndBiases, flops_per_sample
+from fastmlp.bench.kernels import (
+    DERIVATIVE,
+    FORWARD,
+    GATHER,
+    STEP,
+    UPDATE,
+    WEIGHT_GRADIENT,
+    layer_kernels,
+    works_of,
+)
+from fastmlp.bench.problem import NETWORKS, Problem, WeightsAndBiases
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.bench.timing import contest, in_turns
+from fastmlp.bench.work import flops_per_sample
 from fastmlp.errors import ConfigError
 from fastmlp.kernels.emit.products import CHAINS
 from fastmlp.kernels.loops.pack import lanes_of
@@ -36,19 +46,44 @@ def test_the_ceiling_does_all_of_its_arithmetic() -> None:
 def test_the_arithmetic_of_a_sample_is_counted_by_hand() -> None:
     # Two layers of 12 and 8 weights: forward 20, gradients of weights 20, of the hidden layer 8.
     assert flops_per_sample((3, 4, 2)) == 2 * (20 + 20 + 8)
+    # 24 x 24 outputs of 25 weights for 6 channels, 8 x 8 of 150 for 16, and 256-120-84-10.
+    first, others = 24 * 24 * 25 * 6, 8 * 8 * 150 * 16 + 256 * 120 + 120 * 84 + 84 * 10
+    assert flops_per_sample(NETWORKS["E"].sizes) == 2 * (2 * first + 3 * others) == 1_517_040
+    first, others = 28 * 28 * 75 * 6, 10 * 10 * 150 * 16 + 400 * 120 + 120 * 84 + 84 * 10
+    assert flops_per_sample(NETWORKS["F"].sizes) == 2 * (2 * first + 3 * others) == 3_204_720
+    # Pooling reads 2 x 4 of 3 x 5 outputs of 18 weights, for 7 channels; then 14-2. A list comes from results.json.
+    assert flops_per_sample([[2, 5, 7], "conv 7 3", "maxpool 2", 2]) == 4 * 1008 + 6 * 28
 
 
 @pytest.mark.slow  # compiles every kernel once more, alone
 def test_kernels_add_up_to_a_step() -> None:
     problem = Problem((40, 18, 5), batch_size=7, samples=21)
     found = list(layer_kernels(problem))
-    assert sum(one.flops for one in found) == 7 * flops_per_sample(problem.sizes)
+    assert sum(one.work.flops for one in found) == 7 * flops_per_sample(problem.sizes)
     for one in found:
         one.call(4)  # more than there are batches to gather
-    assert {(one.name, one.inputs, one.outputs) for one in found} >= {
+    assert [one.work for one in found] == list(works_of(problem))
+    assert {(one.work.name, one.work.inputs, one.work.outputs) for one in found} >= {
         (GATHER, 40, 0),
         (UPDATE, 18, 5),
     }
+
+
+@pytest.mark.slow  # compiles every kernel once more, alone
+def test_kernels_of_images_add_up_to_a_step() -> None:
+    sizes = (2, 12, 11), "conv 3 3", "maxpool 2", "conv 5 2", "maxpool 2", 6, 4
+    problem = Problem(sizes, batch_size=33, samples=99, optimizer="adam")
+    found = list(layer_kernels(problem))
+    assert [one.work for one in found] == list(works_of(problem))
+    # What is timed once more is a part of another kernel.
+    part = (WEIGHT_GRADIENT, (3, 5, 4), (5, 2, 1))
+    whole = [one.work.flops for one in found if one.work[:3] != part]
+    assert len(whole) == len(found) - 1
+    assert sum(whole) == 33 * flops_per_sample(sizes)
+    for one in found:
+        one.call(4)  # more than there are batches to gather
+    of_first = [one.work.name for one in found if one.work.inputs == (2, 12, 11)]
+    assert of_first == [GATHER, FORWARD, DERIVATIVE, WEIGHT_GRADIENT, STEP]
 
 
 def test_fastmlp_trains_the_problem() -> None:
@@ -127,7 +162,7 @@ def test_a_contest_goes_on_without_those_that_fail(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks": ("A", "Z")}, "networks: found A,Z, expected some of A,B,C,D"),
+        ({"networks": ("A", "Z")}, "networks: found A,Z, expected some of A,B,C,D,E,F"),
         ({"networks": ()}, "networks: found none"),
         ({"batches": ()}, "batch: found none"),
         ({"batches": (0,)}, "batch: found 0"),
@@ -143,7 +178,7 @@ def test_settings_refuse(changes: dict[str, Any], message: str) -> None:
 
 def test_settings_give_every_problem() -> None:
     found = [(name, problem.batch_size) for name, problem in Settings().problems()]
-    assert found == [(name, batch) for name, (_, sizes) in NETWORKS.items() for batch in sizes]
+    assert found == [(name, batch) for name, one in NETWORKS.items() for batch in one.batches]
     quick = list(Settings(**QUICK).problems())
     assert [(name, problem.batch_size) for name, problem in quick] == [(n, 100) for n in NETWORKS]
 

@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastmlp.bench.peers import PEERS, Peer, _compiles_extensions
-from fastmlp.bench.problem import Problem, WeightsAndBiases
+from fastmlp.bench.contender import CONTENDERS
+from fastmlp.bench.peer import Peer
+from fastmlp.bench.peers import IMAGE_PEERS, PEERS
+from fastmlp.bench.problem import NETWORKS, Problem, WeightsAndBiases
+from fastmlp.bench.torch_peer import _compiles_extensions
 from fastmlp.errors import ConfigError
+from fastmlp.training.layers import Activation, Convolution, Flatten, Linear, MaxPool
 
 # torch.compile's own modules use what torch has deprecated.
 pytestmark = pytest.mark.filterwarnings(
@@ -19,6 +24,11 @@ pytestmark = pytest.mark.filterwarnings(
 # Steps and decay large enough that dropping momentum, decay or a bias update shows.
 STRONG: dict[str, Any] = {"learning_rate": 0.05, "weight_decay": 0.1}
 EAGER, FUSED, COMPILED, BFLOAT16, JAX, SKLEARN = PEERS
+NCHW, CHANNELS_LAST, COMPILED_IMAGES, BFLOAT16_IMAGES, *JAX_IMAGES = IMAGE_PEERS
+
+# Pooling leaves a column over, and a row of the second convolution mixes channels and places.
+IMAGES: Any = ((2, 11, 12), "conv 3 4", "maxpool 2", "conv 4 2", 5, 3)
+ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.1}
 
 
 def usable(peer: Peer) -> Peer:
@@ -27,45 +37,112 @@ def usable(peer: Peer) -> Peer:
     return peer
 
 
+def windows(values: Any, kernel: int) -> Any:
+    return np.lib.stride_tricks.sliding_window_view(values, (kernel, kernel), (2, 3))
+
+
+def convolve(x: Any, w: Any, b: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return a convolution's outputs, and what turns their gradient into those of x, w and b."""
+    seen = windows(x, w.shape[2])
+
+    def back(delta: Any) -> Any:
+        edge = (w.shape[2] - 1,) * 2
+        around = windows(np.pad(delta, [(0, 0), (0, 0), edge, edge]), w.shape[2])
+        below = np.einsum("boyxij,ocij->bcyx", around, w[:, :, ::-1, ::-1])
+        return below, np.einsum("bcyxij,boyx->ocij", seen, delta), delta.sum(axis=(0, 2, 3))
+
+    return np.einsum("bcyxij,ocij->boyx", seen, w) + b[:, None, None], back
+
+
+def pool(x: Any, size: int) -> tuple[Any, Callable[[Any], Any]]:
+    """Return max-pooled values, and what turns their gradient into that of x; ties are zeros of ReLU."""
+    rows, columns = (one // size for one in x.shape[2:])
+    squares = x[:, :, : rows * size, : columns * size]
+    squares = squares.reshape(*x.shape[:2], rows, size, columns, size)
+    greatest = squares.max(axis=(3, 5), keepdims=True)
+
+    def back(delta: Any) -> Any:
+        below = np.zeros_like(x)
+        found = (squares == greatest) * delta[:, :, :, None, :, None]
+        below[:, :, : rows * size, : columns * size] = found.reshape(
+            *x.shape[:2], rows * size, columns * size
+        )
+        return below
+
+    return greatest[:, :, :, 0, :, 0], back
+
+
+def gradients_by_hand(
+    problem: Problem, parameters: list[Any], rows: Any
+) -> tuple[float, list[Any]]:
+    """Return the mean loss of some samples, and its gradients of weights and biases in turn."""
+    values = problem.inputs[rows].astype(np.float64).reshape(-1, *problem.shape)
+    backs: list[Callable[[Any], Any]] = []
+    pairs = zip(parameters[::2], parameters[1::2], strict=True)
+    for layer in problem.layers:
+        x = values
+        match layer:
+            case Linear():
+                w, b = next(pairs)
+                values = x @ w + b
+                backs.append(lambda d, x=x, w=w: (d @ w.T, x.T @ d, d.sum(axis=0)))
+            case Convolution():
+                values, back = convolve(x, *next(pairs))
+                backs.append(back)
+            case Activation():
+                values = np.maximum(x, 0)
+                backs.append(lambda d, x=x: d * (x > 0))
+            case MaxPool(size):
+                values, back = pool(x, size)
+                backs.append(back)
+            case Flatten():
+                values = x.reshape(len(x), -1)
+                backs.append(lambda d, x=x: d.reshape(x.shape))
+    chances = np.exp(values) / np.exp(values).sum(axis=1, keepdims=True)
+    target = np.eye(problem.classes)[problem.labels[rows]]
+    delta = (chances - target) / len(rows)
+    gradients: list[Any] = []
+    for back in backs[::-1]:
+        below = back(delta)
+        if isinstance(below, tuple):
+            gradients[:0] = below[1:]
+            below = below[0]
+        delta = below
+    return -np.log((chances * target).sum(axis=1)).mean(), gradients
+
+
 def train_by_hand(
     problem: Problem, steps: int, decays_biases: bool
 ) -> tuple[WeightsAndBiases, list[float]]:
-    """Train with torch.optim.SGD's formulas in float64; also its losses.
+    """Train with the formulas of torch.optim's SGD or Adam in float64; also its losses.
 
     ``losses[k]`` is the loss of the batch that step ``k`` trains on, before that step: the loss
     after ``k`` steps where a batch is the whole data.
     """
-    weights: list[Any] = [w.astype(np.float64) for w in problem.start.weights]
-    biases: list[Any] = [b.astype(np.float64) for b in problem.start.biases]
-    arrays = weights + biases
-    velocities = [np.zeros_like(a) for a in arrays]
-    decays = [problem.weight_decay] * len(weights)
-    decays += [problem.weight_decay * decays_biases] * len(biases)
+    pairs = zip(*problem.start, strict=True)
+    arrays: list[Any] = [one.astype(np.float64) for pair in pairs for one in pair]
+    means = [np.zeros_like(a) for a in arrays]
+    squares = [np.zeros_like(a) for a in arrays]
     losses = []
     for step in range(steps + 1):
         epoch, batch = divmod(step, problem.steps_per_epoch)
-        rows = problem.order(epoch)[batch]
-        inputs = [problem.inputs[rows].astype(np.float64)]
-        for w, b in zip(weights, biases, strict=True):
-            inputs.append(np.maximum(inputs[-1] @ w + b, 0))
-        logits = inputs[-2] @ weights[-1] + biases[-1]
-        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        target = np.eye(problem.sizes[-1])[problem.labels[rows]]
-        losses.append(-np.log((chances * target).sum(axis=1)).mean())
+        loss, gradients = gradients_by_hand(problem, arrays, problem.order(epoch)[batch])
+        losses.append(loss)
         if step == steps:
             break
-        delta = (chances - target) / len(rows)
-        gradients = []
-        for w, x in zip(weights[::-1], inputs[-2::-1], strict=True):
-            gradients.append((x.T @ delta, delta.sum(axis=0)))
-            delta = (delta @ w.T) * (x > 0)
-        gradients.reverse()
-        flat = [g for g, _ in gradients] + [g for _, g in gradients]
-        for a, v, g, decay in zip(arrays, velocities, flat, decays, strict=True):
-            v *= problem.momentum
-            v += g + decay * a
-            a -= problem.learning_rate * v
-    return WeightsAndBiases(weights, biases), losses
+        for number, (a, m, s, g) in enumerate(zip(arrays, means, squares, gradients, strict=True)):
+            if number % 2 == 0 or decays_biases:
+                g = g + problem.weight_decay * a
+            if problem.optimizer == "adam":
+                m += 0.1 * (g - m)
+                s += 0.001 * (g**2 - s)
+                unbiased = m / (1 - 0.9 ** (step + 1)), s / (1 - 0.999 ** (step + 1))
+                a -= problem.learning_rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+            else:
+                m *= problem.momentum
+                m += g
+                a -= problem.learning_rate * m
+    return WeightsAndBiases(arrays[::2], arrays[1::2]), losses
 
 
 def assert_same(found: WeightsAndBiases, expected: WeightsAndBiases) -> None:
@@ -103,6 +180,58 @@ def test_runs_go_on_through_batches_and_epochs(peer: Peer) -> None:
         training.run(steps)
     expected, _ = train_by_hand(problem, 9, peer.decays_biases)
     assert_same(training.parameters(), expected)
+
+
+@pytest.mark.parametrize(
+    "peer", [CONTENDERS[0], NCHW, CHANNELS_LAST, COMPILED_IMAGES, *JAX_IMAGES], ids=named
+)
+def test_peer_trains_networks_of_images(peer: Peer) -> None:
+    """Convolution, pooling with a remainder, flattening and Adam, through batches and over an epoch's end."""
+    problem = Problem(IMAGES, batch_size=8, samples=27, **ADAM)
+    training = usable(peer).prepare(problem, threads=1)
+    assert_same(training.parameters(), problem.start)
+    for steps in (1, 3, 3):
+        training.run(steps)
+    expected, _ = train_by_hand(problem, 7, peer.decays_biases)
+    assert_same(training.parameters(), expected)
+    whole, _ = gradients_by_hand(
+        problem,
+        [one.astype(np.float64) for pair in zip(*problem.start, strict=True) for one in pair],
+        np.arange(27),
+    )
+    assert problem.loss(problem.start) == pytest.approx(whole, abs=1e-6)
+    assert problem.loss(training.parameters()) < whole - 0.005
+
+
+@pytest.mark.parametrize("network", ["E", "F"])
+def test_peers_agree_about_the_networks_of_images(network: str) -> None:
+    problem = NETWORKS[network].problem(16, 64)
+    losses = {"start": problem.loss(problem.start)}
+    for peer in (CONTENDERS[0], NCHW, CHANNELS_LAST, BFLOAT16_IMAGES, *JAX_IMAGES):
+        if peer.available():
+            training = peer.prepare(problem, threads=1)
+            training.run(20)
+            losses[peer.name] = problem.loss(training.parameters())
+    start, *found = losses.values()
+    assert found == pytest.approx([found[0]] * len(found), abs=0.01), losses
+    assert found[0] < start - 0.05
+
+
+def test_layouts_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    layouts = []
+    forward = torch.nn.Conv2d.forward
+
+    def noted(self: Any, x: Any) -> Any:
+        layouts.append(x.is_contiguous(memory_format=torch.channels_last))
+        return forward(self, x)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", noted)
+    for peer, expected in ((NCHW, False), (CHANNELS_LAST, True)):
+        layouts.clear()
+        peer.prepare(Problem(IMAGES, batch_size=8, samples=27, **ADAM), threads=1).run(1)
+        assert layouts
+        assert set(layouts) == {expected}, peer.name
 
 
 def test_sklearn_trains_the_steps_asked_for() -> None:
@@ -153,6 +282,9 @@ def test_torch_compile_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None
         ({"sizes": (3, 0, 2)}, "sizes"),
         ({"batch_size": 11}, "batch_size"),
         ({"batch_size": 0}, "batch_size"),
+        ({"sizes": ((1, 0, 5), 2)}, "sizes"),
+        ({"sizes": ((1, 5, 5), "avgpool 2", 2)}, "sizes: found 'avgpool 2'"),
+        ({"sizes": ((1, 5, 5), "conv 2 3 padding 1", 2)}, "sizes: found 'conv 2 3 padding 1'"),
     ],
 )
 def test_problem_refuses_what_has_no_step(fields: dict[str, Any], parameter: str) -> None:

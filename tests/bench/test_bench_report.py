@@ -12,6 +12,7 @@ from PIL import Image
 
 from fastmlp.bench import folder, markdown, readme, roofline, suite, summary
 from fastmlp.bench.measurements import Contest, Measurements
+from fastmlp.bench.peers import CHANNELS_LAST, NCHW
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.cli.bench import bench
 from fastmlp.errors import ConfigError, FormatError
@@ -108,6 +109,25 @@ def results() -> Measurements:
     }
 
 
+def with_images(results: Measurements) -> Measurements:
+    """Return the same run with network E: one layout was the faster at batch 16, the other at 64."""
+    shape, hidden = [1, 28, 28], ["conv 6 5", "maxpool 2", "conv 16 5", "maxpool 2", 120, 84]
+    changed = copy.deepcopy(results)
+    for batch, first, second in ((16, 1e-3, 2e-3), (64, 4e-3, 2e-3)):
+        ours, other = copy.deepcopy(made_contest()["entries"])
+        ours["seconds"] = [2e-4] * 3
+        both = [
+            other | {"name": name, "seconds": [seconds] * 3}
+            for name, seconds in ((NCHW, first), (CHANNELS_LAST, second))
+        ]
+        made = {"network": "E", "sizes": [shape, *hidden, 10], "batch": batch}
+        changed["contests"].append(made_contest(**made, entries=[ours, *both]))
+        changed["one_core"].append(made_contest(**made, threads=1, entries=[ours]))
+    first = {"network": "E", "batch": 16, "inputs": shape, "outputs": [6, 12, 12]}
+    changed["kernels"].append(copy.deepcopy(changed["kernels"][0]) | first)  # type: ignore[arg-type]
+    return changed
+
+
 def row(text: str, name: str, number: int = 0) -> list[str]:
     """Return the cells beside `name` in the table rows that begin with it."""
     found = re.findall(rf"^\| {re.escape(name)} \| (.*) \|$", text, re.MULTILINE)
@@ -200,6 +220,40 @@ def test_marks_of_the_roofline(results: Measurements) -> None:
         pytest.approx(flops / (16 * 3072 * 10 + 100 * 3072)),
         pytest.approx(flops / 1e-4),
     )
+
+
+def test_networks_of_images_have_tables_of_their_own(results: Measurements) -> None:
+    text = markdown.render(with_images(results))
+    assert "E is 1x28x28, conv 6 5, maxpool 2, conv 16 5, maxpool 2, 120, 84, 10." in text
+    assert "Adam trains E, with rate 0.001" in text
+    assert "Adam" not in markdown.render(results)
+    assert "|  | E, 16 | E, 64 |" in text
+    assert row(text, "fastmlp", 1) == ["**80,000**", "**320,000**"]
+    assert row(text, NCHW) == ["16,000", "16,000"]
+    assert row(text, CHANNELS_LAST, 1) == ["10.00 ± 0.0%", "10.00 ± 0.0%"]
+    assert row(text, "Peer") == ["125,000"]  # no cells for networks that it does not train
+    assert row(text, markdown.CEILING, 1) == ["131,836", "131,836"]
+    assert re.search(r"\| E, 16 \|.*\n.*\n\| fastmlp .*\n\| PyTorch NCHW ", text)
+    assert row(text, "forward", 1) == ["1x28x28-6x12x12", "100 (50.0%)"]
+
+
+def test_the_roofline_counts_what_adam_moves(results: Measurements) -> None:
+    step = list(roofline.marks(with_images(results)))[-1]
+    weights = 6 * 25 + 16 * 150 + 256 * 120 + 120 * 84 + 84 * 10
+    moved = 6 * 4 * weights + 64 * 784
+    assert step == (
+        roofline.STEP,
+        pytest.approx(1_517_040 * 64 / moved),
+        pytest.approx(1_517_040 * 64 / 2e-4),
+    )
+
+
+def test_the_readme_shows_the_better_layout(results: Measurements) -> None:
+    part = readme.part(with_images(results))
+    assert row(part, "PyTorch, the better layout") == ["16,000", "32,000"]
+    assert NCHW not in part
+    assert "(E: Adam, rate 0.001, without decay)" in part
+    assert "Adam" not in readme.part(results)
 
 
 @pytest.mark.parametrize("content", ["{", "1", '{"date": "today"}'])
