@@ -91,21 +91,7 @@ def _sections(results: Measurements) -> Iterator[str]:
     )
     yield _table(contests, summary.names, _prepare_cell)
     yield from _starting(results)
-    yield "## Kernels on one core"
-    yield (
-        "GFLOP/s without counting padding, and the share of the FMA ceiling; GB/s for kernels that "
-        "only move data. What dW leaves out, where ReLU made zeros, counts as done: its share may "
-        "exceed 100%. Called again and again on the same buffers, which therefore lie in the "
-        "nearest cache that holds them."
-    )
-    if by_adam(contests):
-        yield (
-            "A convolution's gradients of inputs and weights, dX and dW, take turns, some images at a time. Its dW is "
-            "also shown alone."
-        )
-    for network in dict.fromkeys(row["network"] for row in results["kernels"]):
-        yield f"### Network {network}"
-        yield _kernel_table([row for row in results["kernels"] if row["network"] == network])
+    yield from _kernels(results)
 
 
 def _images(contests: Sequence[Contest]) -> Iterator[str]:
@@ -266,6 +252,24 @@ def _starting(results: Measurements) -> Iterator[str]:
             f"{rows / 1e6:,.0f} MB as uint8; as the float32 rows that peers are given they would "
             f"be {4 * rows / 1e6:,.0f} MB."
         )
+
+
+def _kernels(results: Measurements) -> Iterator[str]:
+    yield "## Kernels on one core"
+    yield (
+        "GFLOP/s without counting padding, and the share of the FMA ceiling; GB/s for kernels that "
+        "only move data. What dW leaves out, where ReLU made zeros, counts as done: its share may "
+        "exceed 100%. Called again and again on the same buffers, which therefore lie in the "
+        "nearest cache that holds them."
+    )
+    if by_adam(results["contests"]):
+        yield (
+            "A convolution's gradients of inputs and weights, dX and dW, take turns, some images at a time. Its dW is "
+            "also shown alone."
+        )
+    for network in dict.fromkeys(row["network"] for row in results["kernels"]):
+        yield f"### Network {network}"
+        yield _kernel_table([row for row in results["kernels"] if row["network"] == network])
 
 
 def _kernel_table(rows: Sequence[KernelRow]) -> str:
