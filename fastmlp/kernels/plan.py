@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmlp.kernels import codes
+from fastmlp.kernels.builder import Builder
 from fastmlp.kernels.layers.images import (
     ForkStep,
     ImageDropout,
@@ -21,7 +22,6 @@ from fastmlp.kernels.program import (
     BATCH,
     OPERANDS,
     WORKSPACE,
-    Builder,
     Kind,
     Program,
     Signal,
@@ -56,6 +56,13 @@ class Layout:
     states: int
     parameters: int
     right: int
+
+    @property
+    def last_group(self) -> int:
+        """The last group of the optimiser's numbers: that of the output layer's biases."""
+        last = self.layers[-1]
+        assert isinstance(last, FusedLinear)
+        return last.groups[1]
 
 
 @dataclass(frozen=True)
@@ -194,7 +201,7 @@ def _builder(layout: Layout, batch: int, threads: int) -> Builder:
 
 def _forward(
     layout: Layout, batch: int, threads: int, trains: bool = True
-) -> tuple[Builder, list[Placed | Step], Signal]:
+) -> tuple[Builder, list[Any], Signal]:
     """Begin a program with a batch and all layers; return it, the layers and the outputs."""
     b = _builder(layout, batch, threads)
     placed: list[Any] = []

@@ -7,6 +7,7 @@ outputs. Each tile is compiled once, because each kernel is called in one place.
 from fastmlp.kernels.arguments import (
     Batches,
     Epilogue,
+    Images,
     Marks,
     Model,
     Record,
@@ -43,7 +44,7 @@ from fastmlp.kernels.loops.operands import write_operands
 from fastmlp.kernels.loops.pack import transpose
 from fastmlp.kernels.loops.squares import sum_squares
 from fastmlp.kernels.loops.update import update
-from fastmlp.kernels.program import PARAMETERS
+from fastmlp.kernels.program import PARAMETERS, Program
 from fastmlp.kernels.run_images import execute_on_images
 from fastmlp.kernels.team import meet, part_of
 from fastmlp.kernels.view import Now, mirrored_rows, view
@@ -188,6 +189,10 @@ def run(program, samples, batches, model, room, rule, record, team, images):
         networks compile no longer for it.
     """
     code, buffers = borrowed(program.code), borrowed(program.buffers)
+    lent = Program(code, buffers, program.units, images)
+    if images is not None:
+        tables = Images(borrowed(images.shapes), borrowed(images.taps))
+        lent = Program(code, buffers, program.units, tables)
     samples, batches, record = lent_samples(samples), lent_batches(batches), lent_record(record)
     model = Model(
         borrowed(model.parameters),
@@ -219,9 +224,7 @@ def run(program, samples, batches, model, room, rule, record, team, images):
             elif operation < GATHER_IMAGES:
                 lesser(one, buffers, program, batches, model, room, record, now, part)
             elif images is not None:
-                execute_on_images(
-                    one, buffers, images, program, samples, batches, model, room, rule, now, part
-                )
+                execute_on_images(one, lent, samples, batches, model, room, rule, now, part)
 
 
 @inlined

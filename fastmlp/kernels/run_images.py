@@ -45,23 +45,22 @@ from fastmlp.kernels.view import mirrored_rows, view
 
 
 @inlined
-def execute_on_images(
-    one, buffers, images, program, samples, batches, model, room, rule, now, part
-):
+def execute_on_images(one, program, samples, batches, model, room, rule, now, part):
     """Execute an instruction on images.
 
     Parameters
     ----------
     one : record of INSTRUCTION
-    buffers : array of BUFFER
-    images : Images
-    program, samples, batches, model, room, rule
+    program : Program
+        With images; nobody counts the users of its arrays.
+    samples, batches, model, room, rule
         As for `run.run`.
     now : Now
     part : Part
         This thread's, if the instruction is shared by panels or rows.
     """
     batch, rank, operation = now.batch, now.rank, one.operation
+    buffers, images = program.buffers, program.images
     g = images.shapes[one.shape]
     left = view(room.workspace, buffers, one.left, batch, rank)
     out = view(room.workspace, buffers, one.out, batch, rank)
@@ -75,30 +74,10 @@ def execute_on_images(
         bias = view(model.parameters, buffers, one.start, batch, rank)
         convolve(left, W, bias, out, other, g, whose)
     elif operation == CONVOLUTION_GRADIENTS:
-        unfinished = view(room.workspace, buffers, one.units, batch, rank)
-        arrays = Gradients(
-            left,
-            view(room.workspace, buffers, one.start, batch, rank),
-            view(room.workspace, buffers, one.result, batch, rank),
-            other,
-            view(model.parameters, buffers, one.right, batch, rank),
-            images.taps,
-            out,
-            view(room.workspace, buffers, one.inputs, batch, rank),
-            unfinished.reshape(-1),
-        )
+        arrays = arrays_of_gradients(one, program, model, room, now, left, other, out)
         convolution_gradients(arrays, g, one.code, whose)
     elif operation == STEP_OF_SUMS:
-        weights = Weights(
-            view(model.parameters, buffers, one.right, batch, rank),
-            view(model.velocity, buffers, one.right, batch, rank),
-            view(model.squares, buffers, one.right, batch, rank),
-            view(model.parameters, buffers, one.right, batch, rank),
-        )
-        place = (now.step * rule.hyper.shape[1] + one.group) * COLUMNS
-        hyper = row_at(rule.hyper, place, COLUMNS)
-        parts = (batch + GROUP - 1) // GROUP if one.code > 0 else 1
-        step_of_sums(left, weights, one.inputs, one.units, parts, rule.code, hyper, part)
+        step_of_images(one, program, model, left, rule, now, part)
     elif operation == MAP_IMAGES:
         map_images(one.code, left, other, out, g, whose)
     elif operation == MASK_IMAGES:
@@ -114,6 +93,39 @@ def execute_on_images(
         unflatten(left, one.inputs, out, g, whose)
     else:
         normalize_images(one, buffers, model, room, now, g, whose, part)
+
+
+@inlined
+def arrays_of_gradients(one, program, model, room, now, left, other, out):
+    """What CONVOLUTION_GRADIENTS reads and writes."""
+    buffers, batch, rank = program.buffers, now.batch, now.rank
+    return Gradients(
+        left,
+        view(room.workspace, buffers, one.start, batch, rank),
+        view(room.workspace, buffers, one.result, batch, rank),
+        other,
+        view(model.parameters, buffers, one.right, batch, rank),
+        program.images.taps,
+        out,
+        view(room.workspace, buffers, one.inputs, batch, rank),
+        view(room.workspace, buffers, one.units, batch, rank).reshape(-1),
+    )
+
+
+@inlined
+def step_of_images(one, program, model, sums, rule, now, part):
+    """Execute STEP_OF_SUMS."""
+    buffers, batch, rank = program.buffers, now.batch, now.rank
+    weights = Weights(
+        view(model.parameters, buffers, one.right, batch, rank),
+        view(model.velocity, buffers, one.right, batch, rank),
+        view(model.squares, buffers, one.right, batch, rank),
+        view(model.parameters, buffers, one.right, batch, rank),
+    )
+    place = (now.step * rule.hyper.shape[1] + one.group) * COLUMNS
+    hyper = row_at(rule.hyper, place, COLUMNS)
+    parts = (batch + GROUP - 1) // GROUP if one.code > 0 else 1
+    step_of_sums(sums, weights, one.inputs, one.units, parts, rule.code, hyper, part)
 
 
 @inlined

@@ -17,7 +17,7 @@ import numpy as np
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import PAIR, Batches, Model, Record, Room, Rule, Samples, Team
 from fastmlp.kernels.codes import LOGISTIC, PLAIN, SOFTMAX, SQUARED
-from fastmlp.kernels.loops.pack import lanes_of, pack, pack_pairs, unpack
+from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.kernels.plan import (
     Loss,
     Plan,
@@ -33,6 +33,7 @@ from fastmlp.training.fusing import fused
 from fastmlp.training.layers import Layer, network_layers, sizes_of
 from fastmlp.training.memory import aligned, plain
 from fastmlp.training.optimizers import STATES, Steps, sgd
+from fastmlp.training.packing import pack_operands, pack_parameters, unpack_parameters
 from fastmlp.training.shapes import multiply_adds, parameter_shapes
 from fastmlp.training.team import Threads, team_size
 
@@ -146,61 +147,26 @@ class Engine:
 
     def load(self, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
         """Set the weights and biases."""
-        self._pack(self.parameters, weights, biases)
-        for one, pair, weight in zip(self.layout.places, self.layout.pairs, weights, strict=True):
-            if self._pairs and pair.is_product:
-                self._pack_right(weight.T, one.right, pair.outputs, pair.inputs)
-            if one.transposed >= 0:
-                self._pack_right(weight, one.transposed, pair.inputs, pair.outputs)
+        pack_parameters(self.layout, self.parameters, weights, biases)
+        pack_operands(self.layout, self.right, weights)
 
     def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return copies of weights, matrices in column-major order, and biases."""
-        return self._unpack(self.parameters)
+        return unpack_parameters(self.layout, self.parameters, self._shapes)
 
     def states(self) -> dict[str, tuple[list[np.ndarray], list[np.ndarray]]]:
         """Return copies of the optimiser's states, "velocity" and "squares", shaped like the parameters."""
-        return {name: self._unpack(getattr(self, name)) for name in self._remembered}
+        return {
+            name: unpack_parameters(self.layout, getattr(self, name), self._shapes)
+            for name in self._remembered
+        }
 
     def load_state(
         self, name: str, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
     ) -> None:
         """Set one of the optimiser's `states`."""
-        self._pack(getattr(self, name), weights, biases)
+        pack_parameters(self.layout, getattr(self, name), weights, biases)
         self._remembered = (*self._remembered, name)
-
-    def _pack_right(self, matrix: np.ndarray, offset: int, width: int, depth: int) -> None:
-        """Write a matrix [depth, width] as right operand."""
-        kind = self.layout.kind
-        shape = kind.panels(width), kind.depth(depth) * kind.lanes, kind.lanes
-        place = self.right[offset : offset + math.prod(shape)].reshape(shape)
-        (pack_pairs if self._pairs else pack)(matrix, place)
-
-    def _views(self, buffer: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return weights [panels, rows, lanes] and biases [panels, 1, lanes] of each pair."""
-        lanes = self.layout.kind.lanes
-        views = []
-        for pair, place in zip(self.layout.pairs, self.layout.places, strict=True):
-            panels = self.layout.kind.panels(pair.outputs)
-            weights = buffer[place.weights : place.bias].reshape(panels, -1, lanes)
-            bias = buffer[place.bias :][: panels * lanes].reshape(panels, 1, lanes)
-            views.append((weights, bias))
-        return views
-
-    def _unpack(self, buffer: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        weights, biases = [], []
-        for pair, (w, b), (shape, _) in zip(
-            self.layout.pairs, self._views(buffer), self._shapes, strict=True
-        ):
-            weights.append(unpack(w, pair.inputs, pair.outputs).T.reshape(shape))
-            biases.append(unpack(b, 1, pair.outputs)[0])
-        return weights, biases
-
-    def _pack(
-        self, buffer: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
-    ) -> None:
-        for (w, b), weight, bias in zip(self._views(buffer), weights, biases, strict=True):
-            pack(weight.reshape(len(bias), -1).T, w)
-            pack(bias[None], b)
 
     # -- work ----------------------------------------------------------------------------------------------
 
@@ -280,7 +246,7 @@ class Engine:
         """
         count, size = len(order), self.batch_size
         assert len(steps.hyper) == -(-count // size)
-        assert steps.hyper.shape[1] > max(self.layout.layers[-1].groups) or not count
+        assert steps.hyper.shape[1] > self.layout.last_group or not count
         if flips is None:
             flips = np.zeros(count, np.bool_)
         if factors is None:

@@ -81,7 +81,7 @@ def only_valid(e, count, valid, body):
 
 
 @intrinsic
-def convolve_tile(typingctx, X, W, bias, out, which, tile, counts, steps, code):
+def convolve_tile(typingctx, X, W, bias, out, which, tile, counts, steps):
     """One tile of ``out = floor(bias + X * W)``: four pixels, or their maximum, for some outputs.
 
     Parameters
@@ -93,24 +93,22 @@ def convolve_tile(typingctx, X, W, bias, out, which, tile, counts, steps, code):
         Images.
     which : array
         Room for a byte a lane: which of the four pixels, in the order of ``pixel_pointers``, is the first largest.
-    tile : (filters, valid, x, w, b, o, q)
-        Outputs side by side, one of ``TILE.filters``; how many of them there are; first elements in X, W, bias and
-        out, and first byte in which.
+    tile : (filters, valid, pools, relu, x, w, b, o, q)
+        Outputs side by side, one of ``TILE.filters``; how many of them there are; whether the maximum is taken, and
+        the floor zero; first elements in X, W, bias and out, and first byte in which.
     counts : (channels, kernel)
     steps : (x channel, x row, pixel a, pixel b, o channel, o a, o b, q channel)
         From one to the next, in elements. In a pool, o a and o b are not used.
-    code : (pools, relu)
     """
-    names = ("X", "W", "bias", "out", "which", "tile", "counts", "steps", "code")
-    signature = types.void(X, W, bias, out, which, tile, counts, steps, code)
+    names = ("X", "W", "bias", "out", "which", "tile", "counts", "steps")
+    signature = types.void(X, W, bias, out, which, tile, counts, steps)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
-        filters, valid, x, w, b, o, q = e.numbers(tile, v["tile"])
+        filters, valid, pools, relu, x, w, b, o, q = e.numbers(tile, v["tile"])
         channels, kernel = e.numbers(counts, v["counts"])
         plane, row, a, below, out_plane, out_a, out_below, mark_plane = e.numbers(steps, v["steps"])
-        pools, relu = e.numbers(code, v["code"])
         pixels = pixel_pointers(e, e.pointer(X, v["X"], x), (a, below))
         weights = e.pointer(W, v["W"], w)
         biases = e.pointer(bias, v["bias"], b)

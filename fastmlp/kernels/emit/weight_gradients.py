@@ -20,7 +20,7 @@ TAPS = 5
 
 
 @intrinsic
-def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps, code):
+def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
     """Sums over pixels of a group of images, for some outputs: of D times X at five taps, or of D alone.
 
     Pixels may come in several calls, whose sums wait in `room`.
@@ -37,22 +37,23 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps, 
         Row k, column f of the sums at tap k and output f.
     room : array
         GROUP / lanes times outputs times taps of vectors.
-    tile : (filters, valid, k, valid taps, x, d, o, r)
+    tile : (filters, valid, k, valid taps, begins, ends, x, d, o, r)
         Outputs side by side, one of ``TILE.gradient_filters``; how many of them there are; number of the first tap and
-        how many there are, or 0 for D alone; first elements in X, D, out and room.
+        how many there are, or 0 for D alone; whether these are the first pixels, and the last; first elements in X, D,
+        out and room.
     counts : (rows, columns)
         Of pixels.
     steps : (x block, x row, x column, d block, d row, d column)
-    code : (begins, ends)
-        Whether these are the first pixels, and the last.
     """
-    names = ("X", "D", "taps", "out", "room", "tile", "counts", "steps", "code")
-    signature = types.void(X, D, taps, out, room, tile, counts, steps, code)
+    names = ("X", "D", "taps", "out", "room", "tile", "counts", "steps")
+    signature = types.void(X, D, taps, out, room, tile, counts, steps)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
-        filters, valid, first, valid_taps, x, d, o, r = e.numbers(tile, v["tile"])
+        filters, valid, first, valid_taps, *others = e.numbers(tile, v["tile"])
+        begins, ends = (builder.icmp_signed("!=", flag, e.index(0)) for flag in others[:2])
+        x, d, o, r = others[2:]
         x_block, x_row, x_column, d_block, d_row, d_column = e.numbers(steps, v["steps"])
         rows, columns = e.numbers(counts, v["counts"])
         x_pointer, d_pointer = e.pointer(X, v["X"], x), e.pointer(D, v["D"], d)
@@ -63,9 +64,6 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps, 
             """Sums [block][tap][filter] of vectors; without taps, of D alone."""
             height = max(1, len(tap_places))
             scratch = e.pointer(room, v["room"], r)
-            begins, ends = (
-                builder.icmp_signed("!=", flag, e.index(0)) for flag in e.numbers(code, v["code"])
-            )
 
             def over_blocks(block, _):
                 origin = e.at(x_pointer, builder.mul(block, x_block))

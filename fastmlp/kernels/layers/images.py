@@ -14,9 +14,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
+from fastmlp.kernels.builder import Builder
 from fastmlp.kernels.layers.linear import Pair, Place
 from fastmlp.kernels.loops.pack import round_up
-from fastmlp.kernels.program import Buffer, Builder
+from fastmlp.kernels.program import Buffer
 
 Shape = tuple[int, int, int]
 
@@ -55,6 +56,8 @@ class Step:
     """
 
     units = 0
+    weights: Buffer
+    bias: Buffer
 
     def __init__(
         self, layer: Any, places: Sequence[Place], builder: Builder, first: bool, trains: bool
@@ -120,6 +123,10 @@ class Step:
         return out
 
     # -- what every step does ------------------------------------------------------------------------
+
+    def forward(self, given: Any, halo: int) -> Any:
+        """Append the layer, and return what it hands on, with a border of `halo` zeros where that is images."""
+        raise NotImplementedError
 
     def take_gradient(self, gradient: Any) -> None:
         """Remember the gradient of the output, and append what follows from it."""
@@ -229,7 +236,9 @@ class ImageDropout(ImageLayer):
 
 
 class ForkStep(Step):
-    """A `Fork` in a program."""
+    """A `Fork` in a program; its join says which gradient went past the layers between."""
+
+    skipped: ImageSignal
 
     def forward(self, given: ImageSignal, halo: int) -> ImageSignal:
         """Remember the images for the join."""

@@ -15,12 +15,12 @@ from typing import NamedTuple, Protocol
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
+from fastmlp.kernels.builder import Builder
 from fastmlp.kernels.program import (
     PARAMETERS,
     RECORD,
     RIGHT,
     Buffer,
-    Builder,
     Kind,
     Signal,
 )

@@ -89,8 +89,6 @@ def convolve(X, W, bias, out, which, g, whose):
     b = g.stride * x_row if g.pool == 2 else below * g.stride * lanes
     border = g.halo - g.padding
     steps = (x_plane, x_row, a, b, out_plane, across * lanes, below * lanes, mark_plane)
-    counts = (g.channels, g.kernel)
-    code = (g.pool - 1, g.relu)
     first = first_of(g.out_height, whose.part, whose.parts)
     last = first_of(g.out_height, whose.part + 1, whose.parts)
     block_from, block_to = blocks_of(whose, lanes)
@@ -104,19 +102,30 @@ def convolve(X, W, bias, out, which, g, whose):
                 target = (y + g.out_halo) * out_row + (x + g.out_halo) * lanes
                 target += block * out.shape[1] * lanes
                 mark = (y * g.out_width + x) * lanes + block * g.outputs * mark_plane
-                for o in range(0, g.outputs, lanes):
-                    here, f = min(lanes, g.outputs - o), 0
-                    while f < here:
-                        filters = tile_filters(here - f, MANY, FEW)
-                        tile = (
-                            filters,
-                            here - f,
-                            source,
-                            o * W.shape[1] + f,
-                            o + f,
-                            target + (o + f) * out_plane,
-                            mark + (o + f) * mark_plane,
-                        )
-                        convolve_tile(X, W, bias, out, which, tile, counts, steps, code)
-                        f += filters
+                convolve_pixels(X, W, bias, out, which, g, (source, target, mark), steps)
                 x += span
+
+
+@helper
+def convolve_pixels(X, W, bias, out, which, g, places, steps):
+    """One tile of pixels, all outputs."""
+    lanes = X.shape[2]
+    source, target, mark = places
+    out_plane, mark_plane = steps[4], steps[7]
+    for o in range(0, g.outputs, lanes):
+        here, f = min(lanes, g.outputs - o), 0
+        while f < here:
+            filters = tile_filters(here - f, MANY, FEW)
+            tile = (
+                filters,
+                here - f,
+                g.pool - 1,
+                g.relu,
+                source,
+                o * W.shape[1] + f,
+                o + f,
+                target + (o + f) * out_plane,
+                mark + (o + f) * mark_plane,
+            )
+            convolve_tile(X, W, bias, out, which, tile, (g.channels, g.kernel), steps)
+            f += filters

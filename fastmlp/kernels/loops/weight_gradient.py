@@ -54,7 +54,6 @@ def weight_gradient(arrays, g, group, blocks, strip, whose):
     X, D = arrays.X, arrays.D
     lanes = X.shape[2]
     top, rows, d_top = strip
-    count = g.channels * g.kernel * g.kernel
     x_row = (g.width + 2 * g.halo) * lanes
     panels = (g.outputs + lanes - 1) // lanes
     d_row, d_pixel = row_step(g, lanes), pixel_step(g, lanes)
@@ -70,43 +69,49 @@ def weight_gradient(arrays, g, group, blocks, strip, whose):
         d_row,
         d_pixel,
     )
-    tiles = (count + TAPS - 1) // TAPS
-    from_tile = first_of(tiles + 1, whose.part, whose.parts)
-    to_tile = first_of(tiles + 1, whose.part + 1, whose.parts)
-    code = (1 if top == 0 else 0, 1 if top + rows == g.rows else 0)
-    kept = 0 if rows == g.rows else GROUP * FILTERS[0] * TAPS
+    sizes = (rows, g.columns)
     number = 0
     for o in range(0, g.outputs, lanes):
         here, f = min(lanes, g.outputs - o), 0
         first_row = (group * panels + o // lanes) * arrays.sums.shape[1]
         while f < here:
             filters = tile_filters(here - f)
-            for tap_tile in range(from_tile, to_tile):
-                # After the tiles of taps, one of biases.
-                k = min(tap_tile * TAPS, count)
-                tile = (
-                    filters,
-                    here - f,
-                    g.taps + k,
-                    min(TAPS, count - k),
-                    x_first,
-                    d_first + (o + f) * lanes,
-                    (first_row + k) * lanes + f,
-                    number * kept,
-                )
-                weight_gradient_tile(
-                    X,
-                    D,
-                    arrays.taps,
-                    arrays.sums,
-                    arrays.room,
-                    tile,
-                    (rows, g.columns),
-                    steps,
-                    code,
-                )
-                number += 1
+            places = (x_first, d_first + (o + f) * lanes, first_row * lanes + f)
+            number = tap_tiles(
+                arrays, g, (filters, here - f), (top, rows, number), places, sizes, steps, whose
+            )
             f += filters
+
+
+@helper
+def tap_tiles(arrays, g, filters, strip, places, sizes, steps, whose):
+    """Add to the sums of some outputs, tap by tap; return how many tiles there were, with those before."""
+    lanes = arrays.X.shape[2]
+    top, rows, number = strip
+    x, d, o = places
+    count = g.channels * g.kernel * g.kernel
+    tiles = (count + TAPS - 1) // TAPS + 1  # after those of taps, one of biases
+    kept = 0 if rows == g.rows else GROUP * FILTERS[0] * TAPS
+    first = first_of(tiles, whose.part, whose.parts)
+    for tap_tile in range(first, first_of(tiles, whose.part + 1, whose.parts)):
+        k = min(tap_tile * TAPS, count)
+        tile = (
+            filters[0],
+            filters[1],
+            g.taps + k,
+            min(TAPS, count - k),
+            1 if top == 0 else 0,
+            1 if top + rows == g.rows else 0,
+            x,
+            d,
+            o + k * lanes,
+            number * kept,
+        )
+        weight_gradient_tile(
+            arrays.X, arrays.D, arrays.taps, arrays.sums, arrays.room, tile, sizes, steps
+        )
+        number += 1
+    return number
 
 
 @subkernel
