@@ -23,7 +23,7 @@ def test_a_network_is_trained_asked_and_exported(capsys: pytest.CaptureFixture[s
         "network: conv 8 3, batchnorm, maxpool 2, 32, dropout 0.2, 10 (5,216 multiply-adds an image)"
         in capsys.readouterr().err
     )
-    assert metrics(Path("run"))["test"]["accuracy"] > 0.95
+    assert metrics(Path("run"))["test"]["accuracy"] > 0.93
     assert len(history(Path("run"))) == 8
     config, _ = from_file(Path("run/config.toml"))
     assert config.hidden == LAYERS
