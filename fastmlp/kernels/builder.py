@@ -271,7 +271,8 @@ class Builder:
                 for name, value in shape.items():
                     row[name] = value
             images = Images(shapes, np.array(self.taps or [0], np.int64))
-        return Program(code, buffers, self.units, images)
+        rare = images if (code["operation"] >= codes.FIRST_RARE).any() else None
+        return Program(code, buffers, self.units, images, rare)
 
     def _with_meetings(self, pending: list[Access]) -> tuple[list[dict[str, Any]], list[Access]]:
         """Return the instructions with a MEET before each that conflicts with one since the last MEET."""

@@ -32,16 +32,19 @@ def _numbered(count: int) -> tuple[Any, ...]:
     CONVOLUTION_GRADIENTS,
     STEP_OF_SUMS,
     MAP_IMAGES,
+    FLATTEN,
+    UNFLATTEN,
     MASK_IMAGES,
     POOL,
     UNPOOL,
-    FLATTEN,
-    UNFLATTEN,
     MEASURE,
     NORMALIZE,
     MEASURE_GRADIENTS,
     NORMALIZATION_GRADIENT,
 ) = _numbered(26)
+
+# What only some programs have, which compile it: operations of images from the first on, and those that few need.
+FIRST_OF_IMAGES, FIRST_RARE = GATHER_IMAGES, MASK_IMAGES
 
 # Images whose gradients are added up before they are written down, and that a thread takes through a network together.
 GROUP = 16

@@ -101,14 +101,15 @@ class Program(NamedTuple):
     buffers : array [buffers] of BUFFER
     units : int
         Outputs of all hidden layers: what dropout numbers.
-    images : Images or None
-        Of a program with instructions of images.
+    images, rare : Images or None
+        The former of a program with instructions of images, the latter of one with those that few have.
     """
 
     code: np.ndarray
     buffers: np.ndarray
     units: int
     images: Images | None
+    rare: Images | None
 
 
 class Buffer(NamedTuple):

@@ -7,7 +7,6 @@ outputs. Each tile is compiled once, because each kernel is called in one place.
 from fastmlp.kernels.arguments import (
     Batches,
     Epilogue,
-    Images,
     Marks,
     Model,
     Record,
@@ -19,8 +18,9 @@ from fastmlp.kernels.arguments import (
 from fastmlp.kernels.codes import (
     COLUMNS,
     ELEMENTWISE,
+    FIRST_OF_IMAGES,
+    FIRST_RARE,
     GATHER,
-    GATHER_IMAGES,
     LOGITS,
     LOSS,
     MASK,
@@ -44,10 +44,11 @@ from fastmlp.kernels.loops.operands import write_operands
 from fastmlp.kernels.loops.pack import transpose
 from fastmlp.kernels.loops.squares import sum_squares
 from fastmlp.kernels.loops.update import update
-from fastmlp.kernels.program import PARAMETERS, Program
+from fastmlp.kernels.program import PARAMETERS
 from fastmlp.kernels.run_images import execute_on_images
+from fastmlp.kernels.run_rare import execute_rare
 from fastmlp.kernels.team import meet, part_of
-from fastmlp.kernels.view import Now, mirrored_rows, view
+from fastmlp.kernels.view import Now, Tables, mirrored_rows, view
 
 
 @inlined
@@ -169,7 +170,7 @@ def lent_record(record):
 
 
 @kernel
-def run(program, samples, batches, model, room, rule, record, team, images):
+def run(program, samples, batches, model, room, rule, record, team, images, rare):
     """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
 
     Parameters
@@ -184,15 +185,13 @@ def run(program, samples, batches, model, room, rule, record, team, images):
     rule : Rule
     record : Record
     team : Team
-    images : Images or None
-        Of a program with convolutions. Numba leaves out what follows from it where it is None, so that linear
-        networks compile no longer for it.
+    images, rare : Images or None
+        Those of the program, since Numba leaves out what only follows if an argument of its own is not None: networks
+        compile what they need.
     """
     code, buffers = borrowed(program.code), borrowed(program.buffers)
-    lent = Program(code, buffers, program.units, images)
     if images is not None:
-        tables = Images(borrowed(images.shapes), borrowed(images.taps))
-        lent = Program(code, buffers, program.units, tables)
+        tables = Tables(buffers, borrowed(images.shapes), borrowed(images.taps))
     samples, batches, record = lent_samples(samples), lent_batches(batches), lent_record(record)
     model = Model(
         borrowed(model.parameters),
@@ -221,10 +220,13 @@ def run(program, samples, batches, model, room, rule, record, team, images):
                 batch_of(one, buffers, samples, batches, room, now, part)
             elif operation == LOSS:
                 losses_of(one, buffers, samples, batches, room, record, now, part)
-            elif operation < GATHER_IMAGES:
+            elif operation < FIRST_OF_IMAGES:
                 lesser(one, buffers, program, batches, model, room, record, now, part)
-            elif images is not None:
-                execute_on_images(one, lent, samples, batches, model, room, rule, now, part)
+            elif operation < FIRST_RARE:
+                if images is not None:
+                    execute_on_images(one, tables, samples, batches, model, room, rule, now, part)
+            elif rare is not None:
+                execute_rare(one, tables, program.units, batches, model, room, now, part)
 
 
 @inlined

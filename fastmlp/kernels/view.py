@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from fastmlp.kernels.emit.views import panels, row_at
 from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.program import BATCH, PAIRS_OF_BATCH
@@ -29,6 +31,21 @@ class Now(NamedTuple):
     size: int
 
 
+class Tables(NamedTuple):
+    """What instructions of images look things up in.
+
+    Attributes
+    ----------
+    buffers : array of BUFFER
+    shapes, taps : arrays
+        As of `Images`.
+    """
+
+    buffers: np.ndarray
+    shapes: np.ndarray
+    taps: np.ndarray
+
+
 @helper
 def rows_of(rows, batch):
     """How many rows a buffer has in this batch."""
@@ -42,6 +59,13 @@ def rows_of(rows, batch):
 @inlined
 def view(memory, buffers, number, batch, rank):
     """A buffer as panels, this thread's copy of it where there are several."""
+    one = buffers[number]
+    return panels(memory, one.offset + rank * one.copy, one.panels, rows_of(one.rows, batch))
+
+
+@helper
+def image_view(memory, buffers, number, batch, rank):
+    """`view`, for LLVM to inline: instructions of images have many."""
     one = buffers[number]
     return panels(memory, one.offset + rank * one.copy, one.panels, rows_of(one.rows, batch))
 

@@ -21,7 +21,7 @@ TAPS = 5
 
 @intrinsic
 def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
-    """Sums over pixels of a group of images, for some outputs: of D times X at five taps, or of D alone.
+    """Sums over pixels of a group of images, for some outputs: of D times X at five taps.
 
     Pixels may come in several calls, whose sums wait in `room`.
 
@@ -39,7 +39,7 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
         GROUP / lanes times outputs times taps of vectors.
     tile : (filters, valid, k, valid taps, begins, ends, x, d, o, r)
         Outputs side by side, one of ``TILE.gradient_filters``; how many of them there are; number of the first tap and
-        how many there are, or 0 for D alone; whether these are the first pixels, and the last; first elements in X, D,
+        how many there are; whether these are the first pixels, and the last; first elements in X, D,
         out and room.
     counts : (rows, columns)
         Of pixels.
@@ -61,8 +61,7 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
         blocks = GROUP // e.lanes
 
         def tile_of(count, tap_places):
-            """Sums [block][tap][filter] of vectors; without taps, of D alone."""
-            height = max(1, len(tap_places))
+            """Sums [block][tap][filter] of vectors."""
             scratch = e.pointer(room, v["room"], r)
 
             def over_blocks(block, _):
@@ -77,17 +76,12 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
                             e.load(gradients, builder.add(pd, e.index(f * e.lanes)))
                             for f in range(count)
                         ]
-                        if tap_places:
-                            result = []
-                            for t, source in enumerate(sources):
-                                vector = e.load(source, px)
-                                result += [
-                                    e.fma(value, vector, sums[t * count + f])
-                                    for f, value in enumerate(values)
-                                ]
-                        else:
-                            result = [
-                                e.add(one, value) for one, value in zip(sums, values, strict=True)
+                        result = []
+                        for t, source in enumerate(sources):
+                            vector = e.load(source, px)
+                            result += [
+                                e.fma(value, vector, sums[t * count + f])
+                                for f, value in enumerate(values)
                             ]
                         return [builder.add(px, x_column), builder.add(pd, d_column), *result]
 
@@ -95,11 +89,11 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
                     _, _, *sums = e.loop(columns, [px, pd, *sums], over_columns)
                     return [builder.add(px, x_row), builder.add(pd, d_row), *sums]
 
-                here = e.at(scratch, builder.mul(block, e.index(height * count * e.lanes)))
+                here = e.at(scratch, builder.mul(block, e.index(TAPS * count * e.lanes)))
                 zero = e.constant(0.0)
                 start = [
                     builder.select(begins, zero, e.load(here, i * e.lanes))
-                    for i in range(height * count)
+                    for i in range(TAPS * count)
                 ]
                 start = [e.index(0), e.index(0), *start]
                 _, _, *sums = e.loop(rows, start, over_rows)
@@ -109,41 +103,38 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
 
             e.loop(e.index(blocks), [], over_blocks)
             with builder.if_then(ends):
-                for t in range(height):
+                for t in range(TAPS):
                     items = [
                         tree(
                             [
-                                e.load(scratch, ((b * height + t) * count + f) * e.lanes)
+                                e.load(scratch, ((b * TAPS + t) * count + f) * e.lanes)
                                 for b in range(blocks)
                             ],
                             e.add,
                         )
                         for f in range(count)
                     ]
-                    write(t, items, is_bias=not tap_places)
+                    write(t, items)
 
-        def write(t, items, is_bias):
+        def write(t, items):
             def store(f):
                 builder.store(scalars[f], e.at(target, t * e.lanes + f))
 
             scalars = lane_sums(e, items)
-            is_there = builder.icmp_signed("<", e.index(t), valid_taps)
-            with builder.if_then(builder.or_(is_there, ir.Constant(ir.IntType(1), int(is_bias)))):
+            with builder.if_then(builder.icmp_signed("<", e.index(t), valid_taps)):
                 only_valid(e, len(items), valid, store)
 
-        def body(count, height):
+        def body(count, _):
             last = builder.sub(valid_taps, e.index(1))
             places = []
-            for t in range(height):
-                number = builder.select(
-                    builder.icmp_signed("<", e.index(t), valid_taps), e.index(t), last
-                )
+            for t in range(TAPS):
+                is_there = builder.icmp_signed("<", e.index(t), valid_taps)
+                number = builder.select(is_there, e.index(t), last)
                 places.append(builder.load(e.at(table, number)))
             tile_of(count, places)
 
-        shapes = [(count, height) for count in TILE.gradient_filters for height in (0, TAPS)]
-        has_taps = builder.icmp_signed(">", valid_taps, e.index(0))
-        tile_switch(e, filters, builder.select(has_taps, e.index(TAPS), e.index(0)), shapes, body)
+        shapes = [(count, 1) for count in TILE.gradient_filters]
+        tile_switch(e, filters, e.index(1), shapes, body)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -109,7 +109,11 @@ class _Convolution(Step):
                     [(out.values, self.own(out.shape[1]))],
                 ),
                 int(codes.WEIGHT_GRADIENT): (
-                    [(spread, self.all), (self.given.values, self.all)],
+                    [
+                        (spread, self.all),
+                        (self.given.values, self.all),
+                        (gradient.values, self.all),
+                    ],
                     [(self.sums, own)],
                 ),
             }

@@ -8,7 +8,7 @@ EXPERIMENTS.md, "Convolution", tells what did not help.
 from fastmlp.kernels.arguments import Whose
 from fastmlp.kernels.codes import GROUP
 from fastmlp.kernels.emit.convolution import convolve_tile
-from fastmlp.kernels.jit import helper, subkernel
+from fastmlp.kernels.jit import helper, inlined, subkernel
 from fastmlp.kernels.team import first_of
 from fastmlp.kernels.tiles import TILE
 
@@ -106,7 +106,7 @@ def convolve(X, W, bias, out, which, g, whose):
                 x += span
 
 
-@helper
+@inlined
 def convolve_pixels(X, W, bias, out, which, g, places, steps):
     """One tile of pixels, all outputs."""
     lanes = X.shape[2]

@@ -4,7 +4,7 @@ from fastmlp.kernels.codes import GROUP, INPUT_GRADIENT, SPREAD, WEIGHT_GRADIENT
 from fastmlp.kernels.jit import subkernel
 from fastmlp.kernels.loops.input_gradient import input_gradient
 from fastmlp.kernels.loops.spread import spread
-from fastmlp.kernels.loops.weight_gradient import weight_gradient
+from fastmlp.kernels.loops.weight_gradient import bias_gradient, weight_gradient
 
 
 @subkernel
@@ -23,20 +23,22 @@ def convolution_gradients(arrays, g, what, whose):
     """
     each = GROUP // arrays.G.shape[2]
     of_group = what & SPREAD and what & WEIGHT_GRADIENT
-    of_strip = of_group and not what & INPUT_GRADIENT
+    # Without the gradient of the input, nobody needs more of D than a strip.
+    height = g.strip if of_group and not what & INPUT_GRADIENT else g.rows
     for group in range(whose.group_from, whose.group_to):
         first, last = group * each, min((group + 1) * each, whose.blocks)
         base = first if of_group else 0
         blocks = (first, last, base)
-        if what & SPREAD and not of_strip:
-            spread(arrays, g, blocks, 0, g.rows, whose)
-        if what & INPUT_GRADIENT:
-            for block in range(first, last):
-                input_gradient(arrays.D, arrays.W, arrays.dX, g, block, block - base, whose)
         if what & WEIGHT_GRADIENT:
-            for top in range(0, g.rows, g.strip):
-                rows = min(g.strip, g.rows - top)
-                if of_strip:
-                    spread(arrays, g, blocks, top, rows, whose)
-                strip = (top, rows, top if of_strip else 0)
-                weight_gradient(arrays, g, group, blocks, strip, whose)
+            bias_gradient(arrays.G, arrays.sums, arrays.room, g, group, blocks, whose)
+        for top in range(0, g.rows, height):
+            bottom = min(top + height, g.rows)
+            if what & SPREAD:
+                spread(arrays, g, blocks, top, bottom - top, whose)
+            if what & INPUT_GRADIENT:
+                for block in range(first, last):
+                    input_gradient(arrays.D, arrays.W, arrays.dX, g, block, block - base, whose)
+            if what & WEIGHT_GRADIENT:
+                for here in range(top, bottom, g.strip):
+                    strip = (here, min(g.strip, bottom - here), top)
+                    weight_gradient(arrays, g, group, blocks, strip, whose)

@@ -5,7 +5,7 @@ of zeros costs more than a row or column.
 """
 
 from fastmlp.kernels.emit.convolution import PIXELS, input_gradient_tile
-from fastmlp.kernels.jit import helper
+from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.loops.convolution import tile_filters
 from fastmlp.kernels.loops.spread import MARGIN, pixel_step, row_step
 from fastmlp.kernels.team import first_of
@@ -32,7 +32,7 @@ def pair(first, size, stride, i):
     return first + stride * min(i, count - 2), stride
 
 
-@helper
+@inlined
 def input_gradient(D, W, dX, g, block, source_block, whose):
     """Write dX for this thread's rows of one block.
 
@@ -51,7 +51,7 @@ def input_gradient(D, W, dX, g, block, source_block, whose):
                     input_pixels(D, W, dX, g, block, source_block, pixels)
 
 
-@helper
+@inlined
 def input_pixels(D, W, dX, g, block, source_block, pixels):
     """Write four pixels of dX, all channels."""
     lanes, s = D.shape[2], g.stride

@@ -8,7 +8,7 @@ between two pixels: pixels whose distance is a power of two would share the same
 
 from fastmlp.kernels.codes import GROUP
 from fastmlp.kernels.emit.images import unpool_row
-from fastmlp.kernels.jit import helper
+from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.team import first_of
 
 MARGIN = 1  # rows and columns of the border
@@ -26,7 +26,7 @@ def row_step(g, lanes):
     return (g.columns + 2 * MARGIN) * pixel_step(g, lanes)
 
 
-@helper
+@inlined
 def spread(arrays, g, blocks, top, rows, whose):
     """Write this thread's part of some rows of D, from the gradient of what was pooled, or of all outputs.
 
@@ -72,7 +72,7 @@ def spread(arrays, g, blocks, top, rows, whose):
                 )
 
 
-@helper
+@inlined
 def clear(D, block):
     """Write zeros."""
     for row in range(D.shape[1]):

@@ -1,8 +1,9 @@
 """The gradient of a convolution's weights: which tile comes next, and the step that they take."""
 
-from fastmlp.kernels.codes import GROUP
+from fastmlp.kernels.codes import GROUP, SUMS
+from fastmlp.kernels.emit.batchnorm import sum_pixels
 from fastmlp.kernels.emit.weight_gradients import TAPS, step_rows, weight_gradient_tile
-from fastmlp.kernels.jit import helper, subkernel
+from fastmlp.kernels.jit import helper, inlined, subkernel
 from fastmlp.kernels.loops.spread import MARGIN, pixel_step, row_step
 from fastmlp.kernels.team import first_of
 from fastmlp.kernels.tiles import TILE
@@ -23,7 +24,7 @@ def rooms(outputs: int, taps: int, is_one_strip: bool, lanes: int) -> int:
     one = GROUP // lanes * FILTERS[0] * TAPS
     if is_one_strip:
         return one
-    tiles = -(-outputs // min(lanes, *FILTERS)) * (-(-taps // TAPS) + 1)
+    tiles = -(-outputs // min(lanes, *FILTERS)) * -(-taps // TAPS)
     return tiles * one
 
 
@@ -36,7 +37,7 @@ def tile_filters(rest):
     return FILTERS[0]
 
 
-@helper
+@inlined
 def weight_gradient(arrays, g, group, blocks, strip, whose):
     """Add the pixels of a strip to the sums of one group of images, for this thread's tiles of taps.
 
@@ -84,17 +85,43 @@ def weight_gradient(arrays, g, group, blocks, strip, whose):
 
 
 @helper
+def bias_gradient(G, sums, room, g, group, blocks, whose):
+    """Write the sums of the gradient G itself, for this thread's outputs; pooling changes none of them."""
+    lanes, area = G.shape[2], g.out_height * g.out_width
+    panels = (g.outputs + lanes - 1) // lanes
+    first, last, _ = blocks
+    zero = G.dtype.type(0)
+    for o in range(
+        first_of(g.outputs, whose.part, whose.parts),
+        first_of(g.outputs, whose.part + 1, whose.parts),
+    ):
+        for j in range(GROUP):
+            room[j] = 0
+        for block in range(first, last):
+            place = (block * G.shape[1] + o * area) * lanes
+            sum_pixels(
+                SUMS, G, G, (place, place), area, (zero, zero), room, (block - first) * lanes
+            )
+        half = GROUP // 2
+        while half > 0:
+            for j in range(half):
+                room[j] += room[j + half]
+            half //= 2
+        sums[group * panels + o // lanes, sums.shape[1] - 1, o % lanes] = room[0]
+
+
+@inlined
 def tap_tiles(arrays, g, filters, strip, places, sizes, steps, whose):
     """Add to the sums of some outputs, tap by tap; return how many tiles there were, with those before."""
     lanes = arrays.X.shape[2]
     top, rows, number = strip
     x, d, o = places
     count = g.channels * g.kernel * g.kernel
-    tiles = (count + TAPS - 1) // TAPS + 1  # after those of taps, one of biases
+    tiles = (count + TAPS - 1) // TAPS
     kept = 0 if rows == g.rows else GROUP * FILTERS[0] * TAPS
     first = first_of(tiles, whose.part, whose.parts)
     for tap_tile in range(first, first_of(tiles, whose.part + 1, whose.parts)):
-        k = min(tap_tile * TAPS, count)
+        k = tap_tile * TAPS
         tile = (
             filters[0],
             filters[1],
