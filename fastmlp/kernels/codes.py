@@ -31,9 +31,9 @@ def _numbered(count: int) -> tuple[Any, ...]:
     CONVOLVE,
     CONVOLUTION_GRADIENTS,
     STEP_OF_SUMS,
-    MAP_IMAGES,
     FLATTEN,
     UNFLATTEN,
+    MAP_IMAGES,
     MASK_IMAGES,
     POOL,
     UNPOOL,
@@ -44,7 +44,7 @@ def _numbered(count: int) -> tuple[Any, ...]:
 ) = _numbered(26)
 
 # What only some programs have, which compile it: operations of images from the first on, and those that few need.
-FIRST_OF_IMAGES, FIRST_RARE = GATHER_IMAGES, MASK_IMAGES
+FIRST_OF_IMAGES, FIRST_RARE = GATHER_IMAGES, MAP_IMAGES
 
 # Images whose gradients are added up before they are written down, and that a thread takes through a network together.
 GROUP = 16

@@ -80,7 +80,10 @@ SHAPE = np.dtype(
         *((name, np.int64) for name in ("outputs", "out_height", "out_width", "out_halo")),
         # Of a convolution: its kernel; rows and columns of outputs that anybody reads, before they are pooled.
         *((name, np.int64) for name in ("kernel", "stride", "padding", "rows", "columns")),
-        *((name, np.int64) for name in ("relu", "pool", "taps", "strip", "other_halo")),
+        *(
+            (name, np.int64)
+            for name in ("relu", "relu_below", "pool", "taps", "strip", "other_halo")
+        ),
     ]
 )
 BUFFER = np.dtype([(name, np.int64) for name in ("memory", "offset", "panels", "rows", "copy")])

@@ -9,7 +9,6 @@ from fastmlp.kernels.codes import (
     GATHER_IMAGES,
     GROUP,
     INSIDE,
-    MAP_IMAGES,
     STEP_OF_SUMS,
     UNFLATTEN,
 )
@@ -20,7 +19,6 @@ from fastmlp.kernels.loops.convolution_gradients import convolution_gradients
 from fastmlp.kernels.loops.images import (
     flatten,
     gather_images,
-    map_images,
     unflatten,
 )
 from fastmlp.kernels.loops.weight_gradient import step_of_sums
@@ -59,8 +57,6 @@ def execute_on_images(one, tables, samples, batches, model, room, rule, now, par
         convolution_gradients(arrays, g, one.code, whose)
     elif operation == STEP_OF_SUMS:
         step_of_images(one, tables, model, left, rule, now, part)
-    elif operation == MAP_IMAGES:
-        map_images(one.code, left, other, out, g, whose)
     elif operation == FLATTEN:
         flatten(left, one.inputs, out, whose)
     elif operation == UNFLATTEN:

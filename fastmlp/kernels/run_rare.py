@@ -1,7 +1,8 @@
-"""The instructions of images that few networks have: dropout, pools of their own, batch normalisation."""
+"""The instructions of images that few networks have: functions of numbers, dropout, pools, batch normalisation."""
 
 from fastmlp.kernels.codes import (
     INSIDE,
+    MAP_IMAGES,
     MASK_IMAGES,
     MEASURE,
     MEASURE_GRADIENTS,
@@ -19,7 +20,7 @@ from fastmlp.kernels.loops.batchnorm import (
     take_running,
 )
 from fastmlp.kernels.loops.convolution import whose_images
-from fastmlp.kernels.loops.images import mask_images
+from fastmlp.kernels.loops.images import map_images, mask_images
 from fastmlp.kernels.loops.pooling import pool, unpool
 from fastmlp.kernels.view import image_view
 
@@ -49,7 +50,9 @@ def execute_rare(one, tables, units, batches, model, room, now, part):
     kept = image_view(room.workspace, buffers, one.start, batch, rank)
     first = image_view(model.parameters, buffers, one.right, batch, rank)
     second = image_view(model.parameters, buffers, one.result, batch, rank)
-    if operation == MASK_IMAGES:
+    if operation == MAP_IMAGES:
+        map_images(one.code, left, other, out, g, whose)
+    elif operation == MASK_IMAGES:
         place = now.start * units + one.units
         mask_images(one.number, batches.dropout_key, place, units, out, g, whose)
     elif operation == POOL:

@@ -205,7 +205,7 @@ def load_bytes(e, pointer):
 
 
 @intrinsic
-def input_gradient_tile(typingctx, D, W, out, tile, counts, steps):
+def input_gradient_tile(typingctx, D, W, X, out, tile, counts, steps):
     """One tile of the gradient of a convolution's input: four pixels, for some channels.
 
     Sums are in the order of ky, kx and the outputs: the longest loop is the inner one.
@@ -215,34 +215,34 @@ def input_gradient_tile(typingctx, D, W, out, tile, counts, steps):
     D : array
         The gradient of the convolution's output, see ``loops/convolution_gradients.py``.
     W : array
-    out : array
-        Images.
-    tile : (channels, valid, d, w, o)
-        Channels side by side, one of ``TILE.filters``; how many of them there are; first elements in D, W and out.
+    X, out : arrays
+        Images: the convolution's input, and its gradient.
+    tile : (channels, valid, relu, d, w, x, o)
+        Channels side by side, one of ``TILE.filters``; how many of them there are; whether the gradient is
+        multiplied by the derivative of the ReLU that X comes from; first elements in D, W, X and out.
     counts : (rows, columns, outputs)
         Of the taps that touch these pixels; of W.
-    steps : (d row, d column, d a, d b, w row, w column, w panel, w channel, o channel, o a, o b)
+    steps : (d row, d column, d a, d b, w row, w column, w panel, w channel, x channel, x a, x b, o channel, o a, o b)
     """
-    names = ("D", "W", "out", "tile", "counts", "steps")
-    signature = types.void(D, W, out, tile, counts, steps)
+    names = ("D", "W", "X", "out", "tile", "counts", "steps")
+    signature = types.void(D, W, X, out, tile, counts, steps)
 
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, out.dtype)
         v = dict(zip(names, arguments, strict=True))
-        channels, valid, d, w, o = e.numbers(tile, v["tile"])
+        channels, valid, relu, d, w, x, o = e.numbers(tile, v["tile"])
         rows, columns, outputs = e.numbers(counts, v["counts"])
         places = e.numbers(steps, v["steps"])
         d_row, d_column, d_a, d_b, w_row, w_column, w_panel, w_channel = places[:8]
-        o_channel, o_a, o_b = places[8:]
+        x_channel, x_a, x_b, o_channel, o_a, o_b = places[8:]
         pixels = pixel_pointers(e, e.pointer(D, v["D"], d), (d_a, d_b))
         weights = e.pointer(W, v["W"], w)
-        target = e.pointer(out, v["out"], o)
+        images, target = e.pointer(X, v["X"], x), e.pointer(out, v["out"], o)
+        is_relu = builder.icmp_signed("!=", relu, e.index(0))
         shift, mask = e.index(e.lanes.bit_length() - 1), e.index(e.lanes - 1)
 
         def body(count, _):
             pointers = clamped_pointers(e, weights, w_channel, count, valid)
-            firsts = clamped_pointers(e, target, o_channel, count, valid)
-            targets = [pixel_pointers(e, one, (o_a, o_b)) for one in firsts]
 
             def over_taps(places, sums):
                 d_place, w_place = places
@@ -264,8 +264,16 @@ def input_gradient_tile(typingctx, D, W, out, tile, counts, steps):
             sums = e.loop(outputs, start, over_outputs)
 
             def store(m):
-                for value, place in zip(sums[m::count], targets[m], strict=True):
-                    e.store(value, place)
+                seen = e.at(images, builder.mul(x_channel, e.index(m)))
+                first = e.at(target, builder.mul(o_channel, e.index(m)))
+                for value, x_pointer, o_pointer in zip(
+                    sums[m::count],
+                    pixel_pointers(e, seen, (x_a, x_b)),
+                    pixel_pointers(e, first, (o_a, o_b)),
+                    strict=True,
+                ):
+                    let_through = e.where_positive(e.load(x_pointer), value)
+                    e.store(builder.select(is_relu, let_through, value), o_pointer)
 
             only_valid(e, count, valid, store)
 

@@ -48,7 +48,7 @@ class _Convolution(Step):
             other=self.which,
             shape=self.shape,
         )
-        return self.out
+        return self.out._replace(relu=layer.relu)
 
     def _shape(self, given: ImageSignal, out: ImageSignal) -> int:
         """Describe the convolution, and where each tap is in its input."""
@@ -74,6 +74,7 @@ class _Convolution(Step):
             rows=layer.rows,
             columns=layer.columns,
             relu=int(layer.relu),
+            relu_below=int(given.relu),
             pool=2 if layer.pools else 1,
             taps=first,
             strip=self.strip,
@@ -81,7 +82,7 @@ class _Convolution(Step):
 
     def take_gradient(self, gradient: ImageSignal) -> None:
         b, layer, shape = self.builder, self.layer, self.shape
-        if layer.relu:
+        if layer.relu and not gradient.relu:
             gradient = self.map(gradient_code("relu"), gradient, self.out, gradient)
         kind, panels = b.kind, b.kind.panels(layer.outputs)
         by_groups = self.share == codes.GROUPS
@@ -140,7 +141,7 @@ class _Convolution(Step):
             steps.insert(1, int(codes.INPUT_GRADIENT))
         for what in [sum(steps)] if by_groups else steps:
             append(what, self.own(taps))
-        self.gradient = out
+        self.gradient = out._replace(relu=self.given.relu)
 
     def update(self, marks: Buffer, sums: Buffer) -> None:
         taps = self.layer.pairs[0].inputs

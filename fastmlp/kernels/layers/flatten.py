@@ -56,14 +56,17 @@ class _Flatten(_Rows):
     def forward(self, given: ImageSignal, halo: int) -> Signal:
         columns = math.prod(given.shape)
         rows = self.to_rows(given)
-        # What a linear layer above asks of the one below.
+        # What a linear layer above asks of the one below; its product multiplies by the derivative of ReLU.
+        activation = "relu" if given.relu else "identity"
         self.before, self.panels = rows.values, rows.values.panels
-        self.linear = FusedLinear(columns, columns, "identity", 0.0, False, (0, 0))
+        self.linear = FusedLinear(columns, columns, activation, 0.0, False, (0, 0))
         self.mask = self.sum_gradient = self.builder.nothing
         return rows
 
     def take_gradient(self, gradient: Signal) -> None:
-        self.gradient = None if self.first else self.to_images(gradient, 0)
+        if not self.first:
+            is_relu = self.linear.activation == "relu"
+            self.gradient = self.to_images(gradient, 0)._replace(relu=is_relu)
 
 
 @dataclass(frozen=True)

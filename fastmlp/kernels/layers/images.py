@@ -33,11 +33,15 @@ class ImageSignal(NamedTuple):
         Channels, height and width.
     halo : int
         Rows and columns of zeros on each side.
+    relu : bool
+        Whether the images were made by ReLU, or the gradient is multiplied by its derivative: where that is free, the
+        layer above does it.
     """
 
     values: Buffer
     shape: Shape
     halo: int
+    relu: bool = False
 
 
 class Step:
@@ -107,7 +111,7 @@ class Step:
     def map(
         self, code: int, left: ImageSignal, other: ImageSignal, out: ImageSignal
     ) -> ImageSignal:
-        """Append ``out = f(left, other)``, and return `out`."""
+        """Append ``out = f(left, other)``, and return `out`, of which nothing is known."""
         own = self.own(left.shape[1])
         self.builder.add(
             codes.MAP_IMAGES,
@@ -120,7 +124,7 @@ class Step:
             out=out.values,
             shape=self.shape_of(left, out, other_halo=other.halo),
         )
-        return out
+        return out._replace(relu=False)
 
     # -- what every step does ------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def convolution_gradients(arrays, g, what, whose):
                 spread(arrays, g, blocks, top, bottom - top, whose)
             if what & INPUT_GRADIENT:
                 for block in range(first, last):
-                    input_gradient(arrays.D, arrays.W, arrays.dX, g, block, block - base, whose)
+                    input_gradient(arrays, g, block, block - base, whose)
             if what & WEIGHT_GRADIENT:
                 for here in range(top, bottom, g.strip):
                     strip = (here, min(g.strip, bottom - here), top)

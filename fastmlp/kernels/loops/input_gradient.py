@@ -33,8 +33,8 @@ def pair(first, size, stride, i):
 
 
 @inlined
-def input_gradient(D, W, dX, g, block, source_block, whose):
-    """Write dX for this thread's rows of one block.
+def input_gradient(arrays, g, block, source_block, whose):
+    """Write dX for this thread's rows of one block, whose D is number `source_block`.
 
     A pixel is touched by taps a stride apart: neighbours in a tile are pixels a stride apart.
     """
@@ -48,12 +48,13 @@ def input_gradient(D, W, dX, g, block, source_block, whose):
                 for j in range(0, (g.width - left + s - 1) // s, 2):
                     x, x_span = pair(left, g.width, s, j)
                     pixels = (from_row + y, y_span, x, x_span)
-                    input_pixels(D, W, dX, g, block, source_block, pixels)
+                    input_pixels(arrays, g, block, source_block, pixels)
 
 
 @inlined
-def input_pixels(D, W, dX, g, block, source_block, pixels):
+def input_pixels(arrays, g, block, source_block, pixels):
     """Write four pixels of dX, all channels."""
+    D, W, X, dX = arrays.D, arrays.W, arrays.X, arrays.dX
     lanes, s = D.shape[2], g.stride
     y, y_span, x, x_span = pixels
     d_row, d_pixel = row_step(g, lanes), pixel_step(g, lanes)
@@ -72,6 +73,9 @@ def input_pixels(D, W, dX, g, block, source_block, pixels):
     source += ((y + g.padding - ky) // s + MARGIN) * d_row
     source += ((x + g.padding - kx) // s + MARGIN) * d_pixel
     tap = (ky * g.kernel + kx) * lanes
+    x_row = (g.width + 2 * g.halo) * lanes
+    x_plane = (g.height + 2 * g.halo) * x_row
+    seen = block * X.shape[1] * lanes + (y + g.halo) * x_row + (x + g.halo) * lanes
     walk = (
         -d_row,
         -d_pixel,
@@ -81,6 +85,9 @@ def input_pixels(D, W, dX, g, block, source_block, pixels):
         s * lanes,
         W.shape[1] * lanes,
         square,
+        x_plane,
+        x_span * lanes,
+        y_span * x_row,
         plane,
         x_span * lanes,
         y_span * g.width * lanes,
@@ -88,6 +95,14 @@ def input_pixels(D, W, dX, g, block, source_block, pixels):
     c = 0
     while c < g.channels:
         channels = tile_filters(g.channels - c, MANY, FEW)
-        tile = (channels, g.channels - c, source, tap + c * square, target + c * plane)
-        input_gradient_tile(D, W, dX, tile, (rows, columns, g.outputs), walk)
+        tile = (
+            channels,
+            g.channels - c,
+            g.relu_below,
+            source,
+            tap + c * square,
+            seen + c * x_plane,
+            target + c * plane,
+        )
+        input_gradient_tile(D, W, X, dX, tile, (rows, columns, g.outputs), walk)
         c += channels
