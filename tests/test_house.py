@@ -74,9 +74,9 @@ def count_parameters(function: Function, parent: ast.AST) -> int:
         del names[0]
     names += [one.arg for one in (given.vararg, given.kwarg) if one is not None]
     is_public = function.name == "__init__" or not function.name.startswith("_")
-    if not (is_public and isinstance(parent, ast.Module | ast.ClassDef)):
-        names += [one.arg for one in given.kwonlyargs]
-    return len(names)
+    if is_public and isinstance(parent, ast.Module | ast.ClassDef):
+        return len(names) - len(given.defaults)
+    return len(names) + len(given.kwonlyargs)
 
 
 def faults(name: str, source: str) -> list[str]:

@@ -26,8 +26,8 @@ from fastmlp.training.memory import aligned
 GATHER, FORWARD, BACKWARD = "gather", "forward", "dX"
 UPDATE, TRANSPOSE = "dW and update", "transpose"
 
-# Of a convolution, whose gradients of inputs and weights take turns, some images at a time. The derivative is ReLU's.
-GRADIENTS, WEIGHT_GRADIENT, STEP, DERIVATIVE = "dX and dW", "dW", "update", "derivative"
+# Of a convolution, whose gradients of inputs and weights take turns, some images at a time.
+GRADIENTS, WEIGHT_GRADIENT, STEP = "dX and dW", "dW", "update"
 
 # Between images and the rows of linear layers.
 TO_ROWS, TO_IMAGES = "to rows", "to images"
@@ -114,7 +114,6 @@ def _of_convolution(problem: Problem, stage: Stage, first: bool) -> Iterator[Wor
     flops = 2 * batch * stage.multiply_adds
     moved = ITEM * (below + above + weights) + above
     yield Work(FORWARD, *layer, flops, moved)
-    yield Work(DERIVATIVE, *layer, 0, ITEM * 3 * above)
     if not first:
         yield Work(GRADIENTS, *layer, 2 * flops, moved + ITEM * (below + weights))
     yield Work(WEIGHT_GRADIENT, *layer, flops, moved)
@@ -153,7 +152,6 @@ def layer_kernels(problem: Problem) -> Iterator[LayerKernel]:
         FORWARD: bench.find(codes.CONVOLVE) + products[:layers],
         BACKWARD: products[layers:][::-1],
         TRANSPOSE: bench.find(codes.TRANSPOSE),
-        DERIVATIVE: bench.find(codes.MAP_IMAGES)[::-1],
         GRADIENTS: gradients[1:],
         WEIGHT_GRADIENT: gradients,
         TO_ROWS: bench.find(codes.FLATTEN),
@@ -202,7 +200,11 @@ class _Instructions:
     def repeat(self, numbers: Sequence[int], code: int | None) -> Callable[[int], None]:
         """Return what executes instructions, perhaps with another code, as many times as its argument says."""
         engine, whole = self._engine, self._engine.plan.program
-        program, images = whole._replace(code=whole.code[list(numbers)], images=None), whole.images
+        program, images, rare = (
+            whole._replace(code=whole.code[list(numbers)]),
+            whole.images,
+            whole.rare,
+        )
         if code is not None:
             program.code["code"] = code
         room = engine.room._replace(mirrored=np.empty((1, 1, 1), self._samples.images.dtype))
@@ -211,7 +213,18 @@ class _Instructions:
         def execute(steps: int) -> None:
             batches = self._batches._replace(steps=steps)
             rule, record = self._rule, self._record
-            run(program, self._samples, batches, engine.model, room, rule, record, team, images)
+            run(
+                program,
+                self._samples,
+                batches,
+                engine.model,
+                room,
+                rule,
+                record,
+                team,
+                images,
+                rare,
+            )
 
         def call(times: int) -> None:
             for _ in range(times // self._batches.steps):

@@ -170,7 +170,7 @@ def lent_record(record):
 
 
 @kernel
-def run(program, samples, batches, model, room, rule, record, team, images, rare):
+def run(program, samples, batches, model, room, rule, record, team, images=None, rare=None):
     """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
 
     Parameters

@@ -10,6 +10,7 @@ Then it is still in the cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import gradient_code
@@ -81,67 +82,61 @@ class _Convolution(Step):
         )
 
     def take_gradient(self, gradient: ImageSignal) -> None:
-        b, layer, shape = self.builder, self.layer, self.shape
+        b, layer = self.builder, self.layer
         if layer.relu and not gradient.relu:
             gradient = self.map(gradient_code("relu"), gradient, self.out, gradient)
-        kind, panels = b.kind, b.kind.panels(layer.outputs)
         by_groups = self.share == codes.GROUPS
-        blocks = int(codes.GROUP) // kind.lanes
+        blocks = int(codes.GROUP) // b.kind.lanes
         rows = self.strip if by_groups and self.first else layer.rows
         pixels = (rows + 2 * MARGIN) * (layer.columns + 2 * MARGIN) * (layer.outputs | 1)
         spread = b.reserve(
             blocks * (1 if by_groups else b.groups), pixels, copies=b.threads if by_groups else 1
         )
         taps = layer.pairs[0].inputs
-        self.sums = b.reserve(b.groups * panels, taps + 1)
-        count = rooms(layer.outputs, taps, self.strip == layer.rows, kind.lanes)
+        self.sums = b.reserve(b.groups * b.kind.panels(layer.outputs), taps + 1)
+        count = rooms(layer.outputs, taps, self.strip == layer.rows, b.kind.lanes)
         room = b.reserve(1, int(count), copies=b.threads)
         out = self.given if self.first else self.images(self.given.shape)
-
-        def append(what: int, own: tuple[int, int]) -> None:
-            own_images = self.own(gradient.shape[1])
-            touched = {
-                int(codes.SPREAD): (
-                    [(gradient.values, own_images), (self.which, own_images)],
-                    [(spread, own_images)],
-                ),
-                int(codes.INPUT_GRADIENT): (
-                    [(spread, self.all), (self.weights, codes.COPIES)],
-                    [(out.values, self.own(out.shape[1]))],
-                ),
-                int(codes.WEIGHT_GRADIENT): (
-                    [
-                        (spread, self.all),
-                        (self.given.values, self.all),
-                        (gradient.values, self.all),
-                    ],
-                    [(self.sums, own)],
-                ),
-            }
-            chosen = [both for code, both in touched.items() if what & code]
-            b.add(
-                codes.CONVOLUTION_GRADIENTS,
-                self.share,
-                reads=[one for reads, _ in chosen for one in reads],
-                writes=[one for _, writes in chosen for one in writes],
-                code=what,
-                left=gradient.values,
-                start=self.which,
-                result=spread,
-                right=self.weights,
-                other=self.given.values,
-                out=out.values,
-                inputs=self.sums.number,
-                units=room.number,
-                shape=shape,
-            )
-
         steps = [int(codes.SPREAD), int(codes.WEIGHT_GRADIENT)]
         if not self.first:
             steps.insert(1, int(codes.INPUT_GRADIENT))
         for what in [sum(steps)] if by_groups else steps:
-            append(what, self.own(taps))
+            self._append_gradients(what, gradient, spread, room, out)
         self.gradient = out._replace(relu=self.given.relu)
+
+    def _append_gradients(
+        self, what: int, gradient: ImageSignal, spread: Buffer, room: Buffer, out: ImageSignal
+    ) -> None:
+        """Append some of the steps from the gradient of the output to those of input and weights."""
+        given, own = self.given, self.own(gradient.shape[1])
+        reads: list[tuple[Buffer, Any]] = []
+        writes: list[tuple[Buffer, Any]] = []
+        if what & codes.SPREAD:
+            reads += [(gradient.values, own), (self.which, own)]
+            writes += [(spread, own)]
+        if what & codes.INPUT_GRADIENT:
+            reads += [(spread, self.all), (self.weights, codes.COPIES)]
+            reads += [(given.values, self.all)]
+            writes += [(out.values, self.own(out.shape[1]))]
+        if what & codes.WEIGHT_GRADIENT:
+            reads += [(spread, self.all), (given.values, self.all), (gradient.values, self.all)]
+            writes += [(self.sums, self.own(self.layer.pairs[0].inputs))]
+        self.builder.add(
+            codes.CONVOLUTION_GRADIENTS,
+            self.share,
+            reads=reads,
+            writes=writes,
+            code=what,
+            left=gradient.values,
+            start=self.which,
+            result=spread,
+            right=self.weights,
+            other=given.values,
+            out=out.values,
+            inputs=self.sums.number,
+            units=room.number,
+            shape=self.shape,
+        )
 
     def update(self, marks: Buffer, sums: Buffer) -> None:
         taps = self.layer.pairs[0].inputs
