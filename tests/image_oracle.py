@@ -1,8 +1,8 @@
 """What each thread touches in the operations on images: ``program_oracle.py`` for networks with convolutions.
 
-A thread takes whole groups of sixteen images, or rows of each image. Images [N, C, H, W] lie as [blocks, C, H, W, lanes]
-with a border around H and W; what a pool or convolution chose lies as bytes [blocks, C, H, W, lanes] in a buffer of
-numbers.
+A thread takes whole groups of sixteen images, or rows of each image. Images [N, C, H, W] lie as
+[blocks, C, H, W, lanes] with a border around H and W; what a pool or convolution chose lies as bytes
+[blocks, C, H, W, lanes] in a buffer of numbers.
 """
 
 from collections.abc import Iterator
@@ -105,7 +105,9 @@ class _ImageOperation:
         """Return own blocks of images, with all that is around them, to be read."""
         return self.panels(name, (slice(self.own.start, self.own.stop),), False)
 
-    def bytes(self, name: str, shape: tuple[int, int, int], rows: slice, writes: bool) -> Iterator[Touch]:
+    def bytes(
+        self, name: str, shape: tuple[int, int, int], rows: slice, writes: bool
+    ) -> Iterator[Touch]:
         """Yield rows of the bytes that say which number of a window was the largest."""
         channels, height, width = map(int, shape)
         buffer, item = self.buffer(name), self.oracle.kind.item_bytes
@@ -113,7 +115,9 @@ class _ImageOperation:
         assert size * buffer["panels"] <= buffer["panels"] * buffer["rows"] * self.lanes * item
         for block in self.own:
             place = int(buffer["offset"] * item + block * size)
-            yield Touch("bytes", place, (channels, height, width * self.lanes), (EVERY, rows), writes)
+            yield Touch(
+                "bytes", place, (channels, height, width * self.lanes), (EVERY, rows), writes
+            )
 
     # -- operations --------------------------------------------------------------------------------
 

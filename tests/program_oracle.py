@@ -266,7 +266,9 @@ class Interpreter:
             return slice(0, panels), slice(min(rows, 2 * pairs.start), min(rows, 2 * pairs.stop))
         if share == codes.GROUPS:  # sixteen at a time
             groups = own(-(-rows // 16))
-            return slice(0, panels), slice(min(rows, 16 * groups.start), min(rows, 16 * groups.stop))
+            return slice(0, panels), slice(
+                min(rows, 16 * groups.start), min(rows, 16 * groups.stop)
+            )
         if share == codes.FIRST and rank > 0:
             return slice(0, 0), slice(0, 0)
         assert share in (codes.COPIES, codes.FIRST)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from kernel_helpers import batches_of
 from image_oracle import ImageInterpreter
+from kernel_helpers import batches_of
 
 from fastmlp.kernels import builder, codes, program
 from fastmlp.kernels.activations import ACTIVATIONS
@@ -120,9 +120,7 @@ def draw_image_net(rng: np.random.Generator) -> Net:
     few = rng.random() < 0.5
     batch = int(rng.integers(1, 16 * threads) if few else rng.integers(16 * threads, 80))
     outputs = int(rng.integers(1, 40))
-    return Net(
-        (shape, *hidden, outputs), batch, threads, kind, bool(rng.random() < 0.4), options
-    )
+    return Net((shape, *hidden, outputs), batch, threads, kind, bool(rng.random() < 0.4), options)
 
 
 @pytest.fixture
@@ -207,14 +205,25 @@ FULL = [
     Net((50, 50), 12, 3, KINDS[4], True, {}),
     Net((33, 40, 33, 20), 16, 4, KINDS[6], False, {"dropout": 0.5}),
     *(
-        Net((SMALL, "conv 20 3", "maxpool 2", "conv 18 2", 40, 20, 10), batch, 2, KINDS[0], False, {})
+        Net(
+            (SMALL, "conv 20 3", "maxpool 2", "conv 18 2", 40, 20, 10),
+            batch,
+            2,
+            KINDS[0],
+            False,
+            {},
+        )
         for batch in (48, 16)
     ),
     *(
-        Net((SMALL, "conv 20 3", "batchnorm", SAME, "avgpool 2", 40, 10), batch, 3, kind, True, BOTH)
+        Net(
+            (SMALL, "conv 20 3", "batchnorm", SAME, "avgpool 2", 40, 10), batch, 3, kind, True, BOTH
+        )
         for batch, kind in ((64, KINDS[4]), (20, KINDS[1]))
     ),
-    Net((SMALL, "conv 20 3 stride 2", "maxpool 2", 40, "batchnorm", 10), 40, 2, KINDS[3], False, {}),
+    Net(
+        (SMALL, "conv 20 3 stride 2", "maxpool 2", 40, "batchnorm", 10), 40, 2, KINDS[3], False, {}
+    ),
 ]
 
 
@@ -314,7 +323,11 @@ WRITTEN = {
     "linear": ((WIDE - 5, WIDE, WIDE, *LAST), 11, BOTH),
     # A last group of images that is not whole, and kernels in strips.
     "whole images": (((2, 12, 11), "conv 7 3", "maxpool 2", "conv 18 2 padding 1", *LAST), 59, {}),
-    "parts of images": (((2, 12, 11), "conv 7 3", "maxpool 2", "conv 18 2 padding 1", *LAST), 5, {}),
+    "parts of images": (
+        ((2, 12, 11), "conv 7 3", "maxpool 2", "conv 18 2 padding 1", *LAST),
+        5,
+        {},
+    ),
     "strips": (((3, 12, 11), "conv 17 4 padding 2", "maxpool 4", 5, "batchnorm", 4), 50, BOTH),
     "one pixel": (((2, 5, 4), "conv 5 3 stride 3", "avgpool 1", "conv 3 3 padding 1", 4), 33, {}),
     "residual": (((3, 7, 8), "conv 3 3 padding same", "batchnorm", "avgpool 3", 4), 49, BOTH),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.kernels import program
+from fastmlp.kernels import builder
 from fastmlp.kernels.codes import MULTIPLY, PANELS, ROWS
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.team import meet
@@ -145,7 +145,7 @@ def test_equal_bits_when_a_team_gathers_a_large_batch_together(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = trained(NETWORKS[name], 2)
-    monkeypatch.setattr(program, "OWN_COPY_BYTES", 0)
+    monkeypatch.setattr(builder, "OWN_COPY_BYTES", 0)
     assert trained(NETWORKS[name], 2) == own
 
 
