@@ -101,7 +101,8 @@ def convolutions() -> Iterator[tuple[str, str, dict[str, Any]]]:
         for name, (source, chosen) in nets.items():
             yield f"{name} {dtype}", source, chosen | {"dtype": dtype}
     for threads in (1, 2, 3):
-        yield f"{threads} threads, LeNet-5", "digits", {"hidden": LENET, "threads": threads}
+        few = {"hidden": LENET, "threads": threads, "batch_size": 16}
+        yield f"{threads} threads, LeNet-5", "digits", few
         of_all = nets["all layers"][1] | {"threads": threads, "batch_size": 96}
         yield f"{threads} threads, all layers", "colour", of_all
 
