@@ -52,7 +52,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *command],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         env=os.environ | environment,
     )
 
