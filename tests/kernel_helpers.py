@@ -8,6 +8,7 @@ bit, products of them as those of any other numbers.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,11 @@ import pytest
 
 from fastmlp.kernels import activations, reference
 from fastmlp.kernels.activations import gradient_code, value_code
-from fastmlp.kernels.arguments import PAIR, Batches, Part, Record, Samples
-from fastmlp.kernels.codes import SIGMOID
+from fastmlp.kernels.arguments import PAIR, Batches, Part, Record, Samples, Whose
+from fastmlp.kernels.codes import GROUP, SIGMOID
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.loops.pack import lanes_of, round_up
+from fastmlp.kernels.program import SHAPE
 from fastmlp.kernels.reference.panels import within
 from fastmlp.kernels.tiles import TILE
 
@@ -110,6 +112,108 @@ def draw_factors(
     A = draw(rng, kind.dtype, rows, depth)
     W = draw(rng, kind.dtype, depth, columns, round_up(depth, lanes * (2 if kind.pairs else 1)))
     return (in_pairs(A)[0], in_pairs(W)[1]) if kind.pairs else (A, W)
+
+
+# -- images --------------------------------------------------------------------------------------
+
+# What no kernel may touch holds this number before and after.
+UNTOUCHED = 7.0
+
+# Of loops whose twins work on images [N, C, H, W], see test_image_kernels.py.
+IMAGE_MODULES = (
+    "batchnorm",
+    "convolution",
+    "convolution_gradients",
+    "images",
+    "input_gradient",
+    "spread",
+    "weight_gradient",
+)
+
+
+def pack_images(
+    images: np.ndarray,
+    dtype: Any,
+    halo: int = 0,
+    absent: float = np.nan,
+    around: float = 0.0,
+    beyond: float = np.nan,
+) -> np.ndarray:
+    """Write images [N, C, H, W] with one lane each, for whole groups of GROUP.
+
+    Parameters
+    ----------
+    images : array [N, C, H, W]
+    dtype : dtype
+    halo : int
+    absent, around, beyond : float
+        What is in lanes of the last block that have no image, in the halo, and in blocks and vectors beyond.
+    """
+    count, channels, height, width = images.shape
+    lanes = lanes_of(dtype)
+    blocks, pixels = round_up(count, GROUP) // lanes, channels * (height + 2 * halo)
+    pixels *= width + 2 * halo
+    buffer = np.full((blocks, round_up(pixels, lanes), lanes), beyond)
+    there = -(-count // lanes)
+    buffer[:there, :pixels] = around
+    inner = _pixels(buffer, images.shape, halo)
+    inner[:there] = absent
+    for n, image in enumerate(images):
+        inner[n // lanes, ..., n % lanes] = image
+    return guarded(buffer, dtype)
+
+
+def _pixels(buffer: np.ndarray, shape: tuple[int, ...], halo: int) -> np.ndarray:
+    """Return the pixels [blocks, C, H, W, lanes] of a buffer of images, as a view."""
+    _, channels, height, width = shape
+    padded = channels, height + 2 * halo, width + 2 * halo
+    blocks, _, lanes = buffer.shape
+    whole = buffer[:, : int(np.prod(padded))].reshape(blocks, *padded, lanes)
+    return whole[:, :, halo : halo + height, halo : halo + width]
+
+
+def unpack_images(buffer: np.ndarray, shape: tuple[int, ...], halo: int = 0) -> np.ndarray:
+    """Return the images [N, C, H, W] of a buffer."""
+    by_image = np.moveaxis(_pixels(buffer, shape, halo), -1, 1)
+    return by_image.reshape(-1, *shape[1:])[: shape[0]]
+
+
+def room_for_images(shape: tuple[int, ...], dtype: Any, halo: int = 0) -> np.ndarray:
+    """Return a buffer for images of which all is UNTOUCHED."""
+    same = UNTOUCHED, UNTOUCHED, UNTOUCHED
+    return pack_images(np.full(shape, UNTOUCHED), dtype, halo, *same)
+
+
+def rest_is_untouched(buffer: np.ndarray, shape: tuple[int, ...], halo: int = 0) -> bool:
+    """Return whether the halo, what is beyond it, blocks beyond the images and the guards are as they were."""
+    seen = buffer.copy()
+    _pixels(seen, shape, halo)[: -(-shape[0] // buffer.shape[2])] = UNTOUCHED
+    return bool((seen == UNTOUCHED).all()) and guards_hold(buffer)
+
+
+def absent_lanes(buffer: np.ndarray, shape: tuple[int, ...], halo: int = 0) -> np.ndarray:
+    """Return the pixels of those lanes of the last block that have no image."""
+    lanes = buffer.shape[2]
+    count = shape[0] % lanes
+    last = _pixels(buffer, shape, halo)[shape[0] // lanes] if count else np.zeros((1, lanes))
+    return last[..., count or lanes :]
+
+
+def shape_of(**numbers: int) -> np.void:
+    """Return a record of what an instruction works on."""
+    record = np.zeros(1, SHAPE)[0]
+    for name, number in numbers.items():
+        record[name] = number
+    return record
+
+
+def sharers(rng: np.random.Generator, count: int, dtype: Any, inside: bool) -> list[Whose]:
+    """Return the parts of a team in `count` images: groups of them, or a part of each image."""
+    size, blocks, groups = int(rng.integers(1, 4)), -(-count // lanes_of(dtype)), -(-count // GROUP)
+    if inside:
+        return [Whose(0, groups, blocks, part, size) for part in range(size)]
+    ends = [groups * rank // size for rank in range(size + 1)]
+    return [Whose(first, last, blocks, 0, 1) for first, last in pairwise(ends)]
 
 
 # -- what travels together -----------------------------------------------------------------------

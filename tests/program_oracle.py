@@ -1,7 +1,7 @@
 """What each thread of a team touches while it executes a program: read off its instructions and buffers alone.
 
 Nothing here is the Builder's: the shares of a thread, the elements that an operation reads and writes, and the rule
-that nobody may touch what another one writes are written down again.
+that nobody may touch what another one writes are written down again. Operations on images are in ``image_oracle.py``.
 """
 
 from collections.abc import Iterator
@@ -44,13 +44,14 @@ class Interpreter:
 
     def __init__(self, layout: Layout, plan: Plan, threads: int, whole: bool = False) -> None:
         self.kind, self.program, self.threads = layout.kind, plan.program, threads
-        self.lanes, self.width = layout.kind.lanes, layout.layers[0].inputs
+        self.lanes = layout.kind.lanes
         self.most, self.whole = plan.batch, whole
         self.sizes = {
             "parameters": layout.parameters,
             "velocity and squares": layout.states,
             "right": layout.right,
             "workspace": plan.workspace,
+            "bytes": plan.workspace * layout.kind.item_bytes,  # of the workspace
             "operands": plan.operands,
             "losses": plan.batch * 3,
             "record.squares": plan.squares,
@@ -263,6 +264,11 @@ class Interpreter:
         if share == codes.ROWS:  # two at a time
             pairs = own((rows + 1) // 2)
             return slice(0, panels), slice(min(rows, 2 * pairs.start), min(rows, 2 * pairs.stop))
+        if share == codes.GROUPS:  # sixteen at a time
+            groups = own(-(-rows // 16))
+            return slice(0, panels), slice(
+                min(rows, 16 * groups.start), min(rows, 16 * groups.stop)
+            )
         if share == codes.FIRST and rank > 0:
             return slice(0, 0), slice(0, 0)
         assert share in (codes.COPIES, codes.FIRST)

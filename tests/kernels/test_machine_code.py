@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
-from kernel_helpers import entry
+from kernel_helpers import IMAGE_MODULES, entry, shape_of
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
-from fastmlp.kernels.arguments import PAIR, Epilogue, Part
+from fastmlp.kernels.arguments import PAIR, Epilogue, Gradients, Part, Whose
 from fastmlp.kernels.codes import IDENTITY
+from fastmlp.kernels.emit.convolution import PIXELS
+from fastmlp.kernels.emit.weight_gradients import TAPS
+from fastmlp.kernels.loops import convolution as convolution_module
+from fastmlp.kernels.loops import convolution_gradients as gradients_module
 from fastmlp.kernels.loops import multiply as multiply_module
 from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE
@@ -43,7 +47,7 @@ def compiled(function: Any, signature: Any) -> Code:
 
 @pytest.fixture(scope="module")
 def epoch() -> Code:
-    """Return the code of `run`, which contains every kernel, for uint8 and float32."""
+    """Return the code of `run` for linear networks, which contains all their kernels, for uint8 and float32."""
     engine = Engine([np.zeros((3, 4))], [np.zeros(3)], batch_size=1, threads=1)
     one = np.ones(4)
     engine.warm_up(engine.samples(np.zeros((1, 4), np.uint8), one, one))
@@ -51,10 +55,29 @@ def epoch() -> Code:
     wanted = ("array(uint8", "array(float32")
     name = next(
         name
-        for name in signatures
-        if all(part in name for part in wanted) and "Record(first" not in name  # no pairs
+        for name, signature in signatures.items()
+        if all(part in name for part in wanted)
+        and "Record(first" not in name  # no pairs
+        and signature[-1] == numba.none  # no images
     )
     return compiled(run, signatures[name])
+
+
+@pytest.fixture(scope="module")
+def convolutions() -> dict[str, Code]:
+    """Return the code of the kernels that multiply images, for float32."""
+    panels = np.zeros((1, 1, TILE.lanes(4)), np.float32)
+    shape, whose = shape_of(), Whose(0, 0, 0, 0, 1)
+    taps, room = np.zeros(1, np.int64), np.zeros(1, np.float32)
+    arrays = Gradients(*[panels] * 5, taps, panels, panels, room)
+    given = {
+        convolution_module.convolve: (*[panels] * 5, shape, whose),
+        gradients_module.convolution_gradients: (arrays, shape, 0, whose),
+    }
+    return {
+        function.py_func.__name__: compiled(entry(function), tuple(map(numba.typeof, arguments)))
+        for function, arguments in given.items()
+    }
 
 
 def fast_math(ir: str) -> set[str]:
@@ -63,10 +86,23 @@ def fast_math(ir: str) -> set[str]:
     return {word for line in words for word in line.split()} & FLAGS
 
 
-def test_no_fast_math_flag(epoch: Code) -> None:
-    operations = len(re.findall(r"= f(?:add|mul|neg|sub|div) |@llvm\.fma", epoch.ir))
-    assert operations > 100  # there is arithmetic to look at
-    assert fast_math(epoch.ir) <= HARMLESS
+def test_no_fast_math_flag(epoch: Code, convolutions: dict[str, Code]) -> None:
+    least = {"epoch": 100, "convolve": 30, "convolution_gradients": 100}
+    for name, code in {"epoch": epoch, **convolutions}.items():
+        operations = len(re.findall(r"= f(?:add|mul|neg|sub|div) |@llvm\.fma", code.ir))
+        assert operations > least[name]  # there is arithmetic to look at
+        assert fast_math(code.ir) <= HARMLESS
+
+
+def test_linear_networks_compile_no_kernel_of_images(
+    epoch: Code, convolutions: dict[str, Code]
+) -> None:
+    def modules(code: Code) -> set[str]:
+        return set(re.findall(r"fastmlp7kernels5loops\d+([a-z_]+)\d", code.ir))
+
+    assert "multiply" in modules(epoch)
+    assert not modules(epoch) & set(IMAGE_MODULES)
+    assert "convolution" in modules(convolutions["convolve"])  # the names are there to be seen
 
 
 def test_the_check_sees_fast_math() -> None:
@@ -116,6 +152,20 @@ def test_tiles_stay_in_registers(epoch: Code) -> None:
     most = multiply_adds_in_registers(epoch.assembly, r"vfn?madd\w+p[sd]")
     assert most >= TILE.rows * TILE.vectors
     assert most >= TILE.update_rows * TILE.update_vectors
+
+
+@pytest.mark.skipif(TILE.name not in VECTORS, reason="reads the assembly of AVX2 and AVX-512")
+@pytest.mark.skipif(
+    numba.core.config.CPU_NAME is not None, reason="Numba compiles for another processor"
+)
+def test_tiles_of_convolutions_stay_in_registers(convolutions: dict[str, Code]) -> None:
+    found = {
+        name: multiply_adds_in_registers(code.assembly, r"vfn?madd\w+p[sd]")
+        for name, code in convolutions.items()
+    }
+    assert found["convolve"] >= TILE.filters[0] * PIXELS
+    assert found["convolution_gradients"] >= TILE.filters[0] * PIXELS
+    assert found["convolution_gradients"] >= TILE.gradient_filters[0] * TAPS
 
 
 @pytest.mark.skipif(not NATIVE_BF16, reason="this CPU has no instruction for bfloat16")

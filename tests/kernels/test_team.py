@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.kernels import program
+from fastmlp.kernels import builder
 from fastmlp.kernels.codes import MULTIPLY, PANELS, ROWS
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.team import meet
 from fastmlp.training.engine import Engine
 from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import adam, sgd
+from fastmlp.training.shapes import parameter_shapes
 
 TEAMS = (1, 2, 3, 4, 8)  # most of them larger than the machine
 
@@ -91,6 +92,38 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "bfloat16": {"sizes": (50, 40, 40, 4), "batch": 11, "dtype": "bfloat16"},
     "bfloat16, columns": {"sizes": (784, 520, 270, 3), "batch": 13, "dtype": "bfloat16"},
 }
+LENET = ((1, 28, 28), "conv 6 5", "maxpool 2", "conv 16 5", "maxpool 2", 120, 84, 10)
+SAME = "conv 5 3 padding same"
+# A team of eight takes whole groups of sixteen images of the large batches, and parts of images of the others.
+IMAGES: dict[str, dict[str, Any]] = {
+    "LeNet-5": {"sizes": LENET, "batch": 128},
+    "LeNet-5, few images": {"sizes": LENET, "batch": 7},
+    "LeNet-5, float64": {"sizes": LENET, "batch": 33, "dtype": "float64"},
+    "pictures": {
+        "sizes": ((3, 32, 32), "conv 18 3 padding same", "maxpool 2", "conv 17 3", "avgpool 3", 10),
+        "batch": 33,
+    },
+    "all layers": {
+        "sizes": ((2, 11, 9), SAME, "batchnorm", SAME, "maxpool 3", 20, "batchnorm", 4),
+        "batch": 130,
+        "dropout": 0.3,
+        "residual": True,
+    },
+    "all layers, few images": {
+        "sizes": ((2, 11, 9), SAME, "batchnorm", SAME, "maxpool 3", 20, "batchnorm", 4),
+        "batch": 21,
+        "dropout": 0.3,
+        "residual": True,
+        "dtype": "float64",
+    },
+    "stride, padding, bfloat16": {
+        "sizes": ((3, 13, 12), "conv 18 5 stride 2 padding 2", "avgpool 2", 40, 40, 4),
+        "batch": 40,
+        "activation": "tanh",
+        "residual": True,
+        "dtype": "bfloat16",
+    },
+}
 
 # Where bfloat16 is emulated the engine says so.
 pytestmark = pytest.mark.filterwarnings("ignore:this CPU has no bfloat16:RuntimeWarning")
@@ -100,20 +133,34 @@ def trained(network: dict[str, Any], threads: int, optimizer: str = "sgd") -> li
     """Return the bytes of all that two epochs leave behind, the second with a partial batch."""
     options = {"dtype": "float32"} | network
     sizes, batch = options.pop("sizes"), options.pop("batch")
-    kinds = {name: options.pop(name) for name in ("activation", "dropout") if name in options}
+    kinds = {
+        name: options.pop(name) for name in ("activation", "dropout", "residual") if name in options
+    }
     rng = np.random.default_rng(0)
     count = 3 * batch + 2
-    images = rng.integers(0, 256, (count, sizes[0])).astype(np.uint8)
+    shape = sizes[0] if isinstance(sizes[0], tuple) else sizes[:1]
+    features = int(np.prod(shape))
+    images = rng.integers(0, 256, (count, features)).astype(np.uint8)
     labels = rng.integers(0, sizes[-1], count)
-    shapes = [(outputs, inputs) for inputs, outputs in pairwise(sizes)]
-    weights = [rng.normal(size=shape) / np.sqrt(shape[1]) for shape in shapes]
-    biases = [rng.normal(size=shape[0]) for shape in shapes]
-    residual = any(a == b for a, b in pairwise(sizes[1:-1]))
-    layers = network_layers(sizes[1:-1], sizes[-1], residual=residual, **kinds)
-    engine = Engine(weights, biases, layers=layers, batch_size=batch, threads=threads, **options)
+    kinds["residual"] = kinds.get("residual", any(a == b for a, b in pairwise(sizes[1:-1])))
+    layers = network_layers(sizes[1:-1], sizes[-1], **kinds)
+    shapes = parameter_shapes(layers, shape)
+    weights = [rng.normal(size=of) / np.sqrt(np.prod(of[1:])) for of, _ in shapes]
+    # Running variances are positive.
+    biases = [abs(rng.normal(size=of)) for _, of in shapes]
+    engine = Engine(
+        weights,
+        biases,
+        layers=layers,
+        shape=shape,
+        batch_size=batch,
+        threads=threads,
+        **options,
+    )
     try:
-        scale, shift = np.full(sizes[0], 1 / 64), np.full(sizes[0], -2.0)
-        samples = engine.samples(images, scale, shift, labels=labels)
+        scale, shift = np.full(features, 1 / 64), np.full(features, -2.0)
+        columns = shape[-1]
+        samples = engine.samples(images, scale, shift, labels=labels, columns=columns)
         left = []
         for _ in range(2):
             rule = {
@@ -140,12 +187,20 @@ def test_equal_bits_for_any_number_of_threads(name: str, optimizer: str) -> None
         assert trained(NETWORKS[name], threads, optimizer) == alone, threads
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", IMAGES)
+def test_equal_bits_of_images_for_any_number_of_threads(name: str, optimizer: str) -> None:
+    alone = trained(IMAGES[name], 1, optimizer)
+    for threads in TEAMS:
+        assert trained(IMAGES[name], threads, optimizer) == alone, threads
+
+
 @pytest.mark.parametrize("name", ["shared by columns", "bfloat16, columns"])
 def test_equal_bits_when_a_team_gathers_a_large_batch_together(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = trained(NETWORKS[name], 2)
-    monkeypatch.setattr(program, "OWN_COPY_BYTES", 0)
+    monkeypatch.setattr(builder, "OWN_COPY_BYTES", 0)
     assert trained(NETWORKS[name], 2) == own
 
 

@@ -17,6 +17,8 @@ from kernel_helpers import BFLOAT16, draw, draw_factors, entry, everything, in_p
 from fastmlp.errors import ConfigError
 from fastmlp.kernels.arguments import Epilogue
 from fastmlp.kernels.codes import IDENTITY
+from fastmlp.kernels.emit.convolution import PIXELS
+from fastmlp.kernels.emit.weight_gradients import TAPS
 from fastmlp.kernels.loops import multiply as module
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE, TILES, choose
 
@@ -26,13 +28,20 @@ KERNELS = (
     "test_error_function.py",
     "test_functions.py",
     "test_gather.py",
+    "test_image_kernels.py",
     "test_losses.py",
     "test_multiply.py",
     "test_operands.py",
     "test_twins.py",
     "test_update.py",
 )
-NETWORKS = ("test_gradients.py", "test_program.py", "test_torch_steps.py", "test_team.py")
+NETWORKS = (
+    "test_convolution_gradients.py",
+    "test_gradients.py",
+    "test_program.py",
+    "test_torch_steps.py",
+    "test_team.py",
+)
 OTHERS = sorted(set(TILES) - {TILE.name})
 
 
@@ -43,7 +52,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *command],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         env=os.environ | environment,
     )
 
@@ -127,6 +136,9 @@ def test_accumulators_fit_the_registers(tile: str) -> None:
     chosen = TILES[tile]
     registers = 32 if tile in ("avx512", "neon") else 16
     shapes = [*chosen.shapes, *chosen.update_shapes]
+    # Of convolutions a tile is four pixels for some outputs, and five taps of the weights for some outputs.
+    shapes += [(PIXELS, filters) for filters in chosen.filters]
+    shapes += [(TAPS, filters) for filters in chosen.gradient_filters]
     for rows, vectors in shapes:  # sums, operands and one broadcast
         assert rows * vectors + vectors + 1 <= registers
     assert (1, 1) in chosen.shapes

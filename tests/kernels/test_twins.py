@@ -5,12 +5,15 @@ import inspect
 import pkgutil
 
 import pytest
+from kernel_helpers import IMAGE_MODULES
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp.kernels import activations, loops, reference
 
-# The update without zeros is checked against the one with them, see test_update.py.
-MODULES = {module.name for module in pkgutil.iter_modules(loops.__path__)} - {"nonzeros"}
+# The update without zeros is checked against the one with them, see test_update.py. Twins of kernels on images have
+# arguments of their own, see test_image_kernels.py.
+ELSEWHERE = {"nonzeros", *IMAGE_MODULES}
+MODULES = {module.name for module in pkgutil.iter_modules(loops.__path__)} - ELSEWHERE
 # The end of a row is a part of `gather`.
 PARTS = {"update_dense", "gather_rest"}
 
@@ -30,6 +33,10 @@ def test_every_kernel_has_a_twin_with_its_arguments(name: str) -> None:
     assert found
     for name, arguments in found.items():
         assert list(inspect.signature(getattr(reference, name)).parameters) == arguments, name
+
+
+def test_kernels_elsewhere_are_there() -> None:
+    assert {module.name for module in pkgutil.iter_modules(loops.__path__)} >= ELSEWHERE
 
 
 def test_every_activation_has_a_twin() -> None:

@@ -40,6 +40,8 @@ DATA = {
     "colour": data((3, 9, 18), 120),
     "float32": data((1, 5, 7), kind=np.float32),
     "float64": data((1, 5, 7), kind=np.float64),
+    "digits": data((1, 28, 28), 120),
+    "pictures": data((3, 32, 32), 100),
 }
 BASE: dict[str, Any] = {
     "hidden": (33, 17),
@@ -62,6 +64,47 @@ def digest(arrays: Iterable[Any]) -> str:
 def of(network: fastmlp.Network) -> str:
     """Return the digest of a network's weights and biases."""
     return digest(network.state_dict().values())
+
+
+LENET = ("conv 6 5", "maxpool 2", "conv 16 5", "maxpool 2", 120, 84)
+SAME = "conv 8 3 padding same"
+
+
+def convolutions() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the same of networks with convolutions."""
+    nets: dict[str, tuple[str, dict[str, Any]]] = {
+        "LeNet-5, momentum": ("digits", {"hidden": LENET, "momentum": 0.9}),
+        "LeNet-5, adam": (
+            "digits",
+            {"hidden": LENET, "optimizer": "adam", "learning_rate": 0.003, "batch_size": 19},
+        ),
+        "pictures": (
+            "pictures",
+            {"hidden": (SAME, "maxpool 2", "conv 17 3", "maxpool 2", 20), "flip": True},
+        ),
+        "all layers": (
+            "colour",
+            {
+                "hidden": (SAME, "batchnorm", SAME, "batchnorm", "maxpool 3", 20, "batchnorm"),
+                "residual": True,
+                "dropout": 0.2,
+                "flip": True,
+                "momentum": 0.9,
+            },
+        ),
+        "stride, padding, avgpool": (
+            "vectors",
+            {"hidden": ("conv 7 3 stride 2 padding 2", "avgpool 2", 9), "activation": "gelu"},
+        ),
+    }
+    for dtype in DTYPES:
+        for name, (source, chosen) in nets.items():
+            yield f"{name} {dtype}", source, chosen | {"dtype": dtype}
+    for threads in (1, 2, 3):
+        few = {"hidden": LENET, "threads": threads, "batch_size": 16}
+        yield f"{threads} threads, LeNet-5", "digits", few
+        of_all = nets["all layers"][1] | {"threads": threads, "batch_size": 96}
+        yield f"{threads} threads, all layers", "colour", of_all
 
 
 def settings() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -130,6 +173,7 @@ def settings() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "factors", "odd", {"weight_decay": 0.01, **factors}
     yield "layers of their own", "odd", {"hidden": (33, "gelu", 33, "dropout 0.3", 17, "tanh")}
     yield "early stopping", "odd", {"epochs": 30, "patience": 2, "dropout": 0.3}
+    yield from convolutions()
 
 
 def trained(name: str, chosen: dict[str, Any]) -> fastmlp.TrainResult:

@@ -41,8 +41,8 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
         Outputs side by side, one of ``TILE.gradient_filters``; how many of them there are; number of the first tap and
         how many there are; whether these are the first pixels, and the last; first elements in X, D,
         out and room.
-    counts : (rows, columns)
-        Of pixels.
+    counts : (blocks, rows, columns)
+        Blocks of the group that are there, and pixels. D is zero for the others, and X is not read of them.
     steps : (x block, x row, x column, d block, d row, d column)
     """
     names = ("X", "D", "taps", "out", "room", "tile", "counts", "steps")
@@ -55,7 +55,8 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
         begins, ends = (builder.icmp_signed("!=", flag, e.index(0)) for flag in others[:2])
         x, d, o, r = others[2:]
         x_block, x_row, x_column, d_block, d_row, d_column = e.numbers(steps, v["steps"])
-        rows, columns = e.numbers(counts, v["counts"])
+        present, rows, columns = e.numbers(counts, v["counts"])
+        last_block = builder.sub(present, e.index(1))
         x_pointer, d_pointer = e.pointer(X, v["X"], x), e.pointer(D, v["D"], d)
         target, table = e.pointer(out, v["out"], o), e.pointer(taps, v["taps"], first)
         blocks = GROUP // e.lanes
@@ -65,7 +66,9 @@ def weight_gradient_tile(typingctx, X, D, taps, out, room, tile, counts, steps):
             scratch = e.pointer(room, v["room"], r)
 
             def over_blocks(block, _):
-                origin = e.at(x_pointer, builder.mul(block, x_block))
+                is_there = builder.icmp_signed("<", block, last_block)
+                seen = builder.select(is_there, block, last_block)
+                origin = e.at(x_pointer, builder.mul(seen, x_block))
                 sources = [e.at(origin, place) for place in tap_places]
                 gradients = e.at(d_pointer, builder.mul(block, d_block))
 

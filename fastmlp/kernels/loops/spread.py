@@ -51,7 +51,8 @@ def spread(arrays, g, blocks, top, rows, whose):
     averages = 1 if g.pool == 1 else 0
     for block in range(first, first + GROUP // lanes):
         if block >= last:
-            clear(D, block - base)
+            if whose.part == 0:
+                clear(D, block - base)
             continue
         for o in range(g.outputs):
             for y in range(from_row, to_row):

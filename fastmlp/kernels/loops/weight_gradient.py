@@ -70,7 +70,7 @@ def weight_gradient(arrays, g, group, blocks, strip, whose):
         d_row,
         d_pixel,
     )
-    sizes = (rows, g.columns)
+    sizes = (blocks[1] - blocks[0], rows, g.columns)
     number = 0
     for o in range(0, g.outputs, lanes):
         here, f = min(lanes, g.outputs - o), 0

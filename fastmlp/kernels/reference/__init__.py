@@ -4,6 +4,9 @@ A twin says in the fewest words what its kernel computes, for tests to compare w
 writes the same part of the same outputs, but knows no tile, no vector and no order of summation, and its arithmetic
 is float64 whatever the arrays hold. Outputs may be float64 where a kernel's would be float32: the result is then not
 rounded.
+
+Twins of kernels on images are in the modules convolution, pooling and batchnorm. They take and return images
+[N, C, H, W], whose layout is no part of what is computed.
 """
 
 from fastmlp.kernels.reference.activations import ACTIVATIONS, FUNCTIONS
