@@ -231,9 +231,12 @@ class _ImageOperation:
             shape = g["channels"], g["height"], g["width"], 0
             yield from self.images("out", shape, (EVERY, rows, EVERY), True)
             yield self.spread_blocks()
+            if g["relu_below"]:
+                yield self.whole("other")
         if what & codes.WEIGHT_GRADIENT:
             yield self.spread_blocks()
             yield self.whole("other")
+            yield self.whole("left")
             yield from self.sums()
             yield self.panels("units", (EVERY,), True)
 
@@ -268,21 +271,22 @@ class _ImageOperation:
                     yield Touch("workspace", offset, shape, touched, True)
 
     def sums(self) -> Iterator[Touch]:
-        """Yield the rows of sums of own tiles of taps, five each, and behind them one of biases."""
-        panels = -(-int(self.g["outputs"]) // self.lanes)
-        tiles = -(-self.taps // TAPS)
-        own = self.share_of(tiles + 1)
+        """Yield the rows of sums of own tiles of taps, five each, and of biases those of own outputs."""
+        outputs = int(self.g["outputs"])
+        panels = -(-outputs // self.lanes)
+        own = self.share_of(-(-self.taps // TAPS))
+        of_biases = self.share_of(outputs)
         rows = slice(own.start * TAPS, min(own.stop * TAPS, self.taps))
-        if own.stop == tiles + 1:
-            rows = slice(min(rows.start, self.taps), self.taps + 1)
         for group in self.groups:
             for p in range(panels):
                 place = slice(group * panels + p, group * panels + p + 1)
-                here = slice(0, min(self.lanes, int(self.g["outputs"]) - p * self.lanes))
-                number = self.one["inputs"]
-                yield self.oracle.view(
-                    number, self.batch, self.rank, None, (place, rows, here), True
-                )
+                first, count = p * self.lanes, min(self.lanes, outputs - p * self.lanes)
+                biases = (min(max(o - first, 0), count) for o in (of_biases.start, of_biases.stop))
+                last = slice(self.taps, self.taps + 1)
+                for part in ((rows, slice(0, count)), (last, slice(*biases))):
+                    yield self.oracle.view(
+                        self.one["inputs"], self.batch, self.rank, None, (place, *part), True
+                    )
 
     def measure(self) -> Iterator[Touch]:
         """Yield the numbers of own channels, for a batch's mean and deviation or for their gradients."""

@@ -126,6 +126,7 @@ IMAGE_MODULES = (
     "convolution_gradients",
     "images",
     "input_gradient",
+    "pooling",
     "spread",
     "weight_gradient",
 )

@@ -48,7 +48,7 @@ from fastmlp.kernels.codes import (
     VELOCITY,
     WEIGHT_GRADIENT,
 )
-from fastmlp.kernels.loops import batchnorm, convolution, convolution_gradients, images
+from fastmlp.kernels.loops import batchnorm, convolution, convolution_gradients, images, pooling
 from fastmlp.kernels.loops import weight_gradient as weights_module
 from fastmlp.kernels.loops.pack import lanes_of, round_up
 from fastmlp.kernels.reference import batchnorm as batchnorm_twins
@@ -66,8 +66,8 @@ TWINS: dict[Any, Callable[..., Any]] = {
     images.unflatten: np.reshape,
     images.map_images: reference.elementwise,
     images.mask_images: reference.draw_mask,
-    images.pool: pooling_twins.max_pool,
-    images.unpool: pooling_twins.max_pool_gradient,
+    pooling.pool: pooling_twins.max_pool,
+    pooling.unpool: pooling_twins.max_pool_gradient,
     batchnorm.measure: batchnorm_twins.batch_norm,
     batchnorm.take_running: batchnorm_twins.batch_norm_in_evaluation,
     batchnorm.normalize: batchnorm_twins.batch_norm,
@@ -82,7 +82,10 @@ pytestmark = pytest.mark.timeout(300)  # the first of each type compiles
 
 def test_every_kernel_of_images_has_a_twin() -> None:
     """A kernel is what the program calls; the others are helpers of one."""
-    run_images = inspect.getsource(importlib.import_module("fastmlp.kernels.run_images"))
+    run_images = "".join(
+        inspect.getsource(importlib.import_module(f"fastmlp.kernels.{name}"))
+        for name in ("run_images", "run_rare")
+    )
     for name in IMAGE_MODULES:
         module = importlib.import_module(f"{loops.__name__}.{name}")
         for function in vars(module).values():
