@@ -21,7 +21,8 @@ LOGITS          left, inputs                          writes the outputs down
 SQUARES         left, units                           sums of squares of each unit's weights
 TOTAL                                                 writes down their sum, the penalty
 UPDATE          left, right, out, inputs, group,      weights `out` take the optimiser's step for inputs `left` and
-                result, other, start                  gradient `right`; result = them as right operand
+                units, result, other, start           gradient `right`; result = them as right operand; `units` says
+                                                      which tile, see ``loops/narrow.py``
 TRANSPOSE       left, out                             out = left.T
 =============== ===================================== ==========================================================
 

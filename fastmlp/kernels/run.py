@@ -9,6 +9,7 @@ from fastmlp.kernels.arguments import (
     Epilogue,
     Marks,
     Model,
+    Part,
     Record,
     Room,
     Rule,
@@ -40,6 +41,7 @@ from fastmlp.kernels.loops.elementwise import elementwise
 from fastmlp.kernels.loops.gather import gather
 from fastmlp.kernels.loops.loss import elementwise_loss, softmax_cross_entropy
 from fastmlp.kernels.loops.multiply import multiply
+from fastmlp.kernels.loops.narrow import update_narrow
 from fastmlp.kernels.loops.operands import write_operands
 from fastmlp.kernels.loops.pack import transpose
 from fastmlp.kernels.loops.squares import sum_squares
@@ -83,7 +85,10 @@ def step_of_weights(one, buffers, model, room, rule, now, part):
     hyper = row_at(rule.hyper, place, COLUMNS)
     marks, sums = buffers[one.start], buffers[one.other]
     memory = Marks(room.workspace, marks.offset + rank * marks.copy, sums.offset + rank * sums.copy)
-    update(X, D, weights, one.inputs, rule.code, hyper, memory, part)
+    first = update_narrow(X, D, weights, one.inputs, one.units, rule.code, hyper, part)
+    if first < part.row_to:
+        rest = Part(part.panel_from, part.panel_to, first, part.row_to)
+        update(X, D, weights, one.inputs, rule.code, hyper, memory, rest)
 
 
 @inlined

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
 from fastmlp.kernels.builder import Builder
+from fastmlp.kernels.emit.narrow import narrow_columns
 from fastmlp.kernels.program import (
     PARAMETERS,
     RECORD,
@@ -276,6 +277,7 @@ class Placed:
         """Append the optimiser's step of weights and biases, and the transpose that follows from it."""
         b, share = self.builder, self.weights_share()
         weight_group, bias_group = self.layer.groups
+        columns = 0 if b.kind.pairs else narrow_columns(self.layer.outputs, b.kind.lanes)
         for weights, right, inputs, slabs, rows, group in (
             (
                 self.weights,
@@ -301,6 +303,7 @@ class Placed:
                 start=marks,
                 other=sums,
                 inputs=inputs,
+                units=columns,
                 group=group,
             )
         if not self.first:
