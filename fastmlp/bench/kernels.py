@@ -203,6 +203,9 @@ class _Instructions:
         """Return what executes instructions, perhaps with another code, as many times as its argument says."""
         engine, whole = self._engine, self._engine.plan.program
         program, images = whole._replace(code=whole.code[list(numbers)], images=None), whole.images
+        # Of a narrow first layer these two otherwise do what GATHER_MULTIPLY leaves.
+        does_all = np.isin(program.code["operation"], (codes.GATHER, codes.MULTIPLY))
+        program.code["units"][does_all] = 0
         if code is not None:
             program.code["code"] = code
         room = engine.room._replace(mirrored=np.empty((1, 1, 1), self._samples.images.dtype))

@@ -1,11 +1,15 @@
 """Tiles of layers with few outputs, which would fill a vector only in part: inputs are in lanes instead."""
 
+import itertools
+import math
+
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.emit.emitter import Emitter, is_pair
 from fastmlp.kernels.emit.steps import take_step
+from fastmlp.kernels.tiles import TILE
 
 # Outputs of a tile: as many accumulators. A layer with fewer has the next larger tile, see `narrow_columns`.
 COLUMNS_OF_TILES = (4, 10)
@@ -94,6 +98,133 @@ def narrow_update_tile(typingctx, X, D, W, V, S, tile, rule, hyper):
         if counts:
             e.switch(columns, counts, sum_up)
             e.loop(panels, [], over_panels)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+# Vectors of rows that are gathered and multiplied together, and share what is broadcast.
+ROW_VECTORS = 2 if TILE.bytes == 64 else 1
+
+# Vectors of an image that are asked for ahead: a few lines of bytes.
+AHEAD = 16
+
+
+@intrinsic
+def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, places, is_relu):
+    """Gather ROW_VECTORS vectors of rows of a batch, and multiply them: ``out = bias + X @ W``, perhaps ReLU.
+
+    Parameters
+    ----------
+    sources : (images, mirrored)
+        Arrays [N, D] and [batch, D], D a multiple of the lanes.
+    chosen : (order, flips)
+        Of each row of the epoch its number in images, and whether it is that of the batch in mirrored instead.
+    scaling : (scale, shift)
+        A feature enters the network as ``image * scale + shift``.
+    X, out : arrays [D / lanes, batch, lanes] and [N / lanes, batch, lanes]
+    weights : (W, bias)
+        Arrays [N / lanes, D, lanes] and [N / lanes, 1, lanes].
+    places : (columns, m, n)
+        What `narrow_columns` says; the first row in the batch, and in the epoch.
+    is_relu : int
+    """
+    names = ("sources", "chosen", "scaling", "X", "weights", "out", "places", "is_relu")
+    signature = types.void(sources, chosen, scaling, X, weights, out, places, is_relu)
+
+    def codegen(context, builder, signature, arguments):
+        e = Emitter(context, builder, X.dtype)
+        v = dict(zip(names, arguments, strict=True))
+        columns, m, n = e.numbers(places, v["places"])
+
+        def pointers(kinds, value):
+            arrays = cgutils.unpack_tuple(builder, value)
+            return [e.pointer(*one, e.index(0)) for one in zip(kinds, arrays, strict=True)]
+
+        images, mirrored = pointers(sources, v["sources"])
+        order, flips = pointers(chosen, v["chosen"])
+        scale, shift = pointers(scaling, v["scaling"])
+        w_pointer, bias = pointers(weights, v["weights"])
+        width = e.shape(sources[0], cgutils.unpack_tuple(builder, v["sources"])[0])[1]
+        slabs, batch, _ = e.shape(X, v["X"])
+        weight_panel = builder.mul(builder.mul(slabs, e.index(e.lanes)), e.index(e.lanes))
+        first = builder.mul(m, e.index(e.lanes))
+        x_pointer, out_pointer = e.pointer(X, v["X"], first), e.pointer(out, v["out"], first)
+        panel = builder.mul(batch, e.index(e.lanes))
+        rows = cgutils.alloca_once(builder, images.type, size=ROW_VECTORS * e.lanes)
+        block = cgutils.alloca_once(builder, e.scalar, size=ROW_VECTORS * e.lanes**2)
+
+        def find(i, _):
+            here = builder.add(n, i)
+            of_batch = builder.mul(builder.add(m, i), width)
+            of_images = builder.mul(builder.load(e.at(order, here)), width)
+            flag = builder.load(e.at(flips, here))
+            is_flipped = builder.icmp_unsigned("!=", flag, flag.type(0))
+            row = builder.select(is_flipped, e.at(mirrored, of_batch), e.at(images, of_images))
+            builder.store(row, e.at(rows, i))
+            return []
+
+        e.loop(e.index(ROW_VECTORS * e.lanes), [], find)
+
+        def gather(s, r):
+            """Write a panel of the vector r of rows into X, and transposed into `block`."""
+            place = builder.mul(s, e.index(e.lanes))
+            target = e.at(x_pointer, builder.mul(s, panel))
+            factor, term = e.load(scale, place), e.load(shift, place)
+            vectors = []
+            for i in range(e.lanes):
+                row = builder.load(e.at(rows, r * e.lanes + i))
+                vectors.append(e.fma(e.load_converted(row, place), factor, term))
+                e.store(vectors[-1], target, (r * e.lanes + i) * e.lanes)
+            for i, vector in enumerate(e.transposed(vectors)):
+                e.store(vector, block, (r * e.lanes + i) * e.lanes)
+
+        def multiply(count):
+            panels = range(-(-count // e.lanes))
+
+            def over_slabs(s, sums):
+                for r in range(ROW_VECTORS):
+                    gather(s, r)
+                here = e.at(w_pointer, builder.mul(s, e.index(e.lanes**2)))
+                next_panel = e.at(x_pointer, builder.mul(builder.add(s, e.index(1)), panel))
+                ahead = builder.mul(builder.add(s, e.index(AHEAD)), e.index(e.lanes))
+
+                def over_k(k, sums):
+                    row = builder.mul(k, e.index(e.lanes))
+                    vectors = []
+                    for r in range(ROW_VECTORS):
+                        place = builder.add(row, e.index(r * e.lanes**2))
+                        vectors.append(e.load(block, place))
+                        # While multiply-adds are under way.
+                        e.prefetch(next_panel, place, to_write=True)
+                        image = builder.load(e.at(rows, builder.add(k, e.index(r * e.lanes))))
+                        e.prefetch(image, ahead)
+                    operands = [
+                        e.at(e.at(here, builder.mul(weight_panel, e.index(p))), row) for p in panels
+                    ]
+                    result = []
+                    for j in range(count):
+                        weight = e.broadcast(operands[j // e.lanes], j % e.lanes)
+                        for vector in vectors:
+                            result.append(e.fma(vector, weight, sums[len(result)]))
+                    return result
+
+                return e.loop(e.index(e.lanes), sums, over_k)
+
+            start = [e.broadcast(bias, j) for j in range(count) for _ in range(ROW_VECTORS)]
+            sums = e.loop(slabs, start, over_slabs)
+            applies = builder.icmp_signed("!=", v["is_relu"], e.index(0))
+            floor = builder.select(applies, e.constant(0.0), e.constant(-math.inf))
+            for p, r in itertools.product(panels, range(ROW_VECTORS)):
+                vectors = sums[r::ROW_VECTORS][p * e.lanes : (p + 1) * e.lanes]
+                vectors += [e.constant(0.0)] * (e.lanes - len(vectors))
+                target = e.at(out_pointer, builder.mul(panel, e.index(p)))
+                for i, vector in enumerate(e.transposed(vectors)):
+                    e.store(e.at_least(floor, vector), target, (r * e.lanes + i) * e.lanes)
+
+        counts = [count for count in COLUMNS_OF_TILES if narrow_columns(count, e.lanes)]
+        if counts:
+            e.switch(columns, counts, multiply)
         return context.get_dummy_value()
 
     return signature, codegen

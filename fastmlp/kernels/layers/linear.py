@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
 from fastmlp.kernels.builder import Builder
-from fastmlp.kernels.emit.narrow import narrow_columns
+from fastmlp.kernels.emit.narrow import ROW_VECTORS, narrow_columns
 from fastmlp.kernels.program import (
     PARAMETERS,
     RECORD,
@@ -168,6 +168,12 @@ class Placed:
         self.transposed = (
             builder.nothing if first else builder.place(RIGHT, place.transposed, self.slabs, depth)
         )
+        self.columns = 0 if kind.pairs else narrow_columns(layer.outputs, kind.lanes)
+        # Rows that are gathered and multiplied at once: as many as have a vector, or 0.
+        block = ROW_VECTORS * kind.lanes
+        fills = layer.inputs % kind.lanes == 0 and builder.batch >= builder.threads * block
+        at_once = first and self.columns > 0 and fills and not builder.has_images
+        self.block = block if at_once else 0
         self.is_masked, self.mask = layer.dropout > 0, builder.nothing
         # Made on the way down by the layer above, where this one is residual.
         self.sum_gradient = builder.nothing
@@ -183,6 +189,8 @@ class Placed:
         code = value_code(layer.activation)
         of_input = layer.activation != "identity" and ACTIVATIONS[layer.activation].of_input
         self.before = b.reserve(self.panels) if of_input else self.value
+        if self.block:
+            self._gather_multiply(code)
         b.multiply(
             given.columns,
             self.right,
@@ -192,6 +200,7 @@ class Placed:
             code=code,
             other=self.before,
             result=self.value,
+            units=self.block,
         )
         handed_on = self.value
         if self.is_masked:
@@ -205,6 +214,23 @@ class Placed:
         signal = b.signal(layer.outputs, handed_on)
         b.write_operands(signal, share)
         return signal
+
+    def _gather_multiply(self, code: int) -> None:
+        self.builder.add(
+            codes.GATHER_MULTIPLY,
+            self.share,
+            panels=self.panels,
+            reads=[(one, codes.COPIES) for one in (self.weights, self.bias)],
+            writes=[(one, self.share) for one in (self.given.values, self.before, self.value)],
+            left=self.given.values,
+            right=self.weights,
+            start=self.bias,
+            out=self.before,
+            code=code,
+            other=self.before,
+            result=self.value,
+            inputs=self.columns,
+        )
 
     def _draw_mask(self, b: Builder) -> None:
         self.mask = b.reserve(self.panels)
@@ -277,7 +303,6 @@ class Placed:
         """Append the optimiser's step of weights and biases, and the transpose that follows from it."""
         b, share = self.builder, self.weights_share()
         weight_group, bias_group = self.layer.groups
-        columns = 0 if b.kind.pairs else narrow_columns(self.layer.outputs, b.kind.lanes)
         for weights, right, inputs, slabs, rows, group in (
             (
                 self.weights,
@@ -303,7 +328,7 @@ class Placed:
                 start=marks,
                 other=sums,
                 inputs=inputs,
-                units=columns,
+                units=self.columns,
                 group=group,
             )
         if not self.first:

@@ -3,8 +3,13 @@
 Each sum has the terms and the order of that in the ordinary tile, so its bits are the same.
 """
 
-from fastmlp.kernels.emit.narrow import narrow_update_tile
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.arguments import Part
+from fastmlp.kernels.codes import IDENTITY
+from fastmlp.kernels.emit.narrow import ROW_VECTORS, gather_multiply_tile, narrow_update_tile
+from fastmlp.kernels.emit.products import RELU
+from fastmlp.kernels.jit import helper, inlined
+from fastmlp.kernels.loops.elementwise import elementwise
+from fastmlp.kernels.loops.gather import flip_row
 
 
 @inlined
@@ -27,3 +32,49 @@ def update_narrow(X, D, weights, inputs, columns, rule, hyper, part):
             narrow_update_tile(X, D, W, weights.V, weights.S, tile, rule, hyper)
             first = s + 1
     return first
+
+
+@inlined
+def gather_multiply(samples, batches, start, layer, columns, epilogue, part):
+    """`gather` and `multiply` of a narrow first layer, for all rows of a part that fill whole vectors.
+
+    Parameters
+    ----------
+    samples, batches, start
+        As for `gather`; the number of features is a multiple of the lanes.
+    layer : FirstLayer
+    columns : int
+        What `narrow_columns` says, not 0.
+    epilogue : Epilogue
+        As for `multiply`; no derivative.
+    part : Part
+        Rows of the batch; all panels.
+    """
+    X, out = layer.X, layer.out
+    block = ROW_VECTORS * X.shape[2]
+    for m in range(part.row_from, part.row_to - block + 1, block):
+        for row in range(m, m + block):
+            if batches.flips[start + row]:
+                flip_row(
+                    samples.images, batches.order[start + row], samples.columns, layer.mirrored, row
+                )
+        gather_multiply_tile(
+            (samples.images, layer.mirrored),
+            (batches.order, batches.flips),
+            (samples.scale, samples.shift),
+            X,
+            (layer.W, layer.bias),
+            out,
+            (columns, m, start + m),
+            epilogue.code == RELU,
+        )
+        if epilogue.code != RELU and epilogue.code != IDENTITY:
+            done = Part(part.panel_from, part.panel_to, m, m + block)
+            elementwise(epilogue.code, out, epilogue.other, epilogue.result, done)
+
+
+@helper
+def left_over(part, block):
+    """A part without its whole blocks of so many rows; all of it where that is 0."""
+    done = (part.row_to - part.row_from) // block * block if block > 0 else 0
+    return Part(part.panel_from, part.panel_to, part.row_from + done, part.row_to)
