@@ -51,7 +51,7 @@ def test_update_narrow_has_the_bits_of_update(dtype: Any, rule: int) -> None:
     for outputs in range(1, 13):
         columns = narrow_columns(outputs, lanes)
         for inputs in (lanes - 1, lanes, 3 * lanes + 2, 4 * lanes):
-            batch = int(rng.integers(1, 40))
+            batch = int(rng.integers(10, 40))
             X, D = (draw(rng, dtype, batch, width) for width in (inputs, outputs))
             slabs = len(X)
             shape = (len(D), slabs * lanes, lanes)

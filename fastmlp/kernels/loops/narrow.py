@@ -11,6 +11,9 @@ from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.loops.elementwise import elementwise
 from fastmlp.kernels.loops.gather import flip_row
 
+# Smaller batches do not pay for the transposes: EXPERIMENTS.md, "Narrow layers".
+FROM_BATCH = 20
+
 
 @inlined
 def update_narrow(X, D, weights, inputs, columns, rule, hyper, part):
@@ -19,13 +22,15 @@ def update_narrow(X, D, weights, inputs, columns, rule, hyper, part):
     Parameters
     ----------
     columns : int
-        What `narrow_columns` says of the layer; where that is 0, as in bfloat16, nothing is done.
+        What `narrow_columns` says of the layer; where that is 0, as in bfloat16, or batches are small,
+        nothing is done.
     X, D, weights, inputs, rule, hyper, part
         As for `update`.
     """
     W = weights.W
     first = part.row_from
-    if columns > 0 and part.panel_to - part.panel_from == W.shape[0]:
+    enough = columns > 0 and X.shape[1] >= FROM_BATCH
+    if enough and part.panel_to - part.panel_from == W.shape[0]:
         lanes = W.shape[2]
         for s in range(first, min(part.row_to, inputs // lanes)):
             tile = (columns, s * X.shape[1] * lanes, s * lanes * lanes)

@@ -2,6 +2,7 @@
 
 from fastmlp.kernels.arguments import Batches, Epilogue, FirstLayer, Part, Samples, Weights
 from fastmlp.kernels.emit.narrow import ROW_VECTORS
+from fastmlp.kernels.loops.narrow import FROM_BATCH
 from fastmlp.kernels.reference.gather import gather
 from fastmlp.kernels.reference.multiply import multiply
 from fastmlp.kernels.reference.panels import Array
@@ -20,7 +21,8 @@ def update_narrow(
 ) -> int:
     """The step of whole groups of rows, where all panels are in the part; return the first group that is left."""
     panels, _, lanes = weights.W.shape
-    if columns == 0 or part.panel_to - part.panel_from < panels:
+    is_small = X.shape[1] < FROM_BATCH
+    if columns == 0 or is_small or part.panel_to - part.panel_from < panels:
         return part.row_from
     whole = max(part.row_from, min(part.row_to, inputs // lanes))
     update(X, D, weights, inputs, rule, hyper, None, part._replace(row_to=whole))
