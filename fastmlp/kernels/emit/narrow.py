@@ -171,20 +171,23 @@ def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, p
             place = builder.mul(s, e.index(e.lanes))
             target = e.at(x_pointer, builder.mul(s, panel))
             factor, term = e.load(scale, place), e.load(shift, place)
+            first = builder.mul(r, e.index(e.lanes))
+            own = e.at(rows, first)
+            here = builder.mul(first, e.index(e.lanes))
+            target, transposed = e.at(target, here), e.at(block, here)
             vectors = []
             for i in range(e.lanes):
-                row = builder.load(e.at(rows, r * e.lanes + i))
+                row = builder.load(e.at(own, i))
                 vectors.append(e.fma(e.load_converted(row, place), factor, term))
-                e.store(vectors[-1], target, (r * e.lanes + i) * e.lanes)
+                e.store(vectors[-1], target, i * e.lanes)
             for i, vector in enumerate(e.transposed(vectors)):
-                e.store(vector, block, (r * e.lanes + i) * e.lanes)
+                e.store(vector, transposed, i * e.lanes)
 
         def multiply(count):
             panels = range(-(-count // e.lanes))
 
             def over_slabs(s, sums):
-                for r in range(ROW_VECTORS):
-                    gather(s, r)
+                e.loop(e.index(ROW_VECTORS), [], lambda r, _: gather(s, r) or [])
                 here = e.at(w_pointer, builder.mul(s, e.index(e.lanes**2)))
                 next_panel = e.at(x_pointer, builder.mul(builder.add(s, e.index(1)), panel))
                 ahead = builder.mul(builder.add(s, e.index(AHEAD)), e.index(e.lanes))
@@ -222,7 +225,8 @@ def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, p
                 for i, vector in enumerate(e.transposed(vectors)):
                     e.store(e.at_least(floor, vector), target, (r * e.lanes + i) * e.lanes)
 
-        counts = [count for count in COLUMNS_OF_TILES if narrow_columns(count, e.lanes)]
+        # Only the larger tile: each costs half a second of compilation.
+        counts = [count for count in COLUMNS_OF_TILES[-1:] if narrow_columns(count, e.lanes)]
         if counts:
             e.switch(columns, counts, multiply)
         return context.get_dummy_value()

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
 from fastmlp.kernels.builder import Builder
-from fastmlp.kernels.emit.narrow import ROW_VECTORS, narrow_columns
+from fastmlp.kernels.emit.narrow import COLUMNS_OF_TILES, ROW_VECTORS, narrow_columns
 from fastmlp.kernels.program import (
     PARAMETERS,
     RECORD,
@@ -172,7 +172,9 @@ class Placed:
         # Rows that are gathered and multiplied at once: as many as have a vector, or 0.
         block = ROW_VECTORS * kind.lanes
         fills = layer.inputs % kind.lanes == 0 and builder.batch >= builder.threads * block
-        at_once = first and self.columns > 0 and fills and not builder.has_images
+        at_once = (
+            first and self.columns == COLUMNS_OF_TILES[-1] and fills and not builder.has_images
+        )
         self.block = block if at_once else 0
         self.is_masked, self.mask = layer.dropout > 0, builder.nothing
         # Made on the way down by the layer above, where this one is residual.
