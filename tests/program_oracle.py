@@ -135,6 +135,12 @@ class Interpreter:
             if pairs:
                 yield view("left", operands, (every, rows), True)
                 yield view("right", operands, (every, self.in_pairs(rows)), True)
+        elif operation == codes.GATHER_MULTIPLY:
+            yield view("left", workspace, (every, rows), True)
+            yield view("right", parameters, (every, every), False)
+            yield view("start", parameters, (every, every), False)
+            yield view("out", workspace, here, True)
+            yield view("result", workspace, here, True)
         elif operation == codes.MULTIPLY:
             yield view("left", operands, (every, rows), False)
             yield view("right", right, (panels, every), False)

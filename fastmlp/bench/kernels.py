@@ -200,11 +200,11 @@ class _Instructions:
     def repeat(self, numbers: Sequence[int], code: int | None) -> Callable[[int], None]:
         """Return what executes instructions, perhaps with another code, as many times as its argument says."""
         engine, whole = self._engine, self._engine.plan.program
-        program, images, rare = (
-            whole._replace(code=whole.code[list(numbers)]),
-            whole.images,
-            whole.rare,
-        )
+        program = whole._replace(code=whole.code[list(numbers)])
+        images, rare = whole.images, whole.rare
+        # Of a narrow first layer these two otherwise do what GATHER_MULTIPLY leaves.
+        does_all = np.isin(program.code["operation"], (codes.GATHER, codes.MULTIPLY))
+        program.code["units"][does_all] = 0
         if code is not None:
             program.code["code"] = code
         room = engine.room._replace(mirrored=np.empty((1, 1, 1), self._samples.images.dtype))

@@ -96,6 +96,26 @@ class Room(NamedTuple):
     mirrored: np.ndarray
 
 
+class FirstLayer(NamedTuple):
+    """What the first layer of a network reads and writes.
+
+    Attributes
+    ----------
+    X : array [D / lanes, batch, lanes]
+        The batch.
+    W, bias : arrays [N / lanes, D, lanes] and [N / lanes, 1, lanes]
+    out : array [N / lanes, batch, lanes]
+    mirrored : array [batch, D] like images
+        Room for mirrored rows.
+    """
+
+    X: np.ndarray
+    W: np.ndarray
+    bias: np.ndarray
+    out: np.ndarray
+    mirrored: np.ndarray
+
+
 class Rule(NamedTuple):
     """How the optimiser steps.
 

@@ -190,8 +190,9 @@ class Builder:
         code: int = int(codes.IDENTITY),
         other: Buffer | None = None,
         result: Buffer | None = None,
+        **fields: int,
     ) -> None:
-        """Append ``out = start + left @ right`` and ``result = f(out, other)``."""
+        """Append ``out = start + left @ right`` and ``result = f(out, other)``; `fields` as for `add`."""
         by_rows = share != codes.PANELS
         all_or_own = share if by_rows else codes.COPIES  # of the rows of `left`
         columns = codes.COPIES if by_rows else codes.PANELS  # of `right`
@@ -211,6 +212,7 @@ class Builder:
             code=code,
             other=other,
             result=result,
+            **fields,
         )
 
     def elementwise(self, code: int, left: Buffer, other: Buffer, out: Buffer, share: int) -> None:

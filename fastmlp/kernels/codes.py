@@ -27,6 +27,7 @@ def _numbered(count: int) -> tuple[Any, ...]:
     TOTAL,
     UPDATE,
     TRANSPOSE,
+    GATHER_MULTIPLY,
     GATHER_IMAGES,
     CONVOLVE,
     CONVOLUTION_GRADIENTS,
@@ -41,7 +42,7 @@ def _numbered(count: int) -> tuple[Any, ...]:
     NORMALIZE,
     MEASURE_GRADIENTS,
     NORMALIZATION_GRADIENT,
-) = _numbered(26)
+) = _numbered(27)
 
 # What only some programs have, which compile it: operations of images from the first on, and those that few need.
 FIRST_OF_IMAGES, FIRST_RARE = GATHER_IMAGES, MAP_IMAGES

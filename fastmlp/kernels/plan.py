@@ -247,6 +247,7 @@ def gathered(b: Builder, first: Fused, placed: Sequence[Any]) -> Any:
         out=signal.values,
         left=signal.columns,
         right=signal.rows,
+        units=placed[0].block,
     )
     return signal
 

@@ -21,8 +21,11 @@ LOGITS          left, inputs                          writes the outputs down
 SQUARES         left, units                           sums of squares of each unit's weights
 TOTAL                                                 writes down their sum, the penalty
 UPDATE          left, right, out, inputs, group,      weights `out` take the optimiser's step for inputs `left` and
-                result, other, start                  gradient `right`; result = them as right operand
+                units, result, other, start           gradient `right`; result = them as right operand; `units` says
+                                                      which tile, see ``loops/narrow.py``
 TRANSPOSE       left, out                             out = left.T
+GATHER_MULTIPLY left, right, start, out, code, other, GATHER and MULTIPLY of whole vectors of rows, `inputs` outputs
+                result, inputs                        a tile; those two have `units` rows in a vector and do the rest
 =============== ===================================== ==========================================================
 
 Those of images name a `shape`, too, and have buffers [blocks, pixels, lanes], see ``loops/images.py``:

@@ -7,8 +7,10 @@ outputs. Each tile is compiled once, because each kernel is called in one place.
 from fastmlp.kernels.arguments import (
     Batches,
     Epilogue,
+    FirstLayer,
     Marks,
     Model,
+    Part,
     Record,
     Room,
     Rule,
@@ -21,6 +23,7 @@ from fastmlp.kernels.codes import (
     FIRST_OF_IMAGES,
     FIRST_RARE,
     GATHER,
+    GATHER_MULTIPLY,
     LOGITS,
     LOSS,
     MASK,
@@ -40,6 +43,7 @@ from fastmlp.kernels.loops.elementwise import elementwise
 from fastmlp.kernels.loops.gather import gather
 from fastmlp.kernels.loops.loss import elementwise_loss, softmax_cross_entropy
 from fastmlp.kernels.loops.multiply import multiply
+from fastmlp.kernels.loops.narrow import gather_multiply, left_over, update_narrow
 from fastmlp.kernels.loops.operands import write_operands
 from fastmlp.kernels.loops.pack import transpose
 from fastmlp.kernels.loops.squares import sum_squares
@@ -64,7 +68,8 @@ def product(one, buffers, model, room, now, part):
     out = view(room.workspace, buffers, one.out, batch, rank)
     other = view(room.workspace, buffers, one.other, batch, rank)
     result = view(room.workspace, buffers, one.result, batch, rank)
-    multiply(A, W, start, out, Epilogue(one.code, other, result), part)
+    rest = left_over(part, one.units)
+    multiply(A, W, start, out, Epilogue(one.code, other, result), rest)
 
 
 @inlined
@@ -83,7 +88,10 @@ def step_of_weights(one, buffers, model, room, rule, now, part):
     hyper = row_at(rule.hyper, place, COLUMNS)
     marks, sums = buffers[one.start], buffers[one.other]
     memory = Marks(room.workspace, marks.offset + rank * marks.copy, sums.offset + rank * sums.copy)
-    update(X, D, weights, one.inputs, rule.code, hyper, memory, part)
+    first = update_narrow(X, D, weights, one.inputs, one.units, rule.code, hyper, part)
+    if first < part.row_to:
+        rest = Part(part.panel_from, part.panel_to, first, part.row_to)
+        update(X, D, weights, one.inputs, rule.code, hyper, memory, rest)
 
 
 @inlined
@@ -92,7 +100,25 @@ def batch_of(one, buffers, samples, batches, room, now, part):
     X = view(room.workspace, buffers, one.out, now.batch, now.rank)
     C = view(room.operands, buffers, one.left, now.batch, now.rank)
     R = view(room.operands, buffers, one.right, now.batch, now.rank)
-    gather(samples, batches, now.start, X, C, R, mirrored_rows(room, now.rank), part)
+    rest = left_over(part, one.units)
+    gather(samples, batches, now.start, X, C, R, mirrored_rows(room, now.rank), rest)
+
+
+@inlined
+def first_layer(one, buffers, samples, batches, model, room, now, part):
+    """Execute GATHER_MULTIPLY."""
+    batch, rank = now.batch, now.rank
+    other = view(room.workspace, buffers, one.other, batch, rank)
+    result = view(room.workspace, buffers, one.result, batch, rank)
+    layer = FirstLayer(
+        view(room.workspace, buffers, one.left, batch, rank),
+        view(model.parameters, buffers, one.right, batch, rank),
+        view(model.parameters, buffers, one.start, batch, rank),
+        view(room.workspace, buffers, one.out, batch, rank),
+        mirrored_rows(room, rank),
+    )
+    epilogue = Epilogue(one.code, other, result)
+    gather_multiply(samples, batches, now.start, layer, one.inputs, epilogue, part)
 
 
 @inlined
@@ -220,6 +246,8 @@ def run(program, samples, batches, model, room, rule, record, team, images=None,
                 batch_of(one, buffers, samples, batches, room, now, part)
             elif operation == LOSS:
                 losses_of(one, buffers, samples, batches, room, record, now, part)
+            elif operation == GATHER_MULTIPLY:
+                first_layer(one, buffers, samples, batches, model, room, now, part)
             elif operation < FIRST_OF_IMAGES:
                 lesser(one, buffers, program, batches, model, room, record, now, part)
             elif operation < FIRST_RARE:

@@ -62,6 +62,30 @@ def row_at(typingctx, buffer, offset, count):
     return result(buffer, offset, count), codegen
 
 
+@intrinsic(prefer_literal=True)
+def stack_vectors(typingctx, like, count):
+    """An array [count, lanes] of `like`'s type on the stack, while the caller runs; `count` is a constant."""
+    lanes = TILE.lanes(item_bytes(like))
+    result = types.Array(like.dtype, 2, "C")
+    rows = count.literal_value
+
+    def codegen(context, builder, signature, arguments):
+        item = item_bytes(signature.args[0])
+        constant = lambda value: ir.Constant(INDEX, value)  # noqa: E731
+        view = cgutils.create_struct_proxy(result)(context, builder)
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        view.nitems = constant(rows * lanes)
+        view.itemsize = constant(item)
+        kind = context.get_data_type(like.dtype)
+        view.data = cgutils.alloca_once(builder, kind, size=rows * lanes)
+        view.shape = cgutils.pack_array(builder, [constant(rows), constant(lanes)])
+        view.strides = cgutils.pack_array(builder, [constant(lanes * item), constant(item)])
+        return view._getvalue()
+
+    return result(like, count), codegen
+
+
 @intrinsic
 def borrowed(typingctx, array):
     """The same array, of whose memory somebody else keeps count."""

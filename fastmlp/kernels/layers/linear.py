@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
 from fastmlp.kernels.builder import Builder
+from fastmlp.kernels.emit.narrow import COLUMNS_OF_TILES, ROW_VECTORS, narrow_columns
 from fastmlp.kernels.program import (
     PARAMETERS,
     RECORD,
@@ -167,6 +168,14 @@ class Placed:
         self.transposed = (
             builder.nothing if first else builder.place(RIGHT, place.transposed, self.slabs, depth)
         )
+        self.columns = 0 if kind.pairs else narrow_columns(layer.outputs, kind.lanes)
+        # Rows that are gathered and multiplied at once: as many as have a vector, or 0.
+        block = ROW_VECTORS * kind.lanes
+        fills = layer.inputs % kind.lanes == 0 and builder.batch >= builder.threads * block
+        at_once = (
+            first and self.columns == COLUMNS_OF_TILES[-1] and fills and not builder.has_images
+        )
+        self.block = block if at_once else 0
         self.is_masked, self.mask = layer.dropout > 0, builder.nothing
         # Made on the way down by the layer above, where this one is residual.
         self.sum_gradient = builder.nothing
@@ -182,6 +191,8 @@ class Placed:
         code = value_code(layer.activation)
         of_input = layer.activation != "identity" and ACTIVATIONS[layer.activation].of_input
         self.before = b.reserve(self.panels) if of_input else self.value
+        if self.block:
+            self._gather_multiply(code)
         b.multiply(
             given.columns,
             self.right,
@@ -191,6 +202,7 @@ class Placed:
             code=code,
             other=self.before,
             result=self.value,
+            units=self.block,
         )
         handed_on = self.value
         if self.is_masked:
@@ -204,6 +216,23 @@ class Placed:
         signal = b.signal(layer.outputs, handed_on)
         b.write_operands(signal, share)
         return signal
+
+    def _gather_multiply(self, code: int) -> None:
+        self.builder.add(
+            codes.GATHER_MULTIPLY,
+            self.share,
+            panels=self.panels,
+            reads=[(one, codes.COPIES) for one in (self.weights, self.bias)],
+            writes=[(one, self.share) for one in (self.given.values, self.before, self.value)],
+            left=self.given.values,
+            right=self.weights,
+            start=self.bias,
+            out=self.before,
+            code=code,
+            other=self.before,
+            result=self.value,
+            inputs=self.columns,
+        )
 
     def _draw_mask(self, b: Builder) -> None:
         self.mask = b.reserve(self.panels)
@@ -301,6 +330,7 @@ class Placed:
                 start=marks,
                 other=sums,
                 inputs=inputs,
+                units=self.columns,
                 group=group,
             )
         if not self.first:

@@ -13,9 +13,24 @@ import math
 
 import numpy as np
 
-from fastmlp.kernels.codes import EXP, LOGISTIC, SIGMOID
+from fastmlp.kernels.codes import LOGISTIC, SIGMOID
+from fastmlp.kernels.emit.images import transpose_vectors
+from fastmlp.kernels.emit.losses import (
+    BEST,
+    LARGEST,
+    SUM,
+    add_exponentials,
+    scale_row,
+    see_largest,
+)
 from fastmlp.kernels.emit.vectors import map_vectors
-from fastmlp.kernels.jit import helper
+from fastmlp.kernels.emit.views import stack_vectors
+from fastmlp.kernels.jit import helper, inlined
+from fastmlp.kernels.tiles import TILE
+
+# Room for a transposed panel of either type; and what is known of its rows, with their label's logit less the largest.
+LANES, KNOWN = TILE.lanes(4), 4
+OWN = KNOWN - 1
 
 
 @helper
@@ -44,38 +59,59 @@ def softmax_cross_entropy(Z, D, outputs, smoothing, samples, batches, record, st
         Rows of the batch; all panels.
     """
     panels, height, lanes = Z.shape
-    for m in range(part.row_from, part.row_to):
-        label = samples.labels[batches.order[start + m]]
-        factor = batches.factors[start + m]
-        largest, best = Z[0, m, 0], 0
-        for c in range(1, outputs):
-            z = Z[c // lanes, m, c % lanes]
-            if z > largest:
-                largest, best = z, c
-        own = Z[label // lanes, m, label % lanes] - largest
-        mean = smoothed_away(Z, m, outputs, largest, own) if smoothing > 0 else 0.0
-        for p in range(panels):
-            for j in range(lanes):
-                D[p, m, j] = Z[p, m, j] - largest
-            map_vectors(EXP, D, D, D, (p * height + m) * lanes, 1)
-        total = D[0, m, 0]
-        for c in range(1, outputs):
-            total += D[c // lanes, m, c % lanes]
-        record.losses[start + m] = math.log(np.float64(total)) - np.float64(own)
-        record.correct[start + m] = best == label
-        scale = factor / total
-        for p in range(panels):
-            for j in range(lanes):
-                D[p, m, j] *= scale
-        if smoothing > 0:
-            record.losses[start + m] += smoothing * mean
-            spread = factor * smoothing / outputs
-            for c in range(outputs):
-                D[c // lanes, m, c % lanes] -= spread
-            factor *= 1 - smoothing
-        D[label // lanes, m, label % lanes] -= factor
-        for c in range(outputs, panels * lanes):
-            D[c // lanes, m, c % lanes] = 0
+    room = stack_vectors(Z, LANES)
+    known = stack_vectors(Z, KNOWN)
+    for first in range(part.row_from, part.row_to, lanes):
+        last = min(first + lanes, part.row_to)
+        see_classes(Z, outputs, first, last, room, known)
+        for m in range(first, last):
+            label = samples.labels[batches.order[start + m]]
+            largest = known[LARGEST, m - first]
+            own = Z[label // lanes, m, label % lanes] - largest
+            known[OWN, m - first] = own
+            record.correct[start + m] = known[BEST, m - first] == label
+            mean = smoothed_away(Z, m, outputs, largest, own) if smoothing > 0 else 0.0
+            record.losses[start + m] = smoothing * mean
+        add_classes(Z, D, outputs, first, last, room, known)
+        for m in range(first, last):
+            total = known[SUM, m - first]
+            loss = math.log(np.float64(total)) - np.float64(known[OWN, m - first])
+            factor = batches.factors[start + m]
+            scale_row(D, m * lanes, height * lanes, panels, outputs, factor / total)
+            if smoothing > 0:
+                loss += record.losses[start + m]
+                spread = factor * smoothing / outputs
+                for c in range(outputs):
+                    D[c // lanes, m, c % lanes] -= spread
+                factor *= 1 - smoothing
+            record.losses[start + m] = loss
+            label = samples.labels[batches.order[start + m]]
+            D[label // lanes, m, label % lanes] -= factor
+
+
+@inlined
+def see_classes(Z, outputs, first, last, room, known):
+    """Find the largest logit of some rows, at most as many as a vector has lanes."""
+    panels, height, lanes = Z.shape
+    step = (lanes, lanes)
+    for p in range(panels):
+        count = min(lanes, outputs - p * lanes)
+        place = (p * height + first) * lanes
+        transpose_vectors(Z, room, (place, 0), step, (last - first, count))
+        see_largest(room, known, p * lanes, count)
+
+
+@inlined
+def add_classes(Z, D, outputs, first, last, room, known):
+    """Write exp(logit - largest) of some rows into D, and sum it up."""
+    panels, height, lanes = Z.shape
+    step = (lanes, lanes)
+    for p in range(panels):
+        count = min(lanes, outputs - p * lanes)
+        place = (p * height + first) * lanes
+        transpose_vectors(Z, room, (place, 0), step, (last - first, count))
+        add_exponentials(room, known, p * lanes, count)
+        transpose_vectors(room, D, (0, place), step, (count, last - first))
 
 
 @helper

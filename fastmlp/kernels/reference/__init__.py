@@ -22,6 +22,7 @@ from fastmlp.kernels.reference.elementwise import elementwise
 from fastmlp.kernels.reference.gather import flip_row, gather
 from fastmlp.kernels.reference.loss import elementwise_loss, softmax_cross_entropy
 from fastmlp.kernels.reference.multiply import multiply
+from fastmlp.kernels.reference.narrow import gather_multiply, update_narrow
 from fastmlp.kernels.reference.operands import write_operands, write_right_operand
 from fastmlp.kernels.reference.pack import transpose
 from fastmlp.kernels.reference.panels import to_matrix, to_panels
@@ -38,6 +39,7 @@ __all__ = [
     "flip_row",
     "from_bfloat16",
     "gather",
+    "gather_multiply",
     "multiply",
     "rows_of",
     "rows_of_pairs",
@@ -48,6 +50,7 @@ __all__ = [
     "to_panels",
     "transpose",
     "update",
+    "update_narrow",
     "write_operands",
     "write_right_operand",
 ]
