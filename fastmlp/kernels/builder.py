@@ -274,7 +274,8 @@ class Builder:
                     row[name] = value
             images = Images(shapes, np.array(self.taps or [0], np.int64))
         rare = images if (code["operation"] >= codes.FIRST_RARE).any() else None
-        return Program(code, buffers, self.units, images, rare)
+        narrow = 1 if codes.GATHER_MULTIPLY in code["operation"] else None
+        return Program(code, buffers, self.units, images, rare, narrow)
 
     def _with_meetings(self, pending: list[Access]) -> tuple[list[dict[str, Any]], list[Access]]:
         """Return the instructions with a MEET before each that conflicts with one since the last MEET."""

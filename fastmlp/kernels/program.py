@@ -109,6 +109,8 @@ class Program(NamedTuple):
         Outputs of all hidden layers: what dropout numbers.
     images, rare : Images or None
         The former of a program with instructions of images, the latter of one with those that few have.
+    narrow : int or None
+        1 if the program has a GATHER_MULTIPLY.
     """
 
     code: np.ndarray
@@ -116,6 +118,7 @@ class Program(NamedTuple):
     units: int
     images: Images | None
     rare: Images | None
+    narrow: int | None
 
 
 class Buffer(NamedTuple):

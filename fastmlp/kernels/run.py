@@ -184,6 +184,17 @@ def lent_batches(batches):
 
 
 @inlined
+def lent_model(model):
+    """The same model, of whose arrays nobody counts the users."""
+    return Model(
+        borrowed(model.parameters),
+        borrowed(model.right),
+        borrowed(model.velocity),
+        borrowed(model.squares),
+    )
+
+
+@inlined
 def lent_record(record):
     """The same record, of whose arrays nobody counts the users."""
     return Record(
@@ -196,7 +207,9 @@ def lent_record(record):
 
 
 @kernel
-def run(program, samples, batches, model, room, rule, record, team, images=None, rare=None):
+def run(
+    program, samples, batches, model, room, rule, record, team, images=None, rare=None, narrow=None
+):
     """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
 
     Parameters
@@ -211,7 +224,7 @@ def run(program, samples, batches, model, room, rule, record, team, images=None,
     rule : Rule
     record : Record
     team : Team
-    images, rare : Images or None
+    images, rare, narrow
         Those of the program, since Numba leaves out what only follows if an argument of its own is not None: networks
         compile what they need.
     """
@@ -219,12 +232,7 @@ def run(program, samples, batches, model, room, rule, record, team, images=None,
     if images is not None:
         tables = Tables(buffers, borrowed(images.shapes), borrowed(images.taps))
     samples, batches, record = lent_samples(samples), lent_batches(batches), lent_record(record)
-    model = Model(
-        borrowed(model.parameters),
-        borrowed(model.right),
-        borrowed(model.velocity),
-        borrowed(model.squares),
-    )
+    model = lent_model(model)
     room = Room(borrowed(room.workspace), borrowed(room.operands), borrowed(room.mirrored))
     rule = Rule(rule.code, borrowed(rule.hyper))
     count = batches.order.shape[0]
@@ -247,7 +255,8 @@ def run(program, samples, batches, model, room, rule, record, team, images=None,
             elif operation == LOSS:
                 losses_of(one, buffers, samples, batches, room, record, now, part)
             elif operation == GATHER_MULTIPLY:
-                first_layer(one, buffers, samples, batches, model, room, now, part)
+                if narrow is not None:
+                    first_layer(one, buffers, samples, batches, model, room, now, part)
             elif operation < FIRST_OF_IMAGES:
                 lesser(one, buffers, program, batches, model, room, record, now, part)
             elif operation < FIRST_RARE:

@@ -311,8 +311,8 @@ class Engine:
         """Execute a program; the arguments are those of `run` but for the model."""
         program = plan.program
         samples, batches, room, rule, record, team = arguments
-        images, rare = program.images, program.rare
-        run(program, samples, batches, self.model, room, rule, record, team, images, rare)
+        needed = program.images, program.rare, program.narrow
+        run(program, samples, batches, self.model, room, rule, record, team, *needed)
 
     def warm_up(self, samples: Samples) -> None:
         """Compile what training on `samples` needs, or load it from the cache; no step is taken."""

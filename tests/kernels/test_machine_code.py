@@ -183,7 +183,8 @@ def multiply_adds_in_registers(assembly: list[str], instruction: str) -> int:
     """Return the most of them in a loop, after checking that all take whole registers and none spills."""
     register = VECTORS[TILE.name]
     frames = any(re.search(r"mov\w*\s+%rsp, %rbp", line) for line in assembly)
-    stack = re.compile(r"\(%r[sb]p" if frames else r"\(%rsp")
+    # Without an index: memory of a tile's own is on the stack, too.
+    stack = re.compile(r"\(%r[sb]p\)" if frames else r"\(%rsp\)")
     most = 0
     for loop in loops(assembly):
         multiply_adds = [line for line in loop if re.search(rf"\t{instruction}\t", line)]

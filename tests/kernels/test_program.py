@@ -163,7 +163,7 @@ def test_the_drawn_networks_of_images_have_every_operation_shared_in_every_way()
         for _ in range(12):
             code = draw_image_net(rng).plan().program.code
             ways |= {(int(one["operation"]), int(one["share"])) for one in code}
-    elsewhere = {codes.GATHER, codes.LOGITS}
+    elsewhere = {codes.GATHER, codes.GATHER_MULTIPLY, codes.LOGITS}
     by_panels = {codes.MEASURE, codes.MEASURE_GRADIENTS}
     for operation in set(range(int(codes.NORMALIZATION_GRADIENT) + 1)) - elsewhere:
         found = {share for one, share in ways if one == operation}
@@ -405,6 +405,8 @@ def test_kernels_write_no_more_than_the_oracle_says(name: str, dtype: str) -> No
                 record,
                 Team(rank, threads, BARRIER),
                 line.images,
+                line.rare,
+                line.narrow,
             )
             written = oracle.written(line.code[0], batch, rank)
             if room.workspace.size:
