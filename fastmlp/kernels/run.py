@@ -36,6 +36,7 @@ from fastmlp.kernels.codes import (
     TRANSPOSE,
     UPDATE,
 )
+from fastmlp.kernels.emit.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.emit.views import borrowed, row_at
 from fastmlp.kernels.jit import helper, inlined, kernel
 from fastmlp.kernels.loops.dropout import draw_mask
@@ -236,6 +237,7 @@ def run(
     room = Room(borrowed(room.workspace), borrowed(room.operands), borrowed(room.mirrored))
     rule = Rule(rule.code, borrowed(rule.hyper))
     count = batches.order.shape[0]
+    control = flush_denormals()
     for step in range(batches.steps):
         start = step * batches.size
         now = Now(min(batches.size, count - start), start, step, team.rank, team.size)
@@ -264,6 +266,7 @@ def run(
                     execute_on_images(one, tables, samples, batches, model, room, rule, now, part)
             elif rare is not None:
                 execute_rare(one, tables, program.units, batches, model, room, now, part)
+    restore_denormals(control)
 
 
 @inlined
