@@ -18,7 +18,6 @@ from fastmlp.kernels.arguments import (
     Weights,
 )
 from fastmlp.kernels.codes import (
-    COLUMNS,
     ELEMENTWISE,
     FIRST_OF_IMAGES,
     FIRST_RARE,
@@ -37,7 +36,7 @@ from fastmlp.kernels.codes import (
     UPDATE,
 )
 from fastmlp.kernels.emit.denormals import flush_denormals, restore_denormals
-from fastmlp.kernels.emit.views import borrowed, row_at
+from fastmlp.kernels.emit.views import borrowed
 from fastmlp.kernels.jit import helper, inlined, kernel
 from fastmlp.kernels.loops.dropout import draw_mask
 from fastmlp.kernels.loops.elementwise import elementwise
@@ -53,7 +52,7 @@ from fastmlp.kernels.program import PARAMETERS
 from fastmlp.kernels.run_images import execute_on_images
 from fastmlp.kernels.run_rare import execute_rare
 from fastmlp.kernels.team import meet, part_of
-from fastmlp.kernels.view import Now, Tables, mirrored_rows, view
+from fastmlp.kernels.view import Now, Tables, hyper_of, mirrored_rows, view
 
 
 @inlined
@@ -85,8 +84,7 @@ def step_of_weights(one, buffers, model, room, rule, now, part):
         view(model.squares, buffers, one.out, batch, rank),
         view(model.right, buffers, one.result, batch, rank),
     )
-    place = (now.step * rule.hyper.shape[1] + one.group) * COLUMNS
-    hyper = row_at(rule.hyper, place, COLUMNS)
+    hyper = hyper_of(one, rule, now.step)
     marks, sums = buffers[one.start], buffers[one.other]
     memory = Marks(room.workspace, marks.offset + rank * marks.copy, sums.offset + rank * sums.copy)
     first = update_narrow(X, D, weights, one.inputs, one.units, rule.code, hyper, part)

@@ -2,7 +2,6 @@
 
 from fastmlp.kernels.arguments import Gradients, Weights
 from fastmlp.kernels.codes import (
-    COLUMNS,
     CONVOLUTION_GRADIENTS,
     CONVOLVE,
     FLATTEN,
@@ -12,7 +11,6 @@ from fastmlp.kernels.codes import (
     STEP_OF_SUMS,
     UNFLATTEN,
 )
-from fastmlp.kernels.emit.views import row_at
 from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.loops.convolution import convolve, whose_images
 from fastmlp.kernels.loops.convolution_gradients import convolution_gradients
@@ -22,7 +20,7 @@ from fastmlp.kernels.loops.images import (
     unflatten,
 )
 from fastmlp.kernels.loops.weight_gradient import step_of_sums
-from fastmlp.kernels.view import image_view, mirrored_rows
+from fastmlp.kernels.view import hyper_of, image_view, mirrored_rows
 
 
 @inlined
@@ -90,7 +88,6 @@ def step_of_images(one, tables, model, sums, rule, now, part):
         image_view(model.squares, buffers, one.right, batch, rank),
         image_view(model.parameters, buffers, one.right, batch, rank),
     )
-    place = (now.step * rule.hyper.shape[1] + one.group) * COLUMNS
-    hyper = row_at(rule.hyper, place, COLUMNS)
+    hyper = hyper_of(one, rule, now.step)
     parts = (batch + GROUP - 1) // GROUP if one.code > 0 else 1
     step_of_sums(sums, weights, one.inputs, one.units, parts, rule.code, hyper, part)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.kernels.codes import COLUMNS
 from fastmlp.kernels.emit.views import panels, row_at
 from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.program import BATCH, PAIRS_OF_BATCH
@@ -56,18 +57,20 @@ def rows_of(rows, batch):
     return rows
 
 
-@inlined
-def view(memory, buffers, number, batch, rank):
+def _view(memory, buffers, number, batch, rank):
     """A buffer as panels, this thread's copy of it where there are several."""
     one = buffers[number]
     return panels(memory, one.offset + rank * one.copy, one.panels, rows_of(one.rows, batch))
 
 
-@helper
-def image_view(memory, buffers, number, batch, rank):
-    """`view`, for LLVM to inline: instructions of images have many."""
-    one = buffers[number]
-    return panels(memory, one.offset + rank * one.copy, one.panels, rows_of(one.rows, batch))
+# Compiled into its callers by Numba or, where instructions of images have many, by LLVM.
+view, image_view = inlined(_view), helper(_view)
+
+
+@inlined
+def hyper_of(one, rule, step):
+    """The numbers of a step for an instruction's group of parameters."""
+    return row_at(rule.hyper, (step * rule.hyper.shape[1] + one.group) * COLUMNS, COLUMNS)
 
 
 @inlined

@@ -213,7 +213,7 @@ def input_gradient_tile(typingctx, D, W, X, out, tile, counts, steps):
     Parameters
     ----------
     D : array
-        The gradient of the convolution's output, see ``loops/convolution_gradients.py``.
+        The gradient of the convolution's output, see ``loops/spread.py``.
     W : array
     X, out : arrays
         Images: the convolution's input, and its gradient.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastmlp.kernels import codes
 from fastmlp.kernels.layers.convolution import append_steps
 from fastmlp.kernels.layers.images import ImageLayer, ImageSignal, Step
-from fastmlp.kernels.layers.linear import Pair, append_squares, place_weights
+from fastmlp.kernels.layers.linear import Pair, place_weights
 from fastmlp.kernels.loops.batchnorm import KEPT
 from fastmlp.kernels.program import Buffer
 
@@ -96,10 +96,6 @@ class _BatchNorm(Step):
 
     def update(self, marks: Buffer, sums: Buffer) -> None:
         append_steps(self, self.sums, 1, by_groups=False)
-
-    def squares(self, first: int) -> int:
-        self.sums_of_squares, following = append_squares(self.builder, self.weights, first)
-        return following
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import gradient_code
 from fastmlp.kernels.layers.images import ImageLayer, ImageSignal, Step
-from fastmlp.kernels.layers.linear import Pair, append_squares, place_weights
+from fastmlp.kernels.layers.linear import Pair, place_weights
 from fastmlp.kernels.loops.spread import MARGIN
 from fastmlp.kernels.loops.weight_gradient import rooms, strip_height
 from fastmlp.kernels.program import Buffer
@@ -141,10 +141,6 @@ class _Convolution(Step):
     def update(self, marks: Buffer, sums: Buffer) -> None:
         taps = self.layer.pairs[0].inputs
         append_steps(self, self.sums, taps, by_groups=True)
-
-    def squares(self, first: int) -> int:
-        self.sums_of_squares, following = append_squares(self.builder, self.weights, first)
-        return following
 
 
 def append_steps(step: Step, sums: Buffer, rows: int, *, by_groups: bool) -> None:

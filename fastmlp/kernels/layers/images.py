@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from fastmlp.kernels import codes
 from fastmlp.kernels.activations import ACTIVATIONS, gradient_code, value_code
 from fastmlp.kernels.builder import Builder
-from fastmlp.kernels.layers.linear import Pair, Place
+from fastmlp.kernels.layers.linear import Pair, Place, append_squares
 from fastmlp.kernels.loops.pack import round_up
 from fastmlp.kernels.program import Buffer
 
@@ -60,6 +60,7 @@ class Step:
     """
 
     units = 0
+    sums_of_squares: Buffer | None = None
     weights: Buffer
     bias: Buffer
 
@@ -145,9 +146,10 @@ class Step:
 
     def squares(self, first: int) -> int:
         """Append the sums of squares of the weights, from number `first` on; return the next number."""
-        return first
-
-    sums_of_squares: Buffer | None = None
+        if not self.layer.pairs:
+            return first
+        self.sums_of_squares, following = append_squares(self.builder, self.weights, first)
+        return following
 
 
 def gather_images(step: Step, halo: int) -> ImageSignal:
