@@ -18,7 +18,8 @@ from fastmlp.bench.problem import Problem
 from fastmlp.bench.timing import repeats
 from fastmlp.bench.work import Stage, stages
 from fastmlp.kernels import codes
-from fastmlp.kernels.arguments import Batches, Record, Rule, Team
+from fastmlp.kernels.arguments import Batches, Record, Rule, Team, World
+from fastmlp.kernels.program import needs_of
 from fastmlp.kernels.run import run
 from fastmlp.training.layers import Convolution, Linear
 from fastmlp.training.memory import aligned
@@ -201,7 +202,7 @@ class _Instructions:
         """Return what executes instructions, perhaps with another code, as many times as its argument says."""
         engine, whole = self._engine, self._engine.plan.program
         program = whole._replace(code=whole.code[list(numbers)])
-        images, rare = whole.images, whole.rare
+        needs = needs_of(whole)
         # Of a narrow first layer these two otherwise do what GATHER_MULTIPLY leaves.
         does_all = np.isin(program.code["operation"], (codes.GATHER, codes.MULTIPLY))
         program.code["units"][does_all] = 0
@@ -213,18 +214,8 @@ class _Instructions:
         def execute(steps: int) -> None:
             batches = self._batches._replace(steps=steps)
             rule, record = self._rule, self._record
-            run(
-                program,
-                self._samples,
-                batches,
-                engine.model,
-                room,
-                rule,
-                record,
-                team,
-                images,
-                rare,
-            )
+            world = World(self._samples, batches, engine.model, room, rule, record)
+            run(program, world, team, *needs)
 
         def call(times: int) -> None:
             for _ in range(times // self._batches.steps):

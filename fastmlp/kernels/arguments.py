@@ -248,6 +248,27 @@ class Whose(NamedTuple):
     parts: int
 
 
+class World(NamedTuple):
+    """What instructions work on.
+
+    Attributes
+    ----------
+    samples : Samples
+    batches : Batches
+    model : Model
+    room : Room
+    rule : Rule
+    record : Record
+    """
+
+    samples: Samples
+    batches: Batches
+    model: Model
+    room: Room
+    rule: Rule
+    record: Record
+
+
 class Epilogue(NamedTuple):
     """What becomes of a product's sums: ``result = f(sums, other)``.
 

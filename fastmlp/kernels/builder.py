@@ -266,16 +266,12 @@ class Builder:
         for row, one in zip(buffers, self.buffers, strict=True):
             for name in BUFFER.names or ():
                 row[name] = getattr(one, name)
-        images = None
-        if self.shapes:
-            shapes = np.zeros(len(self.shapes), SHAPE)
-            for row, shape in zip(shapes, self.shapes, strict=True):
-                for name, value in shape.items():
-                    row[name] = value
-            images = Images(shapes, np.array(self.taps or [0], np.int64))
-        rare = images if (code["operation"] >= codes.FIRST_RARE).any() else None
-        narrow = 1 if codes.GATHER_MULTIPLY in code["operation"] else None
-        return Program(code, buffers, self.units, images, rare, narrow)
+        shapes = np.zeros(len(self.shapes), SHAPE)
+        for row, shape in zip(shapes, self.shapes, strict=True):
+            for name, value in shape.items():
+                row[name] = value
+        images = Images(shapes, np.array(self.taps or [0], np.int64))
+        return Program(code, buffers, self.units, images)
 
     def _with_meetings(self, pending: list[Access]) -> tuple[list[dict[str, Any]], list[Access]]:
         """Return the instructions with a MEET before each that conflicts with one since the last MEET."""

@@ -65,6 +65,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.kernels import codes
 from fastmlp.kernels.arguments import Images
 from fastmlp.kernels.loops.pack import round_up
 
@@ -107,18 +108,55 @@ class Program(NamedTuple):
     buffers : array [buffers] of BUFFER
     units : int
         Outputs of all hidden layers: what dropout numbers.
-    images, rare : Images or None
-        The former of a program with instructions of images, the latter of one with those that few have.
-    narrow : int or None
-        1 if the program has a GATHER_MULTIPLY.
+    images : Images
+        Without shapes where there are no instructions of images.
     """
 
     code: np.ndarray
     buffers: np.ndarray
     units: int
-    images: Images | None
-    rare: Images | None
+    images: Images
+
+
+class Needs(NamedTuple):
+    """What a network needs of `run.run`, which is compiled without the rest: each 1, or None.
+
+    Attributes
+    ----------
+    rows : int or None
+        GATHER: a batch as rows, which networks that begin with images do without.
+    narrow : int or None
+        GATHER_MULTIPLY.
+    targets : int or None
+        A loss beside SOFTMAX.
+    pairs : int or None
+        OPERANDS, and a batch as operands of pairs.
+    images, rare : int or None
+        Instructions of images, and those that few networks have.
+    """
+
+    rows: int | None
     narrow: int | None
+    targets: int | None
+    pairs: int | None
+    images: int | None
+    rare: int | None
+
+
+def needs_of(*programs: Program) -> Needs:
+    """Return what the programs of a network need together: a loop for each would be compiled each by itself."""
+    code = np.concatenate([program.code for program in programs])
+    operations = code["operation"]
+    losses = code["code"][operations == codes.LOSS]
+    needs = (
+        operations == codes.GATHER,
+        operations == codes.GATHER_MULTIPLY,
+        losses != codes.SOFTMAX,
+        operations == codes.OPERANDS,
+        operations >= codes.FIRST_OF_IMAGES,
+        operations >= codes.FIRST_RARE,
+    )
+    return Needs(*(1 if need.any() else None for need in needs))
 
 
 class Buffer(NamedTuple):

@@ -94,13 +94,26 @@ def step_of_weights(one, buffers, model, room, rule, now, part):
 
 
 @inlined
-def batch_of(one, buffers, samples, batches, room, now, part):
+def batch_of(one, buffers, samples, batches, room, pairs, now, part):
     """Execute GATHER."""
     X = view(room.workspace, buffers, one.out, now.batch, now.rank)
-    C = view(room.operands, buffers, one.left, now.batch, now.rank)
-    R = view(room.operands, buffers, one.right, now.batch, now.rank)
+    mirrored = mirrored_rows(room, now.rank)
     rest = left_over(part, one.units)
-    gather(samples, batches, now.start, X, C, R, mirrored_rows(room, now.rank), rest)
+    if pairs is not None:
+        C = view(room.operands, buffers, one.left, now.batch, now.rank)
+        R = view(room.operands, buffers, one.right, now.batch, now.rank)
+        gather(samples, batches, now.start, X, C, R, mirrored, rest)
+    else:
+        gather(samples, batches, now.start, X, None, None, mirrored, rest)
+
+
+@inlined
+def operands_of(one, buffers, room, now, part):
+    """Execute OPERANDS."""
+    source = view(room.workspace, buffers, one.left, now.batch, now.rank)
+    C = view(room.operands, buffers, one.out, now.batch, now.rank)
+    R = view(room.operands, buffers, one.other, now.batch, now.rank)
+    write_operands(source, part.panel_from, C, R, part)
 
 
 @inlined
@@ -121,7 +134,7 @@ def first_layer(one, buffers, samples, batches, model, room, now, part):
 
 
 @inlined
-def losses_of(one, buffers, samples, batches, room, record, now, part):
+def losses_of(one, buffers, samples, batches, room, record, targets, now, part):
     """Execute LOSS."""
     Z = view(room.workspace, buffers, one.left, now.batch, now.rank)
     D = view(room.workspace, buffers, one.out, now.batch, now.rank)
@@ -129,7 +142,7 @@ def losses_of(one, buffers, samples, batches, room, record, now, part):
         softmax_cross_entropy(
             Z, D, one.inputs, one.number, samples, batches, record, now.start, part
         )
-    else:
+    elif targets is not None:
         elementwise_loss(Z, D, one.inputs, one.code, samples, batches, record, now.start, part)
 
 
@@ -205,40 +218,42 @@ def lent_record(record):
     )
 
 
+@inlined
+def lent_room(room):
+    """The same room, of whose arrays nobody counts the users."""
+    return Room(borrowed(room.workspace), borrowed(room.operands), borrowed(room.mirrored))
+
+
+@inlined
+def lent_rule(rule):
+    """The same rule, of whose array nobody counts the users."""
+    return Rule(rule.code, borrowed(rule.hyper))
+
+
 @kernel
-def run(
-    program, samples, batches, model, room, rule, record, team, images=None, rare=None, narrow=None
-):
+def run(program, world, team, rows, narrow=None, targets=None, pairs=None, images=None, rare=None):
     """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
 
     Parameters
     ----------
     program : Program
-    samples : Samples
-    batches : Batches
-    model : Model
-        Changed in place where the program says so.
-    room : Room
-        Its workspace begins with a vector of zeros and a batch of ones; so do operands of pairs, in pairs.
-    rule : Rule
-    record : Record
+    world : World
+        Its model changes in place where the program says so. The workspace of its room begins with a vector of zeros
+        and a batch of ones; so do operands of pairs, in pairs.
     team : Team
-    images, rare, narrow
-        Those of the program, since Numba leaves out what only follows if an argument of its own is not None: networks
-        compile what they need.
+    rows, narrow, targets, pairs, images, rare : int or None
+        The network's `Needs`: Numba leaves out what only follows if an argument of its own is not None.
     """
     code, buffers = borrowed(program.code), borrowed(program.buffers)
-    if images is not None:
-        tables = Tables(buffers, borrowed(images.shapes), borrowed(images.taps))
-    samples, batches, record = lent_samples(samples), lent_batches(batches), lent_record(record)
-    model = lent_model(model)
-    room = Room(borrowed(room.workspace), borrowed(room.operands), borrowed(room.mirrored))
-    rule = Rule(rule.code, borrowed(rule.hyper))
-    count = batches.order.shape[0]
+    tables = Tables(buffers, borrowed(program.images.shapes), borrowed(program.images.taps))
+    samples, batches = lent_samples(world.samples), lent_batches(world.batches)
+    model, record = lent_model(world.model), lent_record(world.record)
+    room, rule = lent_room(world.room), lent_rule(world.rule)
+    size, count = batches.size, batches.order.shape[0]
     control = flush_denormals()
     for step in range(batches.steps):
-        start = step * batches.size
-        now = Now(min(batches.size, count - start), start, step, team.rank, team.size)
+        start = step * size
+        now = Now(min(size, count - start), start, step, team.rank, team.size)
         for i in range(code.shape[0]):
             one = code[i]
             operation = one.operation
@@ -250,13 +265,17 @@ def run(
                 product(one, buffers, model, room, now, part)
             elif operation == UPDATE:
                 step_of_weights(one, buffers, model, room, rule, now, part)
-            elif operation == GATHER:
-                batch_of(one, buffers, samples, batches, room, now, part)
             elif operation == LOSS:
-                losses_of(one, buffers, samples, batches, room, record, now, part)
+                losses_of(one, buffers, samples, batches, room, record, targets, now, part)
+            elif operation == GATHER:
+                if rows is not None:
+                    batch_of(one, buffers, samples, batches, room, pairs, now, part)
             elif operation == GATHER_MULTIPLY:
                 if narrow is not None:
                     first_layer(one, buffers, samples, batches, model, room, now, part)
+            elif operation == OPERANDS:
+                if pairs is not None:
+                    operands_of(one, buffers, room, now, part)
             elif operation < FIRST_OF_IMAGES:
                 lesser(one, buffers, program, batches, model, room, record, now, part)
             elif operation < FIRST_RARE:
@@ -274,11 +293,6 @@ def lesser(one, buffers, program, batches, model, room, record, now, part):
     if operation == TRANSPOSE:
         W = view(model.parameters, buffers, one.left, batch, rank)
         transpose(W, view(model.right, buffers, one.out, batch, rank), part)
-    elif operation == OPERANDS:
-        source = view(room.workspace, buffers, one.left, batch, rank)
-        C = view(room.operands, buffers, one.out, batch, rank)
-        R = view(room.operands, buffers, one.other, batch, rank)
-        write_operands(source, part.panel_from, C, R, part)
     elif operation == ELEMENTWISE:
         source = view(room.workspace, buffers, one.left, batch, rank)
         other = view(room.workspace, buffers, one.other, batch, rank)

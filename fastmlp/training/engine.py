@@ -15,7 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.errors import DataError
-from fastmlp.kernels.arguments import PAIR, Batches, Model, Record, Room, Rule, Samples, Team
+from fastmlp.kernels.arguments import (
+    PAIR,
+    Batches,
+    Model,
+    Record,
+    Room,
+    Rule,
+    Samples,
+    Team,
+    World,
+)
 from fastmlp.kernels.codes import LOGISTIC, PLAIN, SOFTMAX, SQUARED
 from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.kernels.plan import (
@@ -25,7 +35,7 @@ from fastmlp.kernels.plan import (
     lay_out,
     training_plan,
 )
-from fastmlp.kernels.program import Kind
+from fastmlp.kernels.program import Kind, needs_of
 from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
@@ -139,7 +149,9 @@ class Engine:
         self.steps_taken = 0
         self.plan = training_plan(self.layout, self._loss, batch_size, threads)
         self.room = self._memory(self.plan)
-        self._evaluation: tuple[Plan, list[Room]] | None = None
+        self._evaluation = evaluation_plan(self.layout, EVALUATION_ROWS)
+        self._evaluation_rooms: list[Room] = []
+        self._needs = needs_of(self.plan.program, self._evaluation.program)
         self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
         self.load(weights, biases)
 
@@ -279,10 +291,10 @@ class Engine:
         """Return the logits [n, classes] of ``samples[indices]``, by default of all; no row depends on the others."""
         if indices is None:
             indices = np.arange(len(samples.images))
-        if self._evaluation is None:
-            plan = evaluation_plan(self.layout, EVALUATION_ROWS)
-            self._evaluation = plan, [self._memory(plan) for _ in range(self.threads)]
-        plan, rooms = self._evaluation
+        plan = self._evaluation
+        if not self._evaluation_rooms:
+            self._evaluation_rooms = [self._memory(plan) for _ in range(self.threads)]
+        rooms = self._evaluation_rooms
         logits = np.empty((len(indices), self.sizes[-1]), self.dtype)
         flips = np.zeros(len(indices), np.bool_)
         rule = Rule(PLAIN, np.zeros((0, 1, 1), self.dtype))
@@ -311,8 +323,8 @@ class Engine:
         """Execute a program; the arguments are those of `run` but for the model."""
         program = plan.program
         samples, batches, room, rule, record, team = arguments
-        needed = program.images, program.rare, program.narrow
-        run(program, samples, batches, self.model, room, rule, record, team, *needed)
+        world = World(samples, batches, self.model, room, rule, record)
+        run(program, world, team, *self._needs)
 
     def warm_up(self, samples: Samples) -> None:
         """Compile what training on `samples` needs, or load it from the cache; no step is taken."""

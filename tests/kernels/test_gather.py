@@ -45,12 +45,12 @@ def test_gather_in_every_width(kind: Kind, raw: Any) -> None:
         rest = (np.zeros((batch, width), raw), part)
         X = guarded(np.full((panels, batch, lanes), 7), dtype)
         expected, magnitude = X.astype(np.float64), np.zeros(X.shape)
-        reference.gather(samples, batches, start, expected, expected, expected, *rest)
+        reference.gather(samples, batches, start, expected, None, None, *rest)
         scale_size, shift_size = positive(scale, shift)
         sizes = samples._replace(scale=scale_size, shift=shift_size)
-        reference.gather(sizes, batches, start, magnitude, magnitude, magnitude, *rest)
+        reference.gather(sizes, batches, start, magnitude, None, None, *rest)
         if not kind.pairs:
-            gather(samples, batches, start, X, X, X, *rest)
+            gather(samples, batches, start, X, None, None, *rest)
             assert close(X, expected, magnitude, 1), width
             assert guards_hold(X), width
             continue
@@ -87,6 +87,6 @@ def test_a_flip_is_numpys(shape: tuple[int, int, int]) -> None:
     X = np.full((-(-width // lanes), 4, lanes), 7, np.float32)
     samples = samples_of(np.float32, flat, columns=shape[2])
     batches = batches_of(np.float32, np.arange(4), flips=flips)
-    gather(samples, batches, 0, X, X, X, np.zeros_like(flat), Part(0, len(X), 0, 4))
+    gather(samples, batches, 0, X, None, None, np.zeros_like(flat), Part(0, len(X), 0, 4))
     expected = np.where(flips[:, None, None, None], images[:, :, :, ::-1], images)
     np.testing.assert_array_equal(unpack(X, 4, width), expected.reshape(4, -1))

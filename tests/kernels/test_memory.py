@@ -55,7 +55,7 @@ def gather_every_width(raw: Any, dtype: Any) -> None:
         for flips in (np.zeros(count, bool), np.ones(count, bool)):
             samples = samples_of(dtype, source, scale=scale, shift=shift)
             batches = batches_of(dtype, np.arange(count)[::-1].copy(), flips=flips)
-            gather(samples, batches, 0, X, X, X, mirrored, Part(0, len(X), 0, count))
+            gather(samples, batches, 0, X, None, None, mirrored, Part(0, len(X), 0, count))
         assert X[0, 0, 0] == source[-1, -1] + 1.0
 
 

@@ -110,7 +110,7 @@ def test_gather_multiply_has_the_bits_of_both(dtype: Any, raw: Any, code: int) -
         gather_multiply(samples, batches, start, at_once, columns, epilogue, part)
 
         done = part._replace(row_to=part.row_to - (part.row_to - part.row_from) % block)
-        gather(samples, batches, start, other_X, other_X, other_X, mirrored, done)
+        gather(samples, batches, start, other_X, None, None, mirrored, done)
         epilogue = Epilogue(code, other_out, other_out if in_tile else other_result)
         multiply(other_X, W, bias, other_out, epilogue, done)
         for one, other in ((X, other_X), (out, other_out), (result, other_result)):

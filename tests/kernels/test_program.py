@@ -13,11 +13,11 @@ from kernel_helpers import batches_of
 
 from fastmlp.kernels import builder, codes, program
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.arguments import PAIR, Record, Rule, Team
+from fastmlp.kernels.arguments import PAIR, Record, Rule, Team, World
 from fastmlp.kernels.builder import Builder
 from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.kernels.plan import Layout, Loss, Plan, evaluation_plan, lay_out, training_plan
-from fastmlp.kernels.program import BATCH, WORKSPACE, Kind
+from fastmlp.kernels.program import BATCH, WORKSPACE, Kind, needs_of
 from fastmlp.kernels.run import run
 from fastmlp.training.engine import Engine
 from fastmlp.training.fusing import fused
@@ -397,16 +397,9 @@ def test_kernels_write_no_more_than_the_oracle_says(name: str, dtype: str) -> No
             before = {name: array.copy() for name, array in arrays.items()}
             run(
                 line,
-                samples,
-                batches,
-                engine.model,
-                room,
-                rule,
-                record,
+                World(samples, batches, engine.model, room, rule, record),
                 Team(rank, threads, BARRIER),
-                line.images,
-                line.rare,
-                line.narrow,
+                *needs_of(plan.program),
             )
             written = oracle.written(line.code[0], batch, rank)
             if room.workspace.size:

@@ -1,15 +1,19 @@
 """The engine's own promises: what it hands out is a copy, and an empty epoch changes nothing."""
 
+import math
+
 import numpy as np
 import pytest
 
 from fastmlp.kernels import reference
 from fastmlp.kernels.arguments import Part
 from fastmlp.kernels.loops.pack import lanes_of
+from fastmlp.kernels.run import run
 from fastmlp.training.engine import Engine
 from fastmlp.training.evaluation import score
 from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import sgd
+from fastmlp.training.shapes import parameter_shapes
 
 
 @pytest.fixture
@@ -51,6 +55,23 @@ def test_warming_up_forgets_no_state(engine):
     for old, new in zip([*before[0], *before[1]], [*after[0], *after[1]], strict=True):
         np.testing.assert_array_equal(new, old)
         assert np.abs(new).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "hidden"),
+    # Steps of small batches do without what evaluation has; evaluation does without dropout.
+    [((3072,), []), ((16,), [8]), ((1, 8, 8), ["conv 2 3", "maxpool 2", 8])],
+)
+def test_a_network_compiles_one_loop(shape, hidden):
+    layers = network_layers(hidden, 10, dropout=0.5)
+    parameters = parameter_shapes(layers, shape)
+    weights, biases = ([np.zeros(one[i]) for one in parameters] for i in range(2))
+    engine = Engine(weights, biases, layers=layers, shape=shape, batch_size=4, threads=1)
+    width = math.prod(shape)
+    images, labels = np.zeros((4, width), np.uint8), np.zeros(4, np.int64)
+    before = len(run.overloads)
+    engine.warm_up(engine.samples(images, np.ones(width), np.zeros(width), labels=labels))
+    assert len(run.overloads) <= before + 1
 
 
 def test_read_only_data_are_no_other_type_to_the_compiler(engine):

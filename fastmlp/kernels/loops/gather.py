@@ -5,7 +5,7 @@ float64 in one pass.
 """
 
 from fastmlp.kernels.arguments import Part
-from fastmlp.kernels.emit.pairs import convert_pairs, packing
+from fastmlp.kernels.emit.pairs import convert_pairs
 from fastmlp.kernels.emit.vectors import REVERSED, convert_vectors, multiply_add, reverse
 from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.loops.operands import write_operands
@@ -45,8 +45,8 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
         Number of row 0 among the epoch's.
     X : array [D / lanes, batch, lanes]
         The batch; padding beyond D becomes zero. With fewer panels it is room for numbers on their way into C and R.
-    C, R : arrays
-        The batch as left operands, see ``operands.py``; X itself where products read it as it is.
+    C, R : arrays or None
+        The batch as left operands of pairs, see ``operands.py``; None where products read X.
     mirrored : array [batch, D] like images
         Room for mirrored rows.
     part : Part
@@ -56,7 +56,7 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
         if batches.flips[start + m]:
             flip_row(samples.images, batches.order[start + m], samples.columns, mirrored, m)
     done = 0
-    if packing(C) == 2:
+    if C is not None:
         done = gather_pairs(samples, batches, start, C, R, mirrored, part)
     width, lanes = samples.images.shape[1], X.shape[2]
     whole = width // lanes
@@ -75,12 +75,15 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
                 convert_vectors(
                     samples.images, samples.scale, samples.shift, X, places, count, step
                 )
-        block = Part(s, s + count, part.row_from, part.row_to)
-        write_operands(X, s - skipped, C, R, block)
+        if C is not None:
+            block = Part(s, s + count, part.row_from, part.row_to)
+            write_operands(X, s - skipped, C, R, block)
     if whole * lanes < width:
         last = whole if is_whole else 0
         gather_rest(samples, batches, start, X, last, whole, mirrored, part)
-        write_operands(X, last, C, R, Part(whole, whole + 1, part.row_from, part.row_to))
+        if C is not None:
+            block = Part(whole, whole + 1, part.row_from, part.row_to)
+            write_operands(X, last, C, R, block)
 
 
 @helper

@@ -78,7 +78,7 @@ def gather_images(samples, batches, start, batch, rows, mirrored, out, g, whose)
         first = group * GROUP
         count = min(GROUP, batch - first)
         part = Part(np.int64(0), rows.shape[0], np.int64(0), count)
-        gather(samples, batches, start + first, rows, rows, rows, mirrored, part)
+        gather(samples, batches, start + first, rows, None, None, mirrored, part)
         for m in range(0, count, lanes):
             block = (first + m) // lanes
             rows_to_images(rows, m, min(lanes, count - m), columns, out, block, g)

@@ -17,8 +17,8 @@ def gather(
     batches: Batches,
     start: int,
     X: Array,
-    C: Array,
-    R: Array,
+    C: Array | None,
+    R: Array | None,
     mirrored: Array | None,
     part: Part,
 ) -> None:
@@ -38,4 +38,5 @@ def gather(
     batch[:, rows] = to_panels(images * samples.scale + samples.shift, lanes)
     if len(X) == count:
         X[:, rows] = batch[:, rows]
-    write_operands(batch, 0, C, R, Part(0, count, part.row_from, part.row_to))
+    if C is not None and R is not None:
+        write_operands(batch, 0, C, R, Part(0, count, part.row_from, part.row_to))
