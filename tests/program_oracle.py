@@ -132,6 +132,8 @@ class Interpreter:
         half_deep = slice(rows.start * lanes // 2, rows.stop * lanes // 2)
         if operation == codes.GATHER:
             yield view("out", workspace, (every, rows), True)
+            if one["inputs"]:
+                yield view("out", workspace, (self.own(int(one["inputs"]), rank), every), True)
             if pairs:
                 yield view("left", operands, (every, rows), True)
                 yield view("right", operands, (every, self.in_pairs(rows)), True)
@@ -243,6 +245,10 @@ class Interpreter:
         shape = (int(buffer["panels"]), self.rows_of(buffer, batch), self.lanes)
         return Touch(name, place, shape, part, writes)
 
+    def own(self, count: int, rank: int) -> slice:
+        """Return a thread's share of so many."""
+        return slice(count * rank // self.threads, count * (rank + 1) // self.threads)
+
     @staticmethod
     def rows_of(buffer: np.void, batch: int) -> int:
         """Return how many rows a buffer has in this batch."""
@@ -260,7 +266,7 @@ class Interpreter:
         rows = int(one["slabs"]) or batch
 
         def own(count: int) -> slice:
-            return slice(count * rank // self.threads, count * (rank + 1) // self.threads)
+            return self.own(count, rank)
 
         share = one["share"]
         if share == codes.PANELS:

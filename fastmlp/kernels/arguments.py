@@ -107,6 +107,8 @@ class FirstLayer(NamedTuple):
     out : array [N / lanes, batch, lanes]
     mirrored : array [batch, D] like images
         Room for mirrored rows.
+    slab_from, slab_to : int
+        Panels of X to write.
     """
 
     X: np.ndarray
@@ -114,6 +116,8 @@ class FirstLayer(NamedTuple):
     bias: np.ndarray
     out: np.ndarray
     mirrored: np.ndarray
+    slab_from: int
+    slab_to: int
 
 
 class Rule(NamedTuple):

@@ -31,7 +31,8 @@ from fastmlp.kernels.program import (
 PANELS_FROM_BYTES = 512 * 1024
 
 # Where the first layer is shared by panels, every thread reads the whole batch, and up to four threads gather it each
-# for itself where a copy is small: EXPERIMENTS.md, "Gathering".
+# for itself where a copy is small: EXPERIMENTS.md, "Gathering". So they do where a narrow first layer gathers its rows
+# itself: a thread then needs, of all rows, what its part of the weights sees. EXPERIMENTS.md, "Narrow layers".
 OWN_COPIES_TO, OWN_COPY_BYTES = 4, 2 * 1024**2
 
 
@@ -107,15 +108,25 @@ class Builder:
         rows = self.reserve(panels, PAIRS_OF_BATCH, OPERANDS, copies)
         return Signal(values, columns, rows, width)
 
-    def gathered(self, width: int, share: int) -> Signal:
-        """Reserve the batch that a first layer takes which is shared so, in copies where that is faster."""
+    def gathered(self, width: int, share: int, at_once: bool) -> Signal:
+        """Reserve the batch that a first layer takes, in copies where that is faster.
+
+        Parameters
+        ----------
+        width : int
+        share : int
+            How a team shares the layer.
+        at_once : bool
+            Whether it gathers most rows itself.
+        """
         panels, rows = self.kind.panels(width), self.batch * self.kind.lanes
         numbers = panels
         if self.kind.pairs:  # columns, and rows
             numbers = self.kind.depth(width) + -(-panels // 2)
         few = self.threads <= OWN_COPIES_TO
-        small = numbers * rows * self.kind.item_bytes <= OWN_COPY_BYTES
-        copies = self.threads if share == codes.PANELS and few and small else 1
+        size = numbers * rows * self.kind.item_bytes
+        small = size <= OWN_COPY_BYTES * (self.threads if at_once else 1)
+        copies = self.threads if (share == codes.PANELS or at_once) and few and small else 1
         values = self.reserve(1 if self.kind.pairs else panels, copies=copies)
         return self.signal(width, values, copies)
 

@@ -237,8 +237,9 @@ def gathered(b: Builder, first: Fused, placed: Sequence[Any]) -> Any:
     """Append the gathering of a batch as the first layer takes it, and return it."""
     if isinstance(first, ImageLayer):
         return gather_images(placed[0], _halo(placed))
-    signal = b.gathered(first.inputs, placed[0].share)
-    share = int(codes.COPIES if signal.values.copy else codes.ROWS)
+    at_once = placed[0].block > 0
+    signal = b.gathered(first.inputs, placed[0].share, at_once)
+    share = int(codes.COPIES if signal.values.copy and not at_once else codes.ROWS)
     b.add(
         codes.GATHER,
         share,
@@ -248,6 +249,7 @@ def gathered(b: Builder, first: Fused, placed: Sequence[Any]) -> Any:
         left=signal.columns,
         right=signal.rows,
         units=placed[0].block,
+        inputs=b.kind.panels(signal.width) if at_once and signal.values.copy else 0,
     )
     return signal
 

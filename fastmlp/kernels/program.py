@@ -10,7 +10,9 @@ A buffer is a stretch of one flat array, seen as panels [panels, rows, lanes]. A
 operation       buffers and numbers                   what happens
 =============== ===================================== ==========================================================
 MEET                                                  the team waits for all its threads
-GATHER          out, left, right                      out = the next batch; left and right its operands of pairs
+GATHER          out, left, right, units, inputs       out = the next batch; left and right its operands of pairs;
+                                                      `units` as said of GATHER_MULTIPLY; if `inputs` are its panels,
+                                                      also the other threads' rows in those that UPDATE will see
 MULTIPLY        left, right, start, out,              out = start + left @ right; result = f(out, other)
                 code, other, result
 ELEMENTWISE     code, left, other, out                out = f(left, other)

@@ -37,7 +37,7 @@ from fastmlp.kernels.codes import (
 )
 from fastmlp.kernels.emit.denormals import flush_denormals, restore_denormals
 from fastmlp.kernels.emit.views import borrowed
-from fastmlp.kernels.jit import helper, inlined, kernel
+from fastmlp.kernels.jit import ZERO, helper, inlined, kernel
 from fastmlp.kernels.loops.dropout import draw_mask
 from fastmlp.kernels.loops.elementwise import elementwise
 from fastmlp.kernels.loops.gather import gather
@@ -51,7 +51,7 @@ from fastmlp.kernels.loops.update import update
 from fastmlp.kernels.program import PARAMETERS
 from fastmlp.kernels.run_images import execute_on_images
 from fastmlp.kernels.run_rare import execute_rare
-from fastmlp.kernels.team import meet, part_of
+from fastmlp.kernels.team import first_of, meet, part_of
 from fastmlp.kernels.view import Now, Tables, hyper_of, mirrored_rows, view
 
 
@@ -98,13 +98,26 @@ def batch_of(one, buffers, samples, batches, room, pairs, now, part):
     """Execute GATHER."""
     X = view(room.workspace, buffers, one.out, now.batch, now.rank)
     mirrored = mirrored_rows(room, now.rank)
-    rest = left_over(part, one.units)
     if pairs is not None:
         C = view(room.operands, buffers, one.left, now.batch, now.rank)
         R = view(room.operands, buffers, one.right, now.batch, now.rank)
-        gather(samples, batches, now.start, X, C, R, mirrored, rest)
+        gather(samples, batches, now.start, X, C, R, mirrored, part)
     else:
-        gather(samples, batches, now.start, X, None, None, mirrored, rest)
+        for turn in range(3 if one.inputs > 0 else 1):
+            rest = gathered_in_turn(one, part, turn, now)
+            gather(samples, batches, now.start, X, None, None, mirrored, rest)
+
+
+@helper
+def gathered_in_turn(one, part, turn, now):
+    """What GATHER gathers first, of its own rows, and then of those before and behind them."""
+    if turn == 0:
+        return left_over(part, one.units)
+    first = first_of(one.inputs, now.rank, now.size)
+    last = first_of(one.inputs, now.rank + 1, now.size)
+    if turn == 1:
+        return Part(first, last, ZERO, part.row_from)
+    return Part(first, last, part.row_to, now.batch)
 
 
 @inlined
@@ -122,12 +135,17 @@ def first_layer(one, buffers, samples, batches, model, room, now, part):
     batch, rank = now.batch, now.rank
     other = view(room.workspace, buffers, one.other, batch, rank)
     result = view(room.workspace, buffers, one.result, batch, rank)
+    # Of a copy of the batch, only what this thread's weights see.
+    X = view(room.workspace, buffers, one.left, batch, rank)
+    is_copy = buffers[one.left].copy > 0
     layer = FirstLayer(
-        view(room.workspace, buffers, one.left, batch, rank),
+        X,
         view(model.parameters, buffers, one.right, batch, rank),
         view(model.parameters, buffers, one.start, batch, rank),
         view(room.workspace, buffers, one.out, batch, rank),
         mirrored_rows(room, rank),
+        first_of(X.shape[0], rank, now.size) if is_copy else ZERO,
+        first_of(X.shape[0], rank + 1, now.size) if is_copy else X.shape[0],
     )
     epilogue = Epilogue(one.code, other, result)
     gather_multiply(samples, batches, now.start, layer, one.inputs, epilogue, part)

@@ -34,6 +34,13 @@ gather_multiply = entry(module.gather_multiply)
 HYPER = np.array([0.01, 0.85, 0.7, 0.2, 0.3, 0.99, 0.05, 1.2, 0.001, 0.9])
 
 
+def test_which_rows_blocks_leave() -> None:
+    for rows, left in ((31, 31), (32, 0), (47, 15), (48, 0), (50, 0), (64, 0), (68, 4)):
+        rest = module.left_over.py_func(Part(0, 1, 3, 3 + rows), 32)
+        assert (rest.row_from, rest.row_to) == (3 + rows - left, 3 + rows)
+    assert module.left_over.py_func(Part(0, 1, 3, 50), 0) == Part(0, 1, 3, 50)
+
+
 def test_which_layers_are_narrow() -> None:
     assert [narrow_columns(outputs, 16) for outputs in (1, 4, 5, 10, 11)] == [4, 4, 10, 10, 0]
     # Three vectors of four are as full as a tile of ten.
@@ -104,21 +111,26 @@ def test_gather_multiply_has_the_bits_of_both(dtype: Any, raw: Any, code: int) -
         other_X, other_out, other_result = room(dtype, 7)
         exact = room(np.float64, 7)
         mirrored = np.zeros((batch, inputs), raw)
-        at_once = FirstLayer(X, W, bias, out, mirrored)
+        own = sorted(map(int, rng.integers(0, inputs // lanes + 1, 2)))
+        at_once = FirstLayer(X, W, bias, out, mirrored, *own)
         in_tile = code == value_code("relu")
         epilogue = Epilogue(code, out, out if in_tile else result)
         gather_multiply(samples, batches, start, at_once, columns, epilogue, part)
+        assert (np.delete(X, range(*own), axis=0) == 7).all()
 
-        done = part._replace(row_to=part.row_to - (part.row_to - part.row_from) % block)
-        gather(samples, batches, start, other_X, None, None, mirrored, done)
+        rest = module.left_over.py_func(part, block)
+        done = part._replace(row_to=rest.row_from)
+        whole = done._replace(panel_to=len(X))
+        gather(samples, batches, start, other_X, None, None, mirrored, whole)
         epilogue = Epilogue(code, other_out, other_out if in_tile else other_result)
         multiply(other_X, W, bias, other_out, epilogue, done)
+        other_X[: own[0]] = other_X[own[1] :] = 7
         for one, other in ((X, other_X), (out, other_out), (result, other_result)):
             np.testing.assert_array_equal(one, other)
         assert guards_hold(X, out, result)
 
         epilogue = Epilogue(code, exact[1], exact[1] if in_tile else exact[2])
-        layer = FirstLayer(exact[0], W, bias, exact[1], mirrored)
+        layer = FirstLayer(exact[0], W, bias, exact[1], mirrored, *own)
         reference.gather_multiply(samples, batches, start, layer, columns, epilogue, part)
         for one, twin in zip((X, out, result), exact, strict=True):
             np.testing.assert_allclose(one, twin, rtol=1e-3, atol=1e-3)

@@ -125,8 +125,9 @@ def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, p
     X, out : arrays [D / lanes, batch, lanes] and [N / lanes, batch, lanes]
     weights : (W, bias)
         Arrays [N / lanes, D, lanes] and [N / lanes, 1, lanes].
-    places : (columns, m, n)
-        What `narrow_columns` says; the first row in the batch, and in the epoch.
+    places : (columns, m, n, s, t)
+        What `narrow_columns` says; the first row in the batch, and in the epoch; the panels of X that are written,
+        from s to before t.
     is_relu : int
     """
     names = ("sources", "chosen", "scaling", "X", "weights", "out", "places", "is_relu")
@@ -135,7 +136,7 @@ def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, p
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, X.dtype)
         v = dict(zip(names, arguments, strict=True))
-        columns, m, n = e.numbers(places, v["places"])
+        columns, m, n, own_from, own_to = e.numbers(places, v["places"])
 
         def pointers(kinds, value):
             arrays = cgutils.unpack_tuple(builder, value)
@@ -166,8 +167,13 @@ def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, p
 
         e.loop(e.index(ROW_VECTORS * e.lanes), [], find)
 
+        def is_own(s):
+            """Whether a panel of X is written."""
+            from_there = builder.icmp_signed(">=", s, own_from)
+            return builder.and_(from_there, builder.icmp_signed("<", s, own_to))
+
         def gather(s, r):
-            """Write a panel of the vector r of rows into X, and transposed into `block`."""
+            """Write a panel of the vector r of rows transposed into `block`, and perhaps into X."""
             place = builder.mul(s, e.index(e.lanes))
             target = e.at(x_pointer, builder.mul(s, panel))
             factor, term = e.load(scale, place), e.load(shift, place)
@@ -179,7 +185,9 @@ def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, p
             for i in range(e.lanes):
                 row = builder.load(e.at(own, i))
                 vectors.append(e.fma(e.load_converted(row, place), factor, term))
-                e.store(vectors[-1], target, i * e.lanes)
+            with builder.if_then(is_own(s)):
+                for i, vector in enumerate(vectors):
+                    e.store(vector, target, i * e.lanes)
             for i, vector in enumerate(e.transposed(vectors)):
                 e.store(vector, transposed, i * e.lanes)
 
@@ -189,7 +197,9 @@ def gather_multiply_tile(typingctx, sources, chosen, scaling, X, weights, out, p
             def over_slabs(s, sums):
                 e.loop(e.index(ROW_VECTORS), [], lambda r, _: gather(s, r) or [])
                 here = e.at(w_pointer, builder.mul(s, e.index(e.lanes**2)))
-                next_panel = e.at(x_pointer, builder.mul(builder.add(s, e.index(1)), panel))
+                following = builder.add(s, e.index(1))
+                next_panel = e.at(x_pointer, builder.mul(following, panel))
+                next_panel = builder.select(is_own(following), next_panel, block)
                 ahead = builder.mul(builder.add(s, e.index(AHEAD)), e.index(e.lanes))
 
                 def over_k(k, sums):

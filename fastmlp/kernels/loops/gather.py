@@ -50,7 +50,7 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
     mirrored : array [batch, D] like images
         Room for mirrored rows.
     part : Part
-        Rows of the batch; all panels.
+        Rows of the batch, and panels; of pairs, all panels.
     """
     for m in range(part.row_from, part.row_to):
         if batches.flips[start + m]:
@@ -61,8 +61,9 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
     width, lanes = samples.images.shape[1], X.shape[2]
     whole = width // lanes
     is_whole = X.shape[0] * lanes >= width
-    for s in range(done, whole, BLOCK):
-        count = min(BLOCK, whole - s)
+    last = min(whole, part.panel_to)
+    for s in range(max(done, part.panel_from), last, BLOCK):
+        count = min(BLOCK, last - s)
         skipped = 0 if is_whole else s
         step = X.shape[1] * lanes
         for m in range(part.row_from, part.row_to):
@@ -78,7 +79,7 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
         if C is not None:
             block = Part(s, s + count, part.row_from, part.row_to)
             write_operands(X, s - skipped, C, R, block)
-    if whole * lanes < width:
+    if whole * lanes < width and whole < part.panel_to:
         last = whole if is_whole else 0
         gather_rest(samples, batches, start, X, last, whole, mirrored, part)
         if C is not None:

@@ -57,7 +57,10 @@ def gather_multiply(samples, batches, start, layer, columns, epilogue, part):
     """
     X, out = layer.X, layer.out
     block = ROW_VECTORS * X.shape[2]
-    for m in range(part.row_from, part.row_to - block + 1, block):
+    last = left_over(part, block).row_from
+    for next_row in range(part.row_from, last, block):
+        # The last block begins among rows that are done, if it has to: they come out the same.
+        m = min(next_row, last - block)
         for row in range(m, m + block):
             if batches.flips[start + row]:
                 flip_row(
@@ -70,7 +73,7 @@ def gather_multiply(samples, batches, start, layer, columns, epilogue, part):
             X,
             (layer.W, layer.bias),
             out,
-            (columns, m, start + m),
+            (columns, m, start + m, layer.slab_from, layer.slab_to),
             epilogue.code == RELU,
         )
         if epilogue.code != RELU and epilogue.code != IDENTITY:
@@ -80,6 +83,12 @@ def gather_multiply(samples, batches, start, layer, columns, epilogue, part):
 
 @helper
 def left_over(part, block):
-    """A part without its whole blocks of so many rows; all of it where that is 0."""
-    done = (part.row_to - part.row_from) // block * block if block > 0 else 0
+    """The rows of a part that blocks of so many rows leave; all of it where that is 0.
+
+    They leave less than half a block, or all where there is no whole one.
+    """
+    rows = part.row_to - part.row_from
+    done = rows // block * block if block > 0 else 0
+    if done > 0 and 2 * (rows - done) >= block:
+        done = rows
     return Part(part.panel_from, part.panel_to, part.row_from + done, part.row_to)

@@ -1,5 +1,7 @@
 """Twins of ``loops/narrow.py``."""
 
+import numpy as np
+
 from fastmlp.kernels.arguments import Batches, Epilogue, FirstLayer, Part, Samples, Weights
 from fastmlp.kernels.emit.narrow import ROW_VECTORS
 from fastmlp.kernels.loops.narrow import FROM_BATCH
@@ -38,10 +40,13 @@ def gather_multiply(
     epilogue: Epilogue,
     part: Part,
 ) -> None:
-    """`gather` and `multiply` of the rows that fill whole vectors; needs no tile of so many columns."""
-    lanes = layer.X.shape[2]
-    block = ROW_VECTORS * lanes
-    whole = (part.row_to - part.row_from) // block * block
-    part = part._replace(row_to=part.row_from + whole)
-    gather(samples, batches, start, layer.X, layer.X, layer.X, None, part)
-    multiply(layer.X, layer.W, layer.bias, layer.out, epilogue, part)
+    """`gather` and `multiply` of the rows that blocks do; needs no tile of so many columns."""
+    block = ROW_VECTORS * layer.X.shape[2]
+    whole, rest = divmod(part.row_to - part.row_from, block)
+    done = part.row_to - (0 if whole and 2 * rest >= block else rest)
+    part = part._replace(row_to=done)
+    X = np.zeros_like(layer.X)
+    gather(samples, batches, start, X, None, None, None, part)
+    multiply(X, layer.W, layer.bias, layer.out, epilogue, part)
+    own = slice(layer.slab_from, layer.slab_to), slice(part.row_from, done)
+    layer.X[own] = X[own]
