@@ -43,7 +43,7 @@ def doctor(warm: bool, data_home: Path | None) -> None:
 def _findings() -> Iterator[tuple[str, str]]:
     import llvmlite.binding as llvm
 
-    from fastmlp.kernels.jit import cache_folder
+    from fastmlp.kernels.cache import cache_folder
     from fastmlp.kernels.tiles import TILE
 
     found = machine.describe()
@@ -59,7 +59,7 @@ def _findings() -> Iterator[tuple[str, str]]:
     sizes = (f"{name} {size // 1024:,} KiB" for name, size in found["caches"].items())
     yield "caches", ", ".join(sizes) or "unknown"
     folder = cache_folder()
-    yield "compiled", "not kept: no writable folder" if folder is None else _described(folder)
+    yield "compiled", "not kept: no writable folder" if folder is None else _described(folder.path)
     yield "system", found["system"]
     yield "versions", ", ".join(f"{name} {one}" for name, one in found["versions"].items())
 
