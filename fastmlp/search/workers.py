@@ -11,15 +11,18 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import closing
-from itertools import takewhile
-from types import TracebackType
+from itertools import islice
+from types import FrameType, TracebackType
 from typing import Any, Literal, Self, get_args
 
 from joblib import delayed
 from joblib.externals.loky import BrokenProcessPool
 
 from fastmlp.errors import ConfigError, check_count, line_of
+from fastmlp.machine.interrupts import USUAL, interrupting_signals
+from fastmlp.machine.threads import started_pool
 from fastmlp.search.calls import (
     MOST_DEATHS,
     Numbered,
@@ -31,6 +34,7 @@ from fastmlp.search.calls import (
 )
 from fastmlp.search.cluster import on_cluster
 from fastmlp.search.trial import Parts
+from fastmlp.training.config import TrainConfig
 from fastmlp.training.side_by_side import arrange
 
 Backend = Literal["threading", "loky"]
@@ -117,14 +121,11 @@ class _Interrupt:
         self.gently = gently
         self.asked = threading.Event()
         self.waiting = False
-        self.usual = signal.getsignal(signal.SIGINT)
-        # Only the main thread gets signals, and the program may handle them itself.
-        in_main = threading.current_thread() is threading.main_thread()
-        self.handles = in_main and self.usual is signal.default_int_handler
+        self.signals = interrupting_signals()
 
     def __enter__(self) -> Self:
-        if self.handles:
-            signal.signal(signal.SIGINT, self._handle)
+        for number in self.signals:
+            signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -133,8 +134,8 @@ class _Interrupt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.handles:
-            signal.signal(signal.SIGINT, self.usual)
+        for number in self.signals:
+            signal.signal(number, USUAL)
 
     def wait_for(self, outcomes: Generator[Numbered]) -> Numbered | None:
         """Return the next outcome; None after the last one or, unless gently, after Ctrl-C."""
@@ -146,7 +147,7 @@ class _Interrupt:
         finally:
             self.waiting = False
 
-    def _handle(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self.asked.is_set()
         self.asked.set()
         if self.waiting and (again or not self.gently):
@@ -165,22 +166,30 @@ def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> 
         Trials at once.
     stop : threading.Event
         Once it is set, trials end after their current epoch, and no other begins.
+
+    Where fewer threads can start, fewer trials run at once.
     """
-    calls = (
-        delayed(run_numbered)(index, config, parts, lambda row: stop.is_set())
-        for index, config in takewhile(lambda _: not stop.is_set(), tasks.items())
-    )
-    outcomes = parallel_calls(n_jobs=jobs, backend="threading")(calls)
-    try:
-        while (numbered := next(outcomes, None)) is not None:  # `yield from` would close it first
-            yield numbered
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        # A thread cannot be killed and must not outlive the search: its epoch is waited for.
-        for _ in outcomes:
-            pass
+
+    def run(task: tuple[int, TrainConfig]) -> Numbered | None:
+        return None if stop.is_set() else run_numbered(*task, parts, lambda row: stop.is_set())
+
+    pool, size = started_pool(jobs, "fastmlp-trial") if jobs > 1 else (None, 0)
+    if pool is None:  # one at a time is wanted, or no thread can start
+        yield from filter(None, map(run, tasks.items()))
+        return
+    waiting = iter(tasks.items())
+    # A thread cannot be killed and must not outlive the search: at the end of `with` its epoch is waited for.
+    with pool:
+        try:
+            # Each thread has a second trial waiting for it while the outcome of its first is stored.
+            running = {pool.submit(run, task) for task in islice(waiting, 2 * size)}
+            while running:
+                ended, running = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(run, task) for task in islice(waiting, len(ended))}
+                yield from filter(None, (future.result() for future in ended))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
