@@ -117,7 +117,7 @@ def _candidates(user: object) -> Iterator[tuple[Path, bool]]:
     """Yield the folders in which machine code may be kept, and whether anybody may make a folder of that name."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
-        yield Path(os.path.abspath(chosen)), False  # the program may change to another folder
+        yield Path(chosen), False
         return
     usual = user_cache_folder()
     if usual is not None:

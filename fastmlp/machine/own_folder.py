@@ -49,7 +49,7 @@ class OwnFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = Path(os.path.abspath(path))  # the program may change to another folder
         self.write(".writable", b"")
         self.remove(".writable")
 

@@ -6,9 +6,11 @@ trial does not know where it runs, and its bits do not depend on it.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -214,7 +216,8 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
         "n_jobs": max(2, jobs),
         "pre_dispatch": jobs,
         "mmap_mode": "c",
-        "initializer": _ignore_interrupts,
+        "initializer": _begin_process,
+        "initargs": (os.getpid(),),
     }
     while waiting:
         running: set[int] = set()
@@ -241,6 +244,14 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
         suspects = [index for index in sorted({*suspects, *running}) if index in waiting]
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the process that started them."""
+def _begin_process(parent: int) -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the one that started this one, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after the one that started it was killed."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
