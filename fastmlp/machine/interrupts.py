@@ -6,8 +6,10 @@ the program says otherwise, and for SIGTERM and SIGHUP within `ended_by_signals`
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -64,3 +66,24 @@ def held_interrupt() -> Iterator[None]:
             signal.signal(one, USUAL)
     if came:
         raise KeyboardInterrupt
+
+
+def begin_child(parent: int) -> None:
+    """Leave Ctrl-C, which reaches all processes of a terminal, to the parent of this one, and end soon after it.
+
+    A parent that is killed can tell its children nothing. This is here, far from all that takes long to import, so that
+    a child that has just been started ends, too.
+
+    Parameters
+    ----------
+    parent : int
+        Number of the parent process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:  # on Windows it stays the same
+        time.sleep(0.2)
+    os._exit(1)

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -23,7 +22,7 @@ from joblib import delayed
 from joblib.externals.loky import BrokenProcessPool
 
 from fastmlp.errors import ConfigError, check_count, line_of
-from fastmlp.machine.interrupts import USUAL, interrupting_signals
+from fastmlp.machine.interrupts import USUAL, begin_child, interrupting_signals
 from fastmlp.machine.threads import started_pool
 from fastmlp.search.calls import (
     MOST_DEATHS,
@@ -216,7 +215,7 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
         "n_jobs": max(2, jobs),
         "pre_dispatch": jobs,
         "mmap_mode": "c",
-        "initializer": _begin_process,
+        "initializer": begin_child,
         "initargs": (os.getpid(),),
     }
     while waiting:
@@ -242,16 +241,3 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
                     del waiting[index]
                     yield index, given_up(codes[1] if codes else line_of(error))
         suspects = [index for index in sorted({*suspects, *running}) if index in waiting]
-
-
-def _begin_process(parent: int) -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the one that started this one, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process soon after the one that started it was killed."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)

@@ -1,5 +1,7 @@
 """``fastmlp data``, ``fastmlp doctor``, and no command at all."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,30 @@ def test_without_a_command_help_is_shown(capsys: Capture) -> None:
     assert "train" in capsys.readouterr().out
     assert run("--version") == 0
     assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="raises a POSIX signal")
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [
+        ("bench --quick", "fastmlp.bench.suite.run"),
+        ("reproduce cifar10-softmax", "fastmlp.studies.reproduce.reproduce"),
+        ("search", "fastmlp.search.grid.grid_search"),
+        ("doctor", "fastmlp.machine.description.describe"),
+    ],
+)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_every_command_as_ctrl_c_does(
+    command: str, function: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(function, lambda *_, **__: signal.raise_signal(signal.Signals[name]))
+    assert run(*command.split()) == 130
+
+
+def test_the_end_of_a_file_is_no_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def ended() -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr("fastmlp.machine.description.describe", ended)
+    assert run("doctor") == 2
+    assert capsys.readouterr().err.strip() == "fastmlp: error: EOFError: Ran out of input"

@@ -2,7 +2,6 @@
 
 import compileall
 import errno
-import json
 import os
 import pickle
 import shutil
@@ -17,14 +16,13 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+from users import OTHER, VICTIM, as_user, root
 
 import fastmlp
 from fastmlp.kernels import cache
 from fastmlp.kernels.cache import MachineCode, cache_folder, digest
 from fastmlp.kernels.jit import kernel
 from fastmlp.machine.own_folder import OwnFolder
-
-OTHER, VICTIM = 54321, 54322  # user ids
 
 
 def doubled(x):
@@ -220,27 +218,6 @@ def public() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def as_user(user: int, call: Callable[[], Any]) -> Any:
-    """Return what a function returns in a process of this user."""
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of threads that the child does not have
-        child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(user)
-            os.setuid(user)
-            os.write(writer, json.dumps(call()).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as answer:
-        text = answer.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return json.loads(text)
-
-
 def chosen_folder(**environment: str) -> tuple[str | None, list[str]]:
     """Return where this process keeps machine code, and what it says."""
     for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
@@ -255,9 +232,6 @@ def chosen_folder(**environment: str) -> tuple[str | None, list[str]]:
         found.write("file", b"1")
         assert found.read("file") == b"1"
     return found and str(found.path), [str(one.message) for one in told]
-
-
-root = pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="has one user id")
 
 
 @root
