@@ -44,11 +44,13 @@ def _findings() -> Iterator[tuple[str, str]]:
     import llvmlite.binding as llvm
 
     from fastmlp.kernels.cache import cache_folder
-    from fastmlp.kernels.tiles import TILE
+    from fastmlp.kernels.tiles import COMPILED_FOR, TILE
 
     found = machine.describe()
     present = llvm.get_host_cpu_features()
-    yield "CPU", f"{found['cpu']} ({llvm.get_host_cpu_name()})"
+    host, (_, target, _) = llvm.get_host_cpu_name(), COMPILED_FOR
+    other = "" if target == host else f", compiled for {target}"
+    yield "CPU", f"{found['cpu']} ({host}){other}"
     yield "features", ", ".join(name for name in FEATURES if present.get(name)) or "none we use"
     shapes = (
         f"{TILE.rows} x {TILE.vectors * TILE.lanes(size)} {dtype}"

@@ -247,7 +247,6 @@ class EngineTraining(BaseMultilayerPerceptron):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
                 UserWarning,
-                stacklevel=2,
             )
         return int(np.clip(self.batch_size, 1, count))
 
@@ -300,10 +299,9 @@ class EngineTraining(BaseMultilayerPerceptron):
                             f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
                             "and the optimization hasn't converged yet.",
                             ConvergenceWarning,
-                            stacklevel=2,
                         )
             except KeyboardInterrupt:
-                warn("Training interrupted by user.", UserWarning, stacklevel=2)
+                warn("Training interrupted by user.", UserWarning)
             engine.write_back()
         if self.early_stopping:
             if best is not None:
