@@ -11,7 +11,7 @@ SIGHUP. What cannot be written to standard error is dropped.
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -31,7 +31,18 @@ from fastmlp.machine.streams import best_effort_streams
 WRONG_INPUT = 2
 
 
+class _Commands(click.Group):
+    """Commands whose errors are all said: click takes the end of any file for Ctrl-C, and any pipe for its output."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (EOFError, BrokenPipeError) as error:
+            raise click.ClickException(line_of(error)) from error
+
+
 @click.group(
+    cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -84,12 +95,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         message = f"{error.filename}: {error.strerror}" if named else str(error)
     except MemoryError as error:
         message = f"out of memory: {error}; try fewer or narrower layers, or a smaller --size"
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except click.Abort as abort:  # click's answer to Ctrl-C, and to the end of any file
-        if not isinstance(abort.__cause__, EOFError):
-            return INTERRUPTED
-        message = line_of(abort.__cause__)
     _print_line("error", message)
     return WRONG_INPUT
 

@@ -99,13 +99,18 @@ def cache_folder() -> OwnFolder | None:
         try:
             if is_public:
                 OwnFolder(folder)
-            used = OwnFolder(folder / f"fastmlp-{name}-{user}")
+            folder /= f"fastmlp-{name}-{user}"
+            used = OwnFolder(folder)
             break
         except OSError as error:
             refused.append((folder, error))
     if used is None or any(isinstance(error, ForeignError) for _, error in refused):
         reasons = "; ".join(f"{folder}: {error.strerror or error}" for folder, error in refused)
-        kept = f"it is kept in {used.path}" if used else "kernels are compiled anew in each process"
+        kept = (
+            f"kernels are kept in {used.path}"
+            if used
+            else "kernels are compiled anew in each process"
+        )
         warn(
             f"fastmlp cannot write its cache folder {reasons}: {kept}. Set NUMBA_CACHE_DIR to a folder "
             "that can be written."

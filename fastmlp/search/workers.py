@@ -204,6 +204,11 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
     ----------
     tasks, parts, jobs
         As for `in_threads`.
+
+    Raises
+    ------
+    ConfigError
+        If the system starts no processes, or has no room for the shared file.
     """
     waiting = dict(tasks)
     suspects: list[int] = []
@@ -240,4 +245,9 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
                     codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
                     del waiting[index]
                     yield index, given_up(codes[1] if codes else line_of(error))
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(
+                f"backend: found 'loky' where no processes can be started or given images ({line_of(error)}), "
+                "expected room for them; take fewer jobs, or backend 'threading'"
+            ) from error
         suspects = [index for index in sorted({*suspects, *running}) if index in waiting]

@@ -86,10 +86,17 @@ def test_a_signal_ends_every_command_as_ctrl_c_does(
     assert run(*command.split()) == 130
 
 
-def test_the_end_of_a_file_is_no_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def ended() -> None:
-        raise EOFError("Ran out of input")
+@pytest.mark.parametrize(
+    "error", [EOFError("Ran out of input"), BrokenPipeError(32, "of another process")]
+)
+def test_no_error_ends_a_command_without_a_word(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Click takes the end of any file for Ctrl-C, and any closed pipe for standard output."""
 
-    monkeypatch.setattr("fastmlp.machine.description.describe", ended)
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("fastmlp.machine.description.describe", fail)
     assert run("doctor") == 2
-    assert capsys.readouterr().err.strip() == "fastmlp: error: EOFError: Ran out of input"
+    assert capsys.readouterr().err.strip() == f"fastmlp: error: {type(error).__name__}: {error}"
