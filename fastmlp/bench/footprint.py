@@ -97,7 +97,13 @@ def _spawn(rows: int, cache: str) -> tuple[float, int | None]:
         command, env=os.environ | {"NUMBA_CACHE_DIR": cache}, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        line = process.stdout.readline().strip()
+        try:
+            line = process.stdout.readline().strip()
+        except (
+            BaseException
+        ):  # the process gets no Ctrl-C if this one was interrupted by another signal
+            process.kill()
+            raise
         seconds = time.perf_counter() - start
     if process.returncode != 0 or not line:
         raise subprocess.CalledProcessError(process.returncode, command)

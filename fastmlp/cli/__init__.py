@@ -3,14 +3,15 @@
 Commands import what takes long to load (Numba, scikit-learn, Matplotlib) inside their functions, so
 that ``fastmlp --help`` and wrong input are answered at once.
 
-Exit codes: 0 done; 1 the training diverged; 2 wrong input, with one line that says what to do; 130
-interrupted, with the results so far saved.
+Exit codes: 0 done; 1 the training diverged; 2 wrong input, with one line that says what to do, or standard output
+that could not be written, after the work is done; 130 interrupted, with the results so far saved: by Ctrl-C, SIGTERM or
+SIGHUP. What cannot be written to standard error is dropped.
 """
 
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -23,12 +24,25 @@ from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
 from fastmlp.cli.search import search
 from fastmlp.cli.train import INTERRUPTED, train
-from fastmlp.errors import FastMLPError
+from fastmlp.errors import FastMLPError, line_of
+from fastmlp.machine.interrupts import ended_by_signals
+from fastmlp.machine.streams import best_effort_streams
 
 WRONG_INPUT = 2
 
 
+class _Commands(click.Group):
+    """Commands whose errors are all said: click takes the end of any file for Ctrl-C, and any pipe for its output."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (EOFError, BrokenPipeError) as error:
+            raise click.ClickException(line_of(error)) from error
+
+
 @click.group(
+    cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -57,21 +71,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    with warnings.catch_warnings():
+    with best_effort_streams() as output, ended_by_signals(), warnings.catch_warnings():
         warnings.showwarning = _print_warning
-        try:
-            return fastmlp.main(arguments, "fastmlp", standalone_mode=False) or 0
-        except click.ClickException as error:
-            message = error.format_message()
-        except FastMLPError as error:
-            message = str(error)
-        except OSError as error:
-            named = error.filename is not None and error.strerror is not None
-            message = f"{error.filename}: {error.strerror}" if named else str(error)
-        except MemoryError as error:
-            message = f"out of memory: {error}; try fewer or narrower layers, or a smaller --size"
-        except (click.Abort, KeyboardInterrupt):
-            return INTERRUPTED
+        code = _run(arguments)
+        output.flush()
+        # Who closes a pipe, such as `head`, has read enough.
+        if output.failure is not None and not isinstance(output.failure, BrokenPipeError):
+            _print_line("error", f"standard output: cannot be written: {output.failure}")
+            code = code or WRONG_INPUT
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit code, after a line that says what is wrong if something is."""
+    try:
+        return fastmlp.main(arguments, "fastmlp", standalone_mode=False) or 0
+    except click.ClickException as error:
+        message = error.format_message()
+    except FastMLPError as error:
+        message = str(error)
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        message = f"{error.filename}: {error.strerror}" if named else str(error)
+    except MemoryError as error:
+        message = f"out of memory: {error}; try fewer or narrower layers, or a smaller --size"
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
     _print_line("error", message)
     return WRONG_INPUT
 

@@ -10,7 +10,7 @@ from fastmlp.bench.problem import NETWORKS
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.bench.work import spell_sizes
 from fastmlp.cli.options import items, widths
-from fastmlp.reporting.progress import say
+from fastmlp.machine.streams import say
 
 
 @click.command()

@@ -43,12 +43,14 @@ def doctor(warm: bool, data_home: Path | None) -> None:
 def _findings() -> Iterator[tuple[str, str]]:
     import llvmlite.binding as llvm
 
-    from fastmlp.kernels.jit import cache_folder
-    from fastmlp.kernels.tiles import TILE
+    from fastmlp.kernels.cache import cache_folder
+    from fastmlp.kernels.tiles import COMPILED_FOR, TILE
 
     found = machine.describe()
     present = llvm.get_host_cpu_features()
-    yield "CPU", f"{found['cpu']} ({llvm.get_host_cpu_name()})"
+    host, (_, target, _) = llvm.get_host_cpu_name(), COMPILED_FOR
+    other = "" if target == host else f", compiled for {target}"
+    yield "CPU", f"{found['cpu']} ({host}){other}"
     yield "features", ", ".join(name for name in FEATURES if present.get(name)) or "none we use"
     shapes = (
         f"{TILE.rows} x {TILE.vectors * TILE.lanes(size)} {dtype}"
@@ -59,7 +61,7 @@ def _findings() -> Iterator[tuple[str, str]]:
     sizes = (f"{name} {size // 1024:,} KiB" for name, size in found["caches"].items())
     yield "caches", ", ".join(sizes) or "unknown"
     folder = cache_folder()
-    yield "compiled", "not kept: no writable folder" if folder is None else _described(folder)
+    yield "compiled", "not kept: no writable folder" if folder is None else _described(folder.path)
     yield "system", found["system"]
     yield "versions", ", ".join(f"{name} {one}" for name, one in found["versions"].items())
 

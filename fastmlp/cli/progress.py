@@ -3,10 +3,12 @@
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastmlp.datasets import Dataset
-from fastmlp.reporting.progress import ProgressDisplay, say
+from fastmlp.machine.streams import say
+from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import TrainConfig
 
 NOTICE_AFTER = 1.0  # seconds; machine code out of the cache is there sooner
@@ -40,7 +42,8 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None)
     notice = threading.Timer(NOTICE_AFTER, say, ["compiling kernels, once on this machine ..."])
     notice.daemon = True
-    notice.start()
+    with suppress(RuntimeError):  # the system allows no more threads
+        notice.start()
     start = time.perf_counter()
     try:
         if train(brief, few, few).status == "interrupted":

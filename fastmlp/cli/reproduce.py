@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fastmlp.cli.options import data_home_option
-from fastmlp.reporting.progress import say
+from fastmlp.machine.streams import say
 
 
 @click.command()

@@ -12,7 +12,8 @@ import click
 
 from fastmlp.cli.options import PARTS, data_home_option, options
 from fastmlp.datasets import Dataset
-from fastmlp.reporting.progress import ProgressDisplay, say
+from fastmlp.machine.streams import say
+from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, Experiment, load_parts
 from fastmlp.training.config import TrainConfig
 

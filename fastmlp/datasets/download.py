@@ -8,7 +8,6 @@ import struct
 import sys
 import tarfile
 import time
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastmlp.errors import DataError, line_of
+from fastmlp.machine.own_folder import user_cache_folder
+from fastmlp.machine.streams import BestEffort
+from fastmlp.machine.streams import warn as give_warning
 
 DataHome = str | os.PathLike[str] | None
 
@@ -66,15 +68,12 @@ class Remote:
 def home(data_home: DataHome = None) -> Path:
     """Return the folder that data is read from and downloaded to.
 
-    It is `data_home`, else the environment variable FASTMLP_DATA, else the user's cache folder.
+    It is `data_home`, else the environment variable FASTMLP_DATA, else the user's cache folder. A user who has no home
+    has none: then it is the folder ``fastmlp-data`` where the program runs.
     """
-    chosen = data_home or os.environ.get("FASTMLP_DATA")
-    if chosen:
-        folder = Path(os.path.abspath(Path(chosen).expanduser()))  # "." has no name to go by
-    else:
-        from pooch import os_cache  # type: ignore[import-untyped]
-
-        folder = Path(os_cache("fastmlp"))
+    chosen = data_home or os.environ.get("FASTMLP_DATA") or user_cache_folder() or "fastmlp-data"
+    # "." has no name to go by. "~" stays where nobody knows what it stands for.
+    folder = Path(os.path.abspath(os.path.expanduser(chosen)))
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise DataError(f"{folder}: found a file, expected the folder that holds the data")
     return folder
@@ -90,12 +89,12 @@ def download(remote: Remote, folder: Path) -> Path:
     DataError
         If no mirror delivers the published bytes; the message says what each one did.
     """
-    import pooch
+    import pooch  # type: ignore[import-untyped]
 
     with reading(folder, "a folder to write to"):
         folder.mkdir(parents=True, exist_ok=True)
     downloader = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=CHUNK, timeout=TIMEOUT
+        progressbar=BestEffort(sys.stderr).isatty(), chunk_size=CHUNK, timeout=TIMEOUT
     )
     for attempt in range(ROUNDS):
         time.sleep(PAUSE * attempt)
@@ -123,7 +122,7 @@ def warn_unless_published(path: Path, remote: Remote) -> None:
 
 def warn(path: Path, difference: str) -> None:
     """Emit the one-line warning about a file that is sound but not the published one."""
-    warnings.warn(
+    give_warning(
         f"{path}: read, but not the published file ({difference})", DataWarning, stacklevel=2
     )
 

@@ -6,7 +6,7 @@ scikit-learn validates and initialises. It also trains what the engine does not 
 from __future__ import annotations
 
 import math
-import warnings
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -41,6 +41,7 @@ from fastmlp.estimator.layers import (
     widths_of,
 )
 from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.machine.streams import BestEffort, warn
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import Initialization
 from fastmlp.training.layers import sizes_of
@@ -242,10 +243,10 @@ class EngineTraining(BaseMultilayerPerceptron):
         if self.batch_size == "auto":
             return min(200, count)
         if self.batch_size > count:
-            warnings.warn(
+            warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                stacklevel=2,
+                UserWarning,
             )
         return int(np.clip(self.batch_size, 1, count))
 
@@ -294,14 +295,13 @@ class EngineTraining(BaseMultilayerPerceptron):
                     if tasks.end_epoch() or self._has_converged():
                         break
                     if self.n_iter_ == self.max_iter and not incremental:
-                        warnings.warn(
+                        warn(
                             f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached "
                             "and the optimization hasn't converged yet.",
                             ConvergenceWarning,
-                            stacklevel=2,
                         )
             except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", stacklevel=2)
+                warn("Training interrupted by user.", UserWarning)
             engine.write_back()
         if self.early_stopping:
             if best is not None:
@@ -387,9 +387,10 @@ class EngineTraining(BaseMultilayerPerceptron):
             yield self._print if self._talks() else lambda: None
 
     def _print(self) -> None:
-        print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        lines = f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}"
         if self.early_stopping:
-            print(f"Validation score: {self.validation_scores_[-1]:f}")
+            lines += f"\nValidation score: {self.validation_scores_[-1]:f}"
+        print(lines, file=BestEffort(sys.stdout))
 
     def _figures(self) -> str:
         figures = f"loss={self.loss_:.3g}"

@@ -5,9 +5,11 @@ machine. A narrower tile than the CPU offers is always correct, a wider one runs
 """
 
 import os
+import re
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
+from numba.core.registry import cpu_target
 
 from fastmlp.errors import ConfigError
 
@@ -156,13 +158,43 @@ def choose(features: dict[str, bool], machine: str, override: str | None) -> Til
     return TILES["portable"]
 
 
-FEATURES = dict(llvm.get_host_cpu_features())
-TILE = choose(FEATURES, llvm.get_process_triple(), os.environ.get("FASTMLP_TILE"))
+# What Numba compiles for: triple, CPU and features. That is this machine, unless NUMBA_CPU_NAME, NUMBA_CPU_FEATURES
+# or NUMBA_ENABLE_AVX say otherwise.
+COMPILED_FOR: tuple[str, str, str] = cpu_target.target_context.codegen().magic_tuple()
+
+
+def features_of(triple: str, cpu: str, features: str) -> dict[str, bool]:
+    """Return which of the instruction sets that `choose` asks for LLVM uses when it compiles for a CPU.
+
+    LLVM is asked by what it makes of a sum or product of whole vectors: it knows what a CPU's name implies, and which
+    features imply others.
+    """
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    asked = {
+        "avx512f": (r"paddd\t%zmm", "<16 x i32>", "add <16 x i32> %a, %a"),
+        "avx2": (r"paddd\t%ymm", "<8 x i32>", "add <8 x i32> %a, %a"),
+        "fma": (r"vfmadd\d+ps", "<4 x float>", "call <4 x float> @llvm.fma.v4f32({0}, {0}, {0})"),
+    }
+    found = {}
+    for name, (sign, kind, operation) in asked.items():
+        code = operation.format("<4 x float> %a")
+        text = f"""
+            declare <4 x float> @llvm.fma.v4f32(<4 x float>, <4 x float>, <4 x float>)
+            define {kind} @f({kind} %a) {{ %b = {code} ret {kind} %b }}
+        """
+        assembly = machine.emit_assembly(llvm.parse_assembly(text))
+        found[name] = re.search(sign, assembly) is not None
+    return found
+
+
+FEATURES = features_of(*COMPILED_FOR)
+TILE = choose(FEATURES, COMPILED_FOR[0], os.environ.get("FASTMLP_TILE"))
 
 # Whether pairs of bfloat16 are multiplied by the CPU's own instruction. Without it, or with FASTMLP_BF16=emulated,
 # two multiply-adds and their rounding give the same bits.
 NATIVE_BF16 = (
-    bool(FEATURES.get("avx512bf16"))
+    "+avx512bf16" in COMPILED_FOR[2].split(",")
     and TILE.name == "avx512"
+    and FEATURES["avx512f"]
     and os.environ.get("FASTMLP_BF16") != "emulated"
 )

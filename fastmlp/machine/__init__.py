@@ -1,4 +1,4 @@
-"""The machine: cores, their description, atomic files, and Ctrl-C."""
+"""The machine: cores, threads, files, folders, streams, signals, and its description."""
 
 from typing import TYPE_CHECKING
 

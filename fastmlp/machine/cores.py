@@ -42,13 +42,14 @@ def take_own_core(rank: int, size: int) -> None:
     """
     if not hasattr(os, "sched_setaffinity"):
         return
-    mask = os.sched_getaffinity(0)
-    if len(mask) > size:
-        return
-    # Nothing is lost if a sandbox forbids it, or if cores appear and disappear.
+    # Nothing is lost if a sandbox forbids it, or if cores appear and disappear. Others wait for this thread, so that
+    # it must not end here.
     with contextlib.suppress(OSError):
-        os.sched_setaffinity(0, {sorted(mask)[rank * len(mask) // size]})
-    with contextlib.suppress(OSError):
+        mask = os.sched_getaffinity(0)
+        if len(mask) > size:
+            return
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {sorted(mask)[rank * len(mask) // size]})
         os.sched_setaffinity(0, mask)
 
 

@@ -1,13 +1,10 @@
-"""Progress on standard error: a bar on a terminal, lines elsewhere."""
+"""Progress on standard error: a bar on a terminal, lines elsewhere; nothing where it cannot be written."""
 
 import sys
 from types import TracebackType
 from typing import Any, Self
 
-
-def say(line: str) -> None:
-    """Print a line to standard error at once."""
-    print(line, file=sys.stderr, flush=True)
+from fastmlp.machine.streams import BestEffort, say
 
 
 class ProgressDisplay:
@@ -31,7 +28,8 @@ class ProgressDisplay:
         self, total: int, unit: str, *, done: int = 0, bar: bool | None = None, timed: bool = True
     ) -> None:
         self._bar: Any = None
-        if sys.stderr.isatty() if bar is None else bar:
+        errors = BestEffort(sys.stderr)
+        if errors.isatty() if bar is None else bar:
             from tqdm import tqdm
 
             untimed = f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit}s{{postfix}}"
@@ -39,6 +37,7 @@ class ProgressDisplay:
                 total=total,
                 initial=done,
                 unit=unit,
+                file=errors,
                 dynamic_ncols=True,
                 bar_format=None if timed else untimed,
             )

@@ -6,20 +6,24 @@ trial does not know where it runs, and its bits do not depend on it.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import closing
-from itertools import takewhile
-from types import TracebackType
+from itertools import islice
+from types import FrameType, TracebackType
 from typing import Any, Literal, Self, get_args
 
 from joblib import delayed
 from joblib.externals.loky import BrokenProcessPool
 
 from fastmlp.errors import ConfigError, check_count, line_of
+from fastmlp.machine.interrupts import USUAL, begin_child, interrupting_signals
+from fastmlp.machine.threads import started_pool
 from fastmlp.search.calls import (
     MOST_DEATHS,
     Numbered,
@@ -31,6 +35,7 @@ from fastmlp.search.calls import (
 )
 from fastmlp.search.cluster import on_cluster
 from fastmlp.search.trial import Parts
+from fastmlp.training.config import TrainConfig
 from fastmlp.training.side_by_side import arrange
 
 Backend = Literal["threading", "loky"]
@@ -117,14 +122,11 @@ class _Interrupt:
         self.gently = gently
         self.asked = threading.Event()
         self.waiting = False
-        self.usual = signal.getsignal(signal.SIGINT)
-        # Only the main thread gets signals, and the program may handle them itself.
-        in_main = threading.current_thread() is threading.main_thread()
-        self.handles = in_main and self.usual is signal.default_int_handler
+        self.signals = interrupting_signals()
 
     def __enter__(self) -> Self:
-        if self.handles:
-            signal.signal(signal.SIGINT, self._handle)
+        for number in self.signals:
+            signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -133,8 +135,8 @@ class _Interrupt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.handles:
-            signal.signal(signal.SIGINT, self.usual)
+        for number in self.signals:
+            signal.signal(number, USUAL)
 
     def wait_for(self, outcomes: Generator[Numbered]) -> Numbered | None:
         """Return the next outcome; None after the last one or, unless gently, after Ctrl-C."""
@@ -146,7 +148,7 @@ class _Interrupt:
         finally:
             self.waiting = False
 
-    def _handle(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self.asked.is_set()
         self.asked.set()
         if self.waiting and (again or not self.gently):
@@ -165,22 +167,30 @@ def in_threads(tasks: Tasks, parts: Parts, jobs: int, stop: threading.Event) -> 
         Trials at once.
     stop : threading.Event
         Once it is set, trials end after their current epoch, and no other begins.
+
+    Where fewer threads can start, fewer trials run at once.
     """
-    calls = (
-        delayed(run_numbered)(index, config, parts, lambda row: stop.is_set())
-        for index, config in takewhile(lambda _: not stop.is_set(), tasks.items())
-    )
-    outcomes = parallel_calls(n_jobs=jobs, backend="threading")(calls)
-    try:
-        while (numbered := next(outcomes, None)) is not None:  # `yield from` would close it first
-            yield numbered
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        # A thread cannot be killed and must not outlive the search: its epoch is waited for.
-        for _ in outcomes:
-            pass
+
+    def run(task: tuple[int, TrainConfig]) -> Numbered | None:
+        return None if stop.is_set() else run_numbered(*task, parts, lambda row: stop.is_set())
+
+    pool, size = started_pool(jobs, "fastmlp-trial") if jobs > 1 else (None, 0)
+    if pool is None:  # one at a time is wanted, or no thread can start
+        yield from filter(None, map(run, tasks.items()))
+        return
+    waiting = iter(tasks.items())
+    # A thread cannot be killed and must not outlive the search: at the end of `with` its epoch is waited for.
+    with pool:
+        try:
+            # Each thread has a second trial waiting for it while the outcome of its first is stored.
+            running = {pool.submit(run, task) for task in islice(waiting, 2 * size)}
+            while running:
+                ended, running = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(run, task) for task in islice(waiting, len(ended))}
+                yield from filter(None, (future.result() for future in ended))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
@@ -194,6 +204,11 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
     ----------
     tasks, parts, jobs
         As for `in_threads`.
+
+    Raises
+    ------
+    ConfigError
+        If the system starts no processes, or has no room for the shared file.
     """
     waiting = dict(tasks)
     suspects: list[int] = []
@@ -205,7 +220,8 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
         "n_jobs": max(2, jobs),
         "pre_dispatch": jobs,
         "mmap_mode": "c",
-        "initializer": _ignore_interrupts,
+        "initializer": begin_child,
+        "initargs": (os.getpid(),),
     }
     while waiting:
         running: set[int] = set()
@@ -229,9 +245,9 @@ def in_processes(tasks: Tasks, parts: Parts, jobs: int) -> Generator[Numbered]:
                     codes = re.search(r"exit codes of the workers are \{(.*?)\}", str(error))
                     del waiting[index]
                     yield index, given_up(codes[1] if codes else line_of(error))
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(
+                f"backend: found 'loky' where no processes can be started or given images ({line_of(error)}), "
+                "expected room for them; take fewer jobs, or backend 'threading'"
+            ) from error
         suspects = [index for index in sorted({*suspects, *running}) if index in waiting]
-
-
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C, which reaches all processes of a terminal, to the process that started them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +38,7 @@ from fastmlp.kernels.program import Kind, needs_of
 from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
+from fastmlp.machine.streams import warn
 from fastmlp.training.fusing import fused
 from fastmlp.training.layers import Layer, network_layers, sizes_of
 from fastmlp.training.memory import aligned, plain
@@ -90,7 +90,8 @@ class Engine:
         With bfloat16, products multiply bfloat16 numbers and sum in float32; parameters and states are float32.
         bfloat16 has the exponents of float32, so gradients underflow no sooner and need no loss scaling.
     threads : int, optional
-        Size of the team; by default the number of usable cores, or 1 if a step is too small to share.
+        Size of the team; by default the number of usable cores, or 1 if a step is too small to share. Fewer if the
+        system starts no more, with the same bits.
     loss : {"softmax", "logistic", "squared"}
     smoothing : float
         Label smoothing; only for the loss "softmax".
@@ -139,7 +140,8 @@ class Engine:
         self.batch_size = batch_size
         if threads is None:
             threads = team_size(sum(multiply_adds(layers, shape)), batch_size, usable_cores())
-        self.threads = threads
+        self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
+        threads = self.threads = self._team.size
         self._loss = Loss(int(LOSSES[loss]), smoothing)
         self.parameters = aligned(self.layout.parameters, self.dtype)
         self.right = aligned(self.layout.right, PAIR) if self._pairs else self.parameters
@@ -152,7 +154,6 @@ class Engine:
         self._evaluation = evaluation_plan(self.layout, EVALUATION_ROWS)
         self._evaluation_rooms: list[Room] = []
         self._needs = needs_of(self.plan.program, self._evaluation.program)
-        self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
         self.load(weights, biases)
 
     # -- parameters in and out -----------------------------------------------------------------------------
@@ -377,9 +378,8 @@ def _no_mirror(threads: int, samples: Samples) -> np.ndarray:
 
 def _warn_of_emulation(dtype: str) -> None:
     if dtype == "bfloat16" and not NATIVE_BF16:
-        warnings.warn(
+        warn(
             "this CPU has no bfloat16 instruction (AVX512_BF16), or FASTMLP_BF16 or FASTMLP_TILE hides it: fastmlp "
             "emulates it, with the same bits and more slowly than float32",
-            RuntimeWarning,
             stacklevel=4,
         )

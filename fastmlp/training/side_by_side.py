@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import check_count
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import last_level_cache
 from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.machine.threads import started_pool
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.history import Row
 from fastmlp.training.loop import TrainResult
@@ -93,8 +94,11 @@ def _run_group(
     interrupted: threading.Event,
 ) -> dict[int, TrainResult]:
     """Train some models, `at_once` at a time; after Ctrl-C, set `interrupted` and wait for those already started."""
+    pool, _ = started_pool(at_once, "fastmlp-model")
+    if pool is None:  # no thread can start
+        return _run_here(run, models, interrupted)
     futures: dict[int, Future[TrainResult | None]] = {}
-    with ThreadPoolExecutor(at_once, "fastmlp-model") as pool:
+    with pool:
         try:
             with held_interrupt():  # every model that is started is also waited for
                 futures |= {index: pool.submit(run, index, one) for index, one in models.items()}
@@ -111,6 +115,23 @@ def _run_group(
             raise
     ended = {index: future.result() for index, future in futures.items()}
     return {index: result for index, result in ended.items() if result is not None}
+
+
+def _run_here(
+    run: Callable[[int, TrainConfig], TrainResult | None],
+    models: Models,
+    interrupted: threading.Event,
+) -> dict[int, TrainResult]:
+    """Train some models one after the other in this thread; after Ctrl-C, set `interrupted` and begin no other."""
+    results: dict[int, TrainResult] = {}
+    for index, config in models.items():
+        result = run(index, config)
+        if result is None:
+            break
+        results[index] = result
+        if result.status == "interrupted":
+            interrupted.set()
+    return results
 
 
 def _outlast(futures: Iterable[Future[TrainResult | None]]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp.kernels.arguments import Team
 from fastmlp.machine.cores import take_own_core
+from fastmlp.machine.threads import started_pool
 
 # Multiply-adds of one step below which a team loses more at its barriers than it gains.
 TEAM_FROM_WORK = 1_000_000
@@ -23,16 +24,31 @@ def team_size(weights: int, batch_size: int, cores: int) -> int:
 class Threads:
     """A team of threads that waits for work.
 
+    All of them run before any enters compiled code: the others would wait at a barrier for ever for one that could
+    not start.
+
     Parameters
     ----------
     size : int
+        Threads that are wanted.
     barrier : array [16] of int64
         Zeros, aligned to a cache line.
+
+    Attributes
+    ----------
+    size : int
+        Threads that the system allows; 1 is the calling thread.
     """
 
     def __init__(self, size: int, barrier: np.ndarray) -> None:
-        self.size, self.barrier = size, barrier
-        self._pool = ThreadPoolExecutor(size, "fastmlp") if size > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        self.size, self.barrier = 1, barrier
+        if size > 1:
+            pool, running = started_pool(size, "fastmlp")
+            if running > 1:
+                self._pool, self.size = pool, running
+            elif pool is not None:
+                pool.shutdown()
 
     def call(self, run: Callable[[Team], Any], together: bool = True) -> None:
         """Call `run` in every thread of the team and wait for all; without `together`, call it once, alone.

@@ -1,5 +1,7 @@
 """``fastmlp data``, ``fastmlp doctor``, and no command at all."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,37 @@ def test_without_a_command_help_is_shown(capsys: Capture) -> None:
     assert "train" in capsys.readouterr().out
     assert run("--version") == 0
     assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="raises a POSIX signal")
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [
+        ("bench --quick", "fastmlp.bench.suite.run"),
+        ("reproduce cifar10-softmax", "fastmlp.studies.reproduce.reproduce"),
+        ("search", "fastmlp.search.grid.grid_search"),
+        ("doctor", "fastmlp.machine.description.describe"),
+    ],
+)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_every_command_as_ctrl_c_does(
+    command: str, function: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(function, lambda *_, **__: signal.raise_signal(signal.Signals[name]))
+    assert run(*command.split()) == 130
+
+
+@pytest.mark.parametrize(
+    "error", [EOFError("Ran out of input"), BrokenPipeError(32, "of another process")]
+)
+def test_no_error_ends_a_command_without_a_word(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Click takes the end of any file for Ctrl-C, and any closed pipe for standard output."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("fastmlp.machine.description.describe", fail)
+    assert run("doctor") == 2
+    assert capsys.readouterr().err.strip() == f"fastmlp: error: {type(error).__name__}: {error}"

@@ -125,8 +125,9 @@ def test_nothing_but_divergence_is_code_1(run, tmp_path):
     assert (tmp_path / "runs" / "search-high" / "report.md").exists()
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
-def test_ctrl_c_keeps_finished_trials(run, file, tmp_path, backend):
+def test_ctrl_c_keeps_finished_trials(run, file, tmp_path, backend, name):
     file.write_text(FILE.format(epochs=150))
     arguments = ["search", str(file), "--out", "out", "--backend", backend, "--jobs", "2"]
     with subprocess.Popen(
@@ -139,7 +140,7 @@ def test_ctrl_c_keeps_finished_trials(run, file, tmp_path, backend):
         assert process.stderr is not None
         for line in process.stderr:
             if " 3/18 " in line:
-                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+                os.killpg(process.pid, signal.Signals[name])  # as a terminal does: to all of them
                 break
         begun = time.perf_counter()
         said = process.stderr.read()

@@ -223,7 +223,8 @@ def test_divergence_is_told_and_keeps_the_history(capsys: Capture) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
-def test_an_interrupt_saves_what_was_reached() -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupt_saves_what_was_reached(name: str) -> None:
     log = Path("a/history.csv")
     with start("train", "--epochs", 1_000_000, "--out", "a") as process:
         deadline = time.monotonic() + 100
@@ -231,7 +232,7 @@ def test_an_interrupt_saves_what_was_reached() -> None:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[name])
         _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "Traceback" not in errors

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from fastmlp.datasets import cifar10, download, fetch, found, load, mnist
@@ -152,6 +153,18 @@ def test_data_home_is_the_argument_then_the_variable_then_the_cache(
     assert download.home().name == "fastmlp"
     monkeypatch.setenv("HOME", str(tmp_path))
     assert download.home("~/data") == tmp_path / "data"
+
+
+def test_a_user_without_a_home_keeps_data_where_the_program_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home(_: str) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("FASTMLP_DATA", raising=False)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", no_home)
+    monkeypatch.chdir(tmp_path)
+    assert download.home() == tmp_path / "fastmlp-data"
 
 
 def test_unknown_names_are_listed() -> None:

@@ -1,14 +1,19 @@
 """Threads that share a model: equal bits for any number of them, and a barrier that never hangs."""
 
+import hashlib
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from users import as_user, root
 
 from fastmlp.kernels import builder
 from fastmlp.kernels.codes import MULTIPLY, PANELS, ROWS
@@ -193,6 +198,59 @@ def test_equal_bits_of_images_for_any_number_of_threads(name: str, optimizer: st
     alone = trained(IMAGES[name], 1, optimizer)
     for threads in TEAMS:
         assert trained(IMAGES[name], threads, optimizer) == alone, threads
+
+
+@root
+@pytest.mark.parametrize("allowed", range(1, 6))
+def test_equal_bits_where_few_threads_can_start(allowed: int) -> None:
+    import resource
+
+    def limited(threads: int) -> list[str]:
+        resource.setrlimit(resource.RLIMIT_NPROC, (allowed, allowed))
+        return digests(trained(network, threads))
+
+    def digests(left: list[bytes]) -> list[str]:
+        return [hashlib.sha256(data).hexdigest() for data in left]
+
+    network = NETWORKS["uneven"]
+    alone = digests(trained(network, 1))
+    for threads in (2, 3, 4, 8):
+        user = 60_000 + 10 * allowed + threads  # limits count the processes of a user
+        assert as_user(user, partial(limited, threads), seconds=5) == alone, threads
+
+
+GREEN = """
+import importlib, sys
+kind = sys.argv[1]
+if kind == "gevent":
+    importlib.import_module("gevent.monkey").patch_all()
+elif kind == "eventlet":
+    importlib.import_module("eventlet").monkey_patch()
+from fastmlp import TrainConfig, load_digits, train, train_many
+digits = load_digits().train.take(range(300))
+config = TrainConfig(hidden=(64,), epochs=2, batch_size=100, threads=2)
+results = [train(config, digits), *train_many([config] * 2, digits, jobs=2)]
+print(*(result.history[-1]["train_loss"].hex() for result in results))
+"""
+
+
+@pytest.mark.parametrize("kind", ["gevent", "eventlet"])
+def test_threads_that_are_one_to_the_system_train_to_the_same_bits(kind: str) -> None:
+    pytest.importorskip(kind)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    plain, green = (
+        subprocess.run(
+            [sys.executable, "-c", GREEN, how],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+        )
+        for how in ("plain", kind)
+    )
+    assert green.returncode == 0, green.stderr
+    assert len(green.stdout.split()) == 3
+    assert green.stdout == plain.stdout
 
 
 @pytest.mark.parametrize("name", ["shared by columns", "bfloat16, columns"])

@@ -20,7 +20,7 @@ from fastmlp.kernels.codes import IDENTITY
 from fastmlp.kernels.emit.convolution import PIXELS
 from fastmlp.kernels.emit.weight_gradients import TAPS
 from fastmlp.kernels.loops import multiply as module
-from fastmlp.kernels.tiles import NATIVE_BF16, TILE, TILES, choose
+from fastmlp.kernels.tiles import COMPILED_FOR, NATIVE_BF16, TILE, TILES, choose, features_of
 
 HERE = Path(__file__).parent
 KERNELS = (
@@ -124,6 +124,45 @@ def test_choice(
     features: dict[str, bool], machine: str, override: str | None, expected: str
 ) -> None:
     assert choose(features, machine, override).name == expected
+
+
+x86 = pytest.mark.skipif(not COMPILED_FOR[0].startswith("x86_64"), reason="LLVM knows one kind")
+
+
+@x86
+@pytest.mark.parametrize(
+    ("cpu", "features", "expected"),
+    [
+        ("generic", "", "portable"),
+        ("nocona", "", "portable"),
+        ("sandybridge", "", "portable"),
+        ("bdver1", "", "portable"),  # has AVX and another instruction set's multiply-add
+        ("haswell", "", "avx2"),
+        ("znver3", "", "avx2"),
+        ("skylake-avx512", "", "avx512"),  # which LLVM would rather not use
+        ("znver4", "-avx512f", "avx2"),
+        ("znver4", "-avx512f,-fma", "portable"),
+        ("znver4", "-avx2", "portable"),  # what builds on it goes, too
+        ("generic", "+avx2,+fma", "avx2"),
+        ("generic", "+avx512f", "avx512"),
+    ],
+)
+def test_the_tile_is_that_of_the_cpu_that_is_compiled_for(
+    cpu: str, features: str, expected: str
+) -> None:
+    triple = COMPILED_FOR[0]
+    assert choose(features_of(triple, cpu, features), triple, None).name == expected
+
+
+@x86
+@pytest.mark.parametrize(
+    "environment",
+    [{"NUMBA_CPU_NAME": "generic"}, {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""}],
+)
+def test_the_options_of_the_compiler_choose_the_tile(environment: dict[str, str]) -> None:
+    program = "from fastmlp.kernels.tiles import *; print(TILE.name, NATIVE_BF16)"
+    done = run("-c", program, FASTMLP_TILE="", **environment)
+    assert done.stdout == "portable False\n", done.stderr
 
 
 def test_an_unknown_tile_is_refused() -> None:

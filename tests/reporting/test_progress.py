@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from fastmlp.reporting.progress import ProgressDisplay, say
+from fastmlp.machine.streams import say
+from fastmlp.reporting.progress import ProgressDisplay
 
 Capture = pytest.CaptureFixture[str]
 

@@ -1,5 +1,6 @@
 """The same bits from threads, processes and a cluster, and workers that die or never answer."""
 
+import errno
 import os
 import signal
 import socket
@@ -189,6 +190,26 @@ def test_a_trial_fails_at_the_fourth_death_of_its_worker_and_the_others_go_on(tm
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("its worker died 4 times (")
     assert (tmp_path / "deaths").read_text() == "xxxx"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="looks into POSIX's way to start a process")
+def test_processes_that_cannot_start_are_said_in_one_line(parts, tmp_path, monkeypatch, reference):
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.backend import fork_exec
+
+    def start() -> SearchResult:
+        return grid_search(CONFIG, GRID, *parts, store=tmp_path, seeds=2, backend="loky", jobs=2)
+
+    def full(*_: Any, **__: Any) -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    get_reusable_executor().shutdown()
+    with monkeypatch.context() as patch:
+        patch.setattr(fork_exec, "fork_exec", full)
+        with pytest.raises(ConfigError, match=r"no processes can be started .*unavailable") as told:
+            start()
+    assert "\n" not in str(told.value)
+    assert table(start()) == reference[0]
 
 
 def refused(parts: Parts, folder: Path, address: str) -> str:

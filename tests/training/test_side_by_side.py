@@ -90,7 +90,7 @@ def test_ctrl_c_while_models_are_handed_out_waits_for_those_that_have_begun(digi
             return future
 
     begun = threading.Event()
-    monkeypatch.setattr(side_by_side, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(side_by_side, "started_pool", lambda size, name: (Pool(size), size))
     found = fastmlp.train_many(
         ENDLESS, digits.train, jobs=1, on_epoch=lambda index, row: begun.set()
     )
@@ -98,7 +98,10 @@ def test_ctrl_c_while_models_are_handed_out_waits_for_those_that_have_begun(digi
 
 
 def test_an_impatient_ctrl_c_loses_no_result(digits, monkeypatch):
+    begun = threading.Event()
+
     def interrupted(futures, **options):
+        assert begun.wait(60)
         monkeypatch.setattr(side_by_side, "wait", impatient)
         raise KeyboardInterrupt
 
@@ -107,7 +110,9 @@ def test_an_impatient_ctrl_c_loses_no_result(digits, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(side_by_side, "wait", interrupted)
-    (found,) = fastmlp.train_many(ENDLESS[:1], digits.train)
+    (found,) = fastmlp.train_many(
+        ENDLESS[:1], digits.train, on_epoch=lambda index, row: begun.set()
+    )
     assert found.status == "interrupted"
     assert found.history
 

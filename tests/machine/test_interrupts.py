@@ -1,0 +1,76 @@
+"""Signals that end work as Ctrl-C does."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from fastmlp.machine.interrupts import ended_by_signals, held_interrupt, interrupting_signals
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="raises POSIX signals")
+DEADLY = [signal.SIGTERM, signal.SIGHUP] if os.name == "posix" else []
+
+
+@pytest.fixture(autouse=True)
+def _usual() -> Iterator[None]:
+    """Begin with the handlers of a program that sets none, and see that they are set again."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in DEADLY}
+    yield
+    for number, handler in before.items():
+        assert signal.getsignal(number) is signal.SIG_DFL
+        signal.signal(number, handler)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *DEADLY])
+def test_the_first_is_held_and_the_second_is_raised_at_once(number: signal.Signals) -> None:
+    steps = []
+    with ended_by_signals():
+        with pytest.raises(KeyboardInterrupt), held_interrupt():  # noqa: PT012
+            signal.raise_signal(number)
+            steps.append("first")
+        with pytest.raises(KeyboardInterrupt), held_interrupt():  # noqa: PT012
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            steps.append("never")
+    assert steps == ["first"]
+
+
+def test_each_signal_of_a_session_that_ends_is_held_once() -> None:
+    with ended_by_signals(), pytest.raises(KeyboardInterrupt), held_interrupt():  # noqa: PT012
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+        reached = True
+    assert reached
+
+
+def test_what_a_program_handles_or_ignores_stays_its_own() -> None:
+    came = []
+    signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as by nohup
+    with ended_by_signals():
+        assert interrupting_signals() == [signal.SIGINT]
+        with held_interrupt():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+    assert came == [signal.SIGTERM]
+    for number in DEADLY:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def test_libraries_leave_deadly_signals_alone() -> None:
+    assert interrupting_signals() == [signal.SIGINT]
+
+
+def test_other_threads_touch_no_handler() -> None:
+    def work() -> None:
+        with ended_by_signals(), held_interrupt():
+            found.append(interrupting_signals())
+
+    found: list[list[signal.Signals]] = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [[]]
