@@ -3,9 +3,19 @@
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 2000  # characters at each end of a long message
+
 
 class FastMLPError(ValueError):
-    """Base of the errors below: the message names what was found, what was expected, what to do."""
+    """Base of the errors below: the message names what was found, what was expected, what to do.
+
+    Names out of files stand in messages, and messages on terminals: `printable` lets none control them.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        text = printable(message)
+        is_long = len(text) > 2 * _SHOWN  # a name in a file may take megabytes
+        super().__init__(f"{text[:_SHOWN]} ... {text[-_SHOWN:]}" if is_long else text)
 
 
 class ConfigError(FastMLPError):
@@ -35,6 +45,14 @@ def suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+
+
+def printable(text: object) -> str:
+    """Return a text for a terminal: escape codes, line breaks and halves of letters as Python spells them."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in str(text)
+    )
 
 
 def line_of(error: BaseException) -> str:
