@@ -1,6 +1,7 @@
 """The errors fastmlp raises for wrong input, each a ValueError with a one-line message, and parts of such messages."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 _SHOWN = 2000  # characters at each end of a long message
@@ -37,7 +38,15 @@ class StoreError(FastMLPError):
 def check_count(name: str, value: object) -> None:
     """Raise a ConfigError unless a parameter's value is a whole number from 1."""
     if type(value) is not int or value < 1:
-        raise ConfigError(f"{name}: found {value!r}, expected a whole number from 1")
+        raise ConfigError(f"{name}: found {shown(value)}, expected a whole number from 1")
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value as one short line, however large the value is."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:  # Python prints no integer of thousands of digits
+        return f"a huge {type(value).__name__}"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

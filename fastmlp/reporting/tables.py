@@ -1,8 +1,15 @@
-"""The Markdown tables of every report."""
+"""The tables of every report: Markdown, and CSV whose cells no spreadsheet takes for formulas."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+# Excel and others compute what begins so. Numbers are no text, and keep their signs.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n]")
 
 _RULES = {"l": "---", "r": "--:"}
 
@@ -37,3 +44,27 @@ def markdown_table(
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def csv_table(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as CSV.
+
+    Parameters
+    ----------
+    rows : iterable of rows of cells
+        None becomes an empty cell, and a number reads back the same. A text that a spreadsheet would take for a
+        formula gets a ``'`` before it, which `plain_cell` takes away.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([_text_cell(cell) for cell in row] for row in rows)
+    return buffer.getvalue()
+
+
+def plain_cell(cell: str) -> str:
+    """Return the text of which `csv_table` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _text_cell(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
