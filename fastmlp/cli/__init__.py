@@ -23,7 +23,7 @@ from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
 from fastmlp.cli.search import search
 from fastmlp.cli.train import INTERRUPTED, train
-from fastmlp.errors import FastMLPError
+from fastmlp.errors import FastMLPError, printable
 
 WRONG_INPUT = 2
 
@@ -89,4 +89,4 @@ def _print_warning(
 
 
 def _print_line(kind: str, message: str) -> None:
-    print(f"fastmlp: {kind}: {' '.join(message.split())}", file=sys.stderr)
+    print(printable(f"fastmlp: {kind}: {' '.join(message.split())}"), file=sys.stderr)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets.transforms import resize
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, printable
 from fastmlp.machine.files import found_at
 from fastmlp.training.network import load
 
@@ -37,7 +37,7 @@ def predict(model: Path, image: tuple[Path, ...]) -> None:
     shares = network.predict_proba(rows)
     for path, share in zip(image, shares, strict=True):
         best = int(share.argmax())
-        click.echo(f"{path}\t{network.classes[best]}\t{share[best]:.4f}")
+        click.echo(f"{printable(path)}\t{printable(network.classes[best])}\t{share[best]:.4f}")
 
 
 def _pixels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

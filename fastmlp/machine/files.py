@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from fastmlp.errors import FastMLPError, FormatError
@@ -254,6 +255,22 @@ def read_tensors(
         if metadata.get("checksum") != _checksum(kind, text, tensors):
             raise FormatError(_damaged("content that does not match its checksum"))
     return description, tensors
+
+
+def tensors_from(data: bytes) -> dict[str, np.ndarray]:
+    """Return the tensors of a safetensors file that is in memory.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    try:
+        if _header_length(data) > _LARGEST_HEADER:
+            raise FormatError(_damaged("a header of another size"))
+        return from_safetensors(data)
+    except (SafetensorError, KeyError) as error:  # KeyError: an unknown type
+        raise FormatError(_damaged(reprlib.repr(str(error)))) from error
 
 
 def has_kind(path: str | Path, kind: str) -> bool:

@@ -4,10 +4,12 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
+from fastmlp.errors import printable
+
 
 def say(line: str) -> None:
     """Print a line to standard error at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 class ProgressDisplay:

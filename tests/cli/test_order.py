@@ -159,15 +159,14 @@ def test_the_network_is_on_the_disk_before_anything_else_is_done(
     monkeypatch.setattr("fastmlp.training.evaluation.evaluate", look)
     with pytest.raises(RuntimeError, match="seen"):
         run(*TRAIN)
-    monkeypatch.undo()
 
 
 def test_a_run_that_did_not_end_begins_again_with_the_same_settings_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("fastmlp.training.evaluation.evaluate", interrupted)
-    assert run(*TRAIN) == 130
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("fastmlp.training.evaluation.evaluate", interrupted)
+        assert run(*TRAIN) == 130
     model = Path("a/model.safetensors").read_bytes()
     assert run(*TRAIN, "--seed", 1) == 2
     assert (
