@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 # Excel and others compute what begins so. Numbers are no text, and keep their signs.
@@ -55,10 +55,11 @@ def csv_table(rows: Iterable[Iterable[Any]]) -> str:
         None becomes an empty cell, and a number reads back the same. A text that a spreadsheet would take for a
         formula gets a ``'`` before it, which `plain_cell` takes away.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    lines: list[str] = []
+    # Cells with a character of the line's end are quoted, so both have to be in it.
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     writer.writerows([_text_cell(cell) for cell in row] for row in rows)
-    return buffer.getvalue()
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def plain_cell(cell: str) -> str:

@@ -93,6 +93,9 @@ class TrialStore:
                 self._database = sqlite3.connect(
                     self.path, timeout=BUSY_SECONDS, isolation_level=None
                 )
+                self._database.text_factory = (
+                    bytes.decode
+                )  # so that other bytes are an error of their own
                 try:
                     self._open()
                 except BaseException:
