@@ -212,14 +212,14 @@ class StudyResults:
     def read(cls, study: Study, folder: Path) -> Self:
         """Read what `write` wrote for this study."""
         histories: dict[int, list[dict[str, Any]]] = {}
-        with gzip.open(folder / HISTORIES, "rt", newline="") as file:
+        with gzip.open(folder / HISTORIES, "rt", encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
                 row = {name: float(line[name]) if line[name] else None for name in HISTORY_COLUMNS}
                 history = histories.setdefault(int(line["trial"]), [])
                 history.append({"epoch": int(line["epoch"]), **row})
         known = {one.name for one in fields(TrainConfig)}
         trials = []
-        with (folder / TRIALS).open(newline="") as file:
+        with (folder / TRIALS).open(encoding="utf-8", newline="") as file:
             for number, line in enumerate(csv.DictReader(file)):
                 changes = {
                     name: json.loads(value)
@@ -239,7 +239,7 @@ class StudyResults:
                 )
                 trials.append(StudyTrial(plain_cell(line["part"]), config, trial))
         measured, machine = (
-            json.loads((folder / name).read_text()) for name in (MEASURED, MACHINE)
+            json.loads((folder / name).read_text("utf-8")) for name in (MEASURED, MACHINE)
         )
         return cls(study, trials, measured, machine)
 

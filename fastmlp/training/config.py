@@ -258,11 +258,11 @@ class TrainConfig:
 
         Files that version 0.1 wrote then still belong to the same settings.
         """
-        plain = TrainConfig()
+        plain = {field.name: field.default for field in dataclasses.fields(self)}
         return {
             name: value
             for name, value in self.as_dict().items()
-            if name not in LATER_FIELDS or value != getattr(plain, name)
+            if name not in LATER_FIELDS or value != plain[name]
         }
 
     def as_dict(self) -> dict[str, Any]:

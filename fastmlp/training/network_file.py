@@ -59,7 +59,7 @@ def layout_of(description: Any) -> Layout:
     """
     _check_description("", description)
     sizes, shape, dtype = description["sizes"], description["shape"], description["dtype"]
-    known = (*ACTIVATIONS, MIXED) if "layers" in description else tuple(ACTIVATIONS)
+    known = (MIXED,) if "layers" in description else tuple(ACTIVATIONS)
     one_of(*known)("activation", description["activation"])
     inputs = f"a product of {sizes[0]}, the inputs"
     require(math.prod(shape) == sizes[0], "shape", shape, inputs)
