@@ -1,4 +1,4 @@
-"""The machine: cores, their description, atomic files, and Ctrl-C."""
+"""The machine: cores, their description, files, folders, TOML, and Ctrl-C."""
 
 from typing import TYPE_CHECKING
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,16 +15,16 @@ from fastmlp.machine.files import naming
 # The files by which a folder belongs to a command, whether or not that came to its end.
 MARKS = {
     "train": (
-        *("unfinished.toml", "config.toml", "history.csv", "metrics.json"),
+        *("unfinished.toml", "history.csv", "metrics.json"),
         *("model.safetensors", "checkpoint.safetensors"),
     ),
     "search": ("trials.sqlite",),
-    "reproduce": ("store", "histories.csv.gz", "measured.json"),
+    "reproduce": ("store/.gitignore", "histories.csv.gz", "measured.json"),
     "bench": ("results.json", "roofline.png"),
 }
 # Files that several commands write: in a folder without marks they are somebody's.
 SHARED = ("report.md", "report.html", "trials.csv", "machine.json", "curves.png", "confusion.png")
-_WINDOWS_FILE = ".fastmlp-lock"  # Windows locks no folder; it deletes this file when the lock ends
+_WINDOWS_FILE = ".fastmlp-lock"  # Windows locks no folder; a killed run leaves this file, unlocked
 
 
 class FolderLock:
@@ -48,11 +49,11 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         from filelock import lock_descriptor
 
+        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with naming(folder):
             if sys.platform == "win32":
-                flags = os.O_RDWR | os.O_CREAT | os.O_TEMPORARY
-                self._descriptor = os.open(folder / _WINDOWS_FILE, flags)
+                self._descriptor = os.open(folder / _WINDOWS_FILE, os.O_RDWR | os.O_CREAT)
             else:
                 self._descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -79,6 +80,9 @@ class FolderLock:
     def close(self) -> None:
         """Give the right back."""
         os.close(self._descriptor)
+        if sys.platform == "win32":
+            with suppress(OSError):  # another run has it by now
+                (self._folder / _WINDOWS_FILE).unlink()
 
 
 def claim(folder: Path, command: str) -> FolderLock:

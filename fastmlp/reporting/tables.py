@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-# Excel and others compute what begins so. Numbers are no text, and keep their signs.
+# Excel and others compute what begins so, unless it is a number.
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 _FORMULA = re.compile("'*[=+\\-@\t\r\n]")
 
 _RULES = {"l": "---", "r": "--:"}
@@ -58,7 +59,7 @@ def csv_table(rows: Iterable[Iterable[Any]]) -> str:
     lines: list[str] = []
     # Cells with a character of the line's end are quoted, so both have to be in it.
     writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
-    writer.writerows([_text_cell(cell) for cell in row] for row in rows)
+    writer.writerows([safe_cell(cell) for cell in row] for row in rows)
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
@@ -67,5 +68,8 @@ def plain_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def _text_cell(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+def safe_cell(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: a text that is one gets a ``'`` before it."""
+    if not isinstance(cell, str) or not _FORMULA.match(cell) or _NUMBER.fullmatch(cell):
+        return cell
+    return f"'{cell}"

@@ -125,20 +125,28 @@ class HistoryFile:
                 f"{self.path}: found {problem}, expected the first {rows} epochs of the training "
                 "whose checkpoint lies beside it; copy both"
             )
+        values = np.frombuffer(data, "<f8").reshape(rows, len(columns))
+        self._check_columns(columns, values)
         self.rows, self._columns = rows, columns
         missing = {name: None for name in _TYPES.keys() - _OPTIONAL - set(columns)}
-        found = [
-            _row({**missing, **dict(zip(columns, values, strict=True))})
-            for values in np.frombuffer(data, "<f8").reshape(rows, len(columns)).tolist()
+        return [
+            _row({**missing, **dict(zip(columns, row, strict=True))}) for row in values.tolist()
         ]
-        for row in found:
-            check_row(str(self.path), row)
-        return found
+
+    def _check_columns(self, columns: Sequence[str], values: np.ndarray) -> None:
+        """Raise a FormatError unless every number is one that `check_row` accepts."""
+        if "epoch" not in columns or len(set(columns)) < len(columns):
+            raise FormatError(f"{self.path}: found the columns {columns}, expected each once")
+        for name, column in zip(columns, values.T, strict=True):
+            check = number(1, MOST_EPOCHS) if name == "epoch" else _COLUMNS[name]
+            for extreme in (float(column.min()), float(column.max())):  # NaN is both
+                if not check.holds(extreme):
+                    raise FormatError(
+                        f"{self.path}: {name}: found {extreme}, expected {check.expected}"
+                    )
 
 
 def _row(values: dict[str, Any]) -> Row:
     """Return a row in the usual order, whose epoch is an integer."""
-    epoch = values["epoch"]
-    whole_one = int(epoch) if epoch is not None and math.isfinite(epoch) else None
-    row = {name: values[name] for name in _TYPES if name in values} | {"epoch": whole_one}
-    return cast(Row, row)
+    values["epoch"] = int(values["epoch"])
+    return cast(Row, {name: values[name] for name in _TYPES if name in values})

@@ -67,7 +67,7 @@ def test_what_is_printed_of_a_good_run(capsys: Capture) -> None:
     assert run("train", "--epochs", 1, "--hidden", 4, "--out", folder) == 0
     from PIL import Image
 
-    picture = folder / "a\tb\x1b[2J.png"
+    picture = Path("=a\tb\x1b[2J.png")
     Image.fromarray(load_digits().test.images[0].reshape(8, 8)).save(picture)
     assert run("predict", folder / "model.safetensors", picture) == 0
     Path("grid.toml").write_text(SEARCH)
@@ -76,6 +76,7 @@ def test_what_is_printed_of_a_good_run(capsys: Capture) -> None:
     shown = capsys.readouterr()
     (predicted,) = [line for line in shown.out.splitlines() if "\t" in line]
     assert predicted.count("\t") == 2
+    assert predicted.startswith("'=a\\tb")
     assert all(
         line.replace("\t", " ").isprintable() for line in (shown.out + shown.err).splitlines()
     )

@@ -34,7 +34,19 @@ def test_columns_must_agree(row: list[str], align: str | None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "''-1", "=cmd|' /C calc'!A0"],
+    [
+        "=1+1",
+        "+1+1",
+        "-1-A1",
+        "--1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "'=1",
+        "''-1",
+        "=cmd|' /C calc'!A0",
+    ],
 )
 def test_no_text_is_a_formula_and_all_come_back(text: str) -> None:
     (row,) = csv.reader(io.StringIO(csv_table([[text, "plain", "it's", "'quoted'"]]), newline=""))
@@ -45,3 +57,4 @@ def test_no_text_is_a_formula_and_all_come_back(text: str) -> None:
 
 def test_numbers_keep_their_signs_and_none_is_empty() -> None:
     assert csv_table([[-1, -0.5, 1e-300, None, True]]) == "-1,-0.5,1e-300,,True\n"
+    assert csv_table([["-1", "+5.25", "-1e-5", "é"]]) == "-1,+5.25,-1e-5,é\n"
