@@ -1,11 +1,22 @@
 """The errors fastmlp raises for wrong input, each a ValueError with a one-line message, and parts of such messages."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_SHOWN = 2000  # characters at each end of a long message
 
 
 class FastMLPError(ValueError):
-    """Base of the errors below: the message names what was found, what was expected, what to do."""
+    """Base of the errors below: the message names what was found, what was expected, what to do.
+
+    Names out of files stand in messages, and messages on terminals: `printable` lets none control them.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        text = printable(message)
+        is_long = len(text) > 2 * _SHOWN  # a name in a file may take megabytes
+        super().__init__(f"{text[:_SHOWN]} ... {text[-_SHOWN:]}" if is_long else text)
 
 
 class ConfigError(FastMLPError):
@@ -27,7 +38,15 @@ class StoreError(FastMLPError):
 def check_count(name: str, value: object) -> None:
     """Raise a ConfigError unless a parameter's value is a whole number from 1."""
     if type(value) is not int or value < 1:
-        raise ConfigError(f"{name}: found {value!r}, expected a whole number from 1")
+        raise ConfigError(f"{name}: found {shown(value)}, expected a whole number from 1")
+
+
+def shown(value: object) -> str:
+    """Return the repr of a value as one short line, however large the value is."""
+    try:
+        return " ".join(reprlib.repr(value).split())
+    except ValueError:  # Python prints no integer of thousands of digits
+        return f"a huge {type(value).__name__}"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -35,6 +54,14 @@ def suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+
+
+def printable(text: object) -> str:
+    """Return a text for a terminal: escape codes, line breaks and halves of letters as Python spells them."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in str(text)
+    )
 
 
 def line_of(error: BaseException) -> str:

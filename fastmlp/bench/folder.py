@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import cast, get_origin, get_type_hints
 
 from fastmlp.bench import markdown
 from fastmlp.bench.measurements import Measurements
 from fastmlp.bench.roofline import draw_roofline
-from fastmlp.errors import FormatError
-from fastmlp.machine.files import write_atomic
+from fastmlp.errors import FormatError, shown
+from fastmlp.machine.files import read_text, write_text
 
+_LARGEST_RESULTS = 2**24  # bytes
+_KINDS = {
+    name: get_origin(kind) or kind
+    for name, kind in get_type_hints(Measurements).items()
+    if name != "footprint"  # may be none
+}
 RESULTS, MACHINE, REPORT, ROOFLINE = "results.json", "machine.json", "report.md", "roofline.png"
 
 
@@ -25,9 +31,9 @@ def write(results: Measurements, folder: Path) -> None:
         "lines are measured too: multiply-adds in registers, and `a += b` in each place that the "
         "data of a kernel may lie in.\n"
     )
-    write_atomic(folder / RESULTS, to_json(results).encode())
-    write_atomic(folder / MACHINE, machine.encode())
-    write_atomic(folder / REPORT, f"{markdown.render(results)}\n{picture}".encode())
+    write_text(folder / RESULTS, to_json(results))
+    write_text(folder / MACHINE, machine)
+    write_text(folder / REPORT, f"{markdown.render(results)}\n{picture}")
     draw_roofline(results, folder / ROOFLINE)
 
 
@@ -48,13 +54,21 @@ def read(path: Path) -> Measurements:
     Raises
     ------
     FormatError
-        If it is not JSON, or lacks one of the fields of `Measurements`.
+        If it cannot be read, is not JSON, or lacks one of the fields of `Measurements`.
     """
+    expected = "the results.json of a benchmark"
     try:
-        results = json.loads(path.read_text())
-    except ValueError as error:
-        raise FormatError(f"{path}: {error}; expected the results.json of a benchmark") from None
+        results = json.loads(read_text(path, _LARGEST_RESULTS, expected))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: {error}; expected {expected}") from None
     found = set(results) if isinstance(results, dict) else set()
     if missing := Measurements.__required_keys__ - found:
         raise FormatError(f"{path}: found no {', '.join(sorted(missing))}; run the benchmark again")
+    for name, kind in _KINDS.items():
+        if not isinstance(results[name], kind):
+            raise FormatError(
+                f"{path}: {name}: found {shown(results[name])}, expected a {kind.__name__}"
+            )
     return cast(Measurements, results)

@@ -24,7 +24,7 @@ from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
 from fastmlp.cli.search import search
 from fastmlp.cli.train import INTERRUPTED, train
-from fastmlp.errors import FastMLPError, line_of
+from fastmlp.errors import FastMLPError, line_of, printable
 from fastmlp.machine.interrupts import ended_by_signals
 from fastmlp.machine.streams import best_effort_streams
 
@@ -114,4 +114,4 @@ def _print_warning(
 
 
 def _print_line(kind: str, message: str) -> None:
-    print(f"fastmlp: {kind}: {' '.join(message.split())}", file=sys.stderr)
+    print(printable(f"fastmlp: {kind}: {' '.join(message.split())}"), file=sys.stderr)

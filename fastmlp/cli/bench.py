@@ -1,6 +1,7 @@
 """``fastmlp bench``: how fast this machine is, and fastmlp and its peers on it."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastmlp.bench.problem import NETWORKS
 from fastmlp.bench.settings import QUICK, Settings
 from fastmlp.bench.work import spell_sizes
 from fastmlp.cli.options import items, widths
+from fastmlp.machine.folders import claim
 from fastmlp.machine.streams import say
 
 
@@ -51,9 +53,11 @@ def bench(quick: bool, out: Path | None, **given: Any) -> None:
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = Settings(**{**(QUICK if quick else {}), **chosen})
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if out is None else claim(out, "bench"):
+        _measure(settings, out)
 
+
+def _measure(settings: Settings, out: Path | None) -> None:
     from fastmlp.bench import folder, markdown, suite
 
     start = time.perf_counter()
@@ -62,7 +66,9 @@ def bench(quick: bool, out: Path | None, **given: Any) -> None:
         say(f"{time.perf_counter() - start:5.0f} s  {line}")
 
     results = suite.run(settings, tell)
-    click.echo(markdown.render(results), nl=False)
-    if out is not None:
-        folder.write(results, out)
-        tell(f"written to {out}")
+    try:
+        if out is not None:
+            folder.write(results, out)
+            tell(f"written to {out}")
+    finally:
+        click.echo(markdown.render(results), nl=False)

@@ -6,6 +6,7 @@ import click
 
 from fastmlp import datasets
 from fastmlp.cli.options import data_home_option
+from fastmlp.errors import printable
 
 
 @click.group(invoke_without_command=True)
@@ -15,7 +16,7 @@ def data(context: click.Context, data_home: Path | None) -> None:
     """List the data sets and where they lie."""
     if context.invoked_subcommand is None:
         for line in listing(data_home):
-            click.echo(line)
+            click.echo(printable(line))
 
 
 @data.command()
@@ -25,7 +26,7 @@ def data(context: click.Context, data_home: Path | None) -> None:
 def fetch(context: click.Context, name: str, data_home: Path | None) -> None:
     """Download a data set unless it is there, and print where it lies."""
     assert context.parent is not None
-    click.echo(datasets.fetch(name, data_home or context.parent.params["data_home"]))
+    click.echo(printable(datasets.fetch(name, data_home or context.parent.params["data_home"])))
 
 
 def listing(data_home: Path | None = None) -> list[str]:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from fastmlp.errors import printable
+
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
@@ -25,4 +27,4 @@ def export(model: Path, onnx: Path) -> None:
     from fastmlp.estimator.export import load_model, to_onnx
 
     to_onnx(load_model(model), onnx)
-    click.echo(f"{onnx}: {onnx.stat().st_size:,} bytes")
+    click.echo(f"{printable(onnx)}: {onnx.stat().st_size:,} bytes")

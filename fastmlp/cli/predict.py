@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets.transforms import resize
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, printable
 from fastmlp.machine.files import found_at
+from fastmlp.reporting.tables import safe_cell
 from fastmlp.training.network import load
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def predict(model: Path, image: tuple[Path, ...]) -> None:
 
     MODEL is a model.safetensors that train wrote. Each IMAGE is converted to grey or colour and scaled
     to the network's size, as in training. It gets a line: its path, its likeliest class and the
-    probability of that class, separated by tabs.
+    probability of that class, separated by tabs. A ' stands before what a spreadsheet would compute.
     """
     network = load(model)
     shape = tuple(network.shape)
@@ -37,7 +38,8 @@ def predict(model: Path, image: tuple[Path, ...]) -> None:
     shares = network.predict_proba(rows)
     for path, share in zip(image, shares, strict=True):
         best = int(share.argmax())
-        click.echo(f"{path}\t{network.classes[best]}\t{share[best]:.4f}")
+        cells = (printable(safe_cell(cell)) for cell in (str(path), network.classes[best]))
+        click.echo("\t".join((*cells, f"{share[best]:.4f}")))
 
 
 def _pixels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from fastmlp.cli.options import data_home_option
+from fastmlp.errors import printable
 from fastmlp.machine.streams import say
 
 
@@ -42,7 +43,7 @@ def reproduce(
     chosen = [find(name) for one in studies for name in (names() if one == "all" else [one])]
     if not chosen:
         for study in map(find, names()):
-            click.echo(f"{study.name:22} {study.title}")
+            click.echo(printable(f"{study.name:22} {study.title}"))
         return
     from fastmlp.studies.reproduce import reproduce as run
 
@@ -57,4 +58,4 @@ def reproduce(
             say(f"{name}: {line}")
 
         folder = (out / "quick" if quick else out) / study.name
-        click.echo(run(study, folder, data_home=data_home, html=html, say=tell))
+        click.echo(printable(run(study, folder, data_home=data_home, html=html, say=tell)))

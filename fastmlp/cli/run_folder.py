@@ -1,19 +1,26 @@
 """The folder of a training run: which files it gets, when, and that it overwrites no other run."""
 
-import csv
-import io
+from __future__ import annotations
+
 import itertools
 import json
 import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from fastmlp.errors import StoreError
-from fastmlp.machine.files import write_atomic
+from fastmlp.machine.files import append, naming, write_text
+from fastmlp.machine.folders import claim, first_of
+from fastmlp.reporting.tables import csv_table
+
+if TYPE_CHECKING:
+    from fastmlp.training.network import Network
 
 CONFIG = "config.toml"
 HISTORY = "history.csv"
@@ -22,7 +29,9 @@ MODEL = "model.safetensors"
 CURVES = "curves.png"
 CONFUSION = "confusion.png"
 CHECKPOINT = "checkpoint.safetensors"
-FILES = (CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, CHECKPOINT)
+EARLIER = f"{CHECKPOINT}.history"  # see `fastmlp.training.checkpoint`
+FILES = (CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, CHECKPOINT, EARLIER)
+UNFINISHED = "unfinished.toml"  # there from the first epoch until all files are written
 
 HISTORY_COLUMNS = (
     *("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
@@ -53,48 +62,111 @@ def remove_empty(folder: Path) -> None:
 class RunFolder:
     """The folder of one run's files; nothing is written before its first epoch is done.
 
+    Files that cannot be written end neither the training nor the writing of the others. From the first epoch until
+    `end`, `UNFINISHED` holds the settings, so that the same command may begin again.
+
     Parameters
     ----------
     path : Path
-        Made if missing.
+        Made if missing. It is locked until the ``with`` block ends.
     config : str
         The text of config.toml.
     checkpoint : bool
         Whether the run may resume from a checkpoint in the folder.
 
+    Attributes
+    ----------
+    failures : list of OSError
+        Of the files that could not be written.
+
     Raises
     ------
     StoreError
-        If it is not a folder, or holds files of a run and no checkpoint to resume from.
+        If it is not a folder, is in use, or holds files of a run and no checkpoint to resume from.
     """
 
     def __init__(self, path: Path, config: str, *, checkpoint: bool) -> None:
         self.path, self.config = path, config
         self.checkpoint = path / CHECKPOINT if checkpoint else None
-        self.started = False
-        if path.exists() and not path.is_dir():
-            raise StoreError(f"{path}: found a file, expected a folder; choose another --out")
-        path.mkdir(parents=True, exist_ok=True)
-        if self.checkpoint is None or not self.checkpoint.exists():
-            for name in FILES:
-                if (path / name).exists():
-                    raise StoreError(
-                        f"{path}: found {name} of another run, expected an empty folder; choose "
-                        "another --out, or delete what is there"
-                    )
+        self._begun = False
+        self.failures: list[OSError] = []
+        self._lock = claim(path, "train")
+        try:
+            self._check()
+        except BaseException:
+            self._lock.close()
+            raise
 
-    def record(self, row: Mapping[str, Any]) -> None:
-        """Append an epoch to history.csv and flush it to disk; the first call writes config.toml."""
-        path = self.path / HISTORY
-        if not self.started:
-            write_atomic(self.path / CONFIG, self.config.encode())
-            text = _line(HISTORY_COLUMNS) + _earlier_lines(path, row["epoch"])
-            write_atomic(path, text.encode())
-            self.started = True
-        with path.open("a", newline="") as file:
-            file.write(_line(row[name] for name in HISTORY_COLUMNS))
-            file.flush()
-            os.fsync(file.fileno())
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def _check(self) -> None:
+        if self.checkpoint is not None and self.checkpoint.exists():
+            return  # it knows its settings
+        unfinished = (self.path / UNFINISHED).exists()
+        files = (CHECKPOINT, EARLIER) if unfinished else FILES
+        if found := first_of(self.path, files):
+            raise StoreError(
+                f"{self.path}: found {found} of another run, expected an empty folder; choose "
+                "another --out, or delete what is there"
+            )
+        with naming(self.path / UNFINISHED):
+            same = not unfinished or (self.path / UNFINISHED).read_bytes() == self.config.encode()
+        if not same:
+            raise StoreError(
+                f"{self.path}: found a run that did not end, with the settings in {UNFINISHED}, "
+                "expected the same settings; choose another --out, or delete what is there"
+            )
+
+    def record(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Write the latest epoch to history.csv and flush it to disk; the first call writes all epochs.
+
+        If the disk does not take it, the training goes on, and the next call writes all epochs again.
+        """
+        try:
+            if self._begun:
+                append(self.path / HISTORY, _lines(history[-1:]).encode())
+            else:
+                self._begin(history)
+        except OSError as error:
+            self._begun = False
+            warnings.warn(
+                f"{error.filename}: {error.strerror}; the training goes on", RuntimeWarning, 2
+            )
+
+    def _begin(self, history: Sequence[Mapping[str, Any]]) -> None:
+        write_text(self.path / UNFINISHED, self.config)
+        write_text(self.path / CONFIG, self.config)
+        write_text(self.path / HISTORY, csv_table([HISTORY_COLUMNS]) + _lines(history))
+        self._begun = True
+
+    def keep(self, network: Network) -> None:
+        """Write the network, before anything else is done with it.
+
+        Raises
+        ------
+        OSError
+            If it could not be written twice. It is in the system's temporary folder then, which the error names.
+        """
+        path = self.path / MODEL
+        with suppress(OSError):
+            network.save(path)
+            return
+        try:
+            network.save(path)
+        except OSError as error:
+            spare = Path(tempfile.mkdtemp(prefix="fastmlp-"), MODEL)
+            network.save(spare)
+            told = f"{error.strerror}; the network is in {spare}"
+            raise OSError(error.errno, told, str(path)) from error
 
     def finish(self, history: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> None:
         """Write config.toml, the whole history and metrics.json.
@@ -102,39 +174,34 @@ class RunFolder:
         `record` may have missed rows: it is not called for an epoch that diverged, nor after a run
         was killed between the checkpoint and the line of an epoch.
         """
-        rows = [HISTORY_COLUMNS, *([row[name] for name in HISTORY_COLUMNS] for row in history)]
-        texts = {
-            CONFIG: self.config,
-            HISTORY: "".join(map(_line, rows)),
-            METRICS: json.dumps(_plain(metrics), indent=2, allow_nan=False) + "\n",
-        }
-        for name, text in texts.items():
-            write_atomic(self.path / name, text.encode())
+        with self.trying():
+            self._begin(history)
+        with self.trying():
+            text = json.dumps(_plain(metrics), indent=2, allow_nan=False) + "\n"
+            write_text(self.path / METRICS, text)
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Put an OSError of the block into `failures`."""
+        try:
+            yield
+        except OSError as error:
+            self.failures.append(error)
+
+    def end(self) -> None:
+        """Mark the run as finished, if every file was written."""
+        if not self.failures:
+            with self.trying():
+                (self.path / UNFINISHED).unlink(missing_ok=True)
 
     def written(self) -> list[str]:
         """Return the names of the run's files that exist."""
         return [name for name in FILES if (self.path / name).exists()]
 
 
-def _earlier_lines(path: Path, epoch: int) -> str:
-    """Return the lines of the epochs before this one, from the history of a resumed run."""
-    if not path.exists():
-        return ""
-    return "".join(
-        line
-        for line in path.read_text().splitlines(keepends=True)
-        # A killed run may have left its last line cut short.
-        if line.endswith("\n")
-        and (number := line.partition(",")[0]).isdecimal()
-        and int(number) < epoch
-    )
-
-
-def _line(values: Iterable[Any]) -> str:
-    """Return a line of CSV. None becomes an empty cell, and numbers read back the same."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(values)
-    return buffer.getvalue()
+def _lines(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return lines of history.csv, from which numbers read back the same."""
+    return csv_table([row[name] for name in HISTORY_COLUMNS] for row in history)
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ import click
 
 from fastmlp.cli.options import PARTS, data_home_option, options
 from fastmlp.datasets import Dataset
+from fastmlp.errors import printable
+from fastmlp.machine.folders import check_owner
 from fastmlp.machine.streams import say
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, Experiment, load_parts
@@ -85,6 +87,7 @@ def search(
         experiment = replace(experiment, seeds=seeds)
     name = file.stem if file else experiment.data.name
     folder = out or Path("runs", f"search-{name}")
+    check_owner(folder, "search")
     parts = dict(zip(PARTS, load_parts(experiment.data, data_home), strict=True))
     with _SearchDisplay(folder, experiment.metric) as display:
         try:
@@ -96,8 +99,9 @@ def search(
 
     from fastmlp.search.report import write_report  # after the results: figures take seconds
 
+    check_owner(folder, "search")  # a training may have begun there since
     written = write_report(folder, name, result, parts)
-    click.echo(f"{folder}: {', '.join(written)}")
+    click.echo(f"{printable(folder)}: {', '.join(written)}")
     return 0 if result.best else NO_BEST
 
 
@@ -218,6 +222,8 @@ def _summarise(result: SearchResult) -> None:
     unsound = sum(not point.sound for point in result.points)
     if unsound:
         click.echo(f"{unsound} of {len(result.points)} points diverged or failed")
+    if result.others:
+        click.echo(f"{len(result.others)} more trials in the store are of other grids or seeds")
     if result.best is None:
         click.echo("no trial came to a regular end: there is no best model", err=True)
     elif result.best.mean("test_accuracy") is not None:

@@ -27,7 +27,7 @@ from fastmlp.cli.options import (
 from fastmlp.cli.progress import compile_kernels, show_epoch
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, printable
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.reporting.progress import ProgressDisplay
@@ -103,22 +103,31 @@ def train(
     if out is None:
         out = new_folder(Path("runs"), table.name)
         context.call_on_close(partial(remove_empty, out))
-    folder = RunFolder(out, to_toml(settings, table), checkpoint=checkpoint)
-    _announce(settings, parts)
-    result = _train(settings, parts, folder)
-    if result.status != "done":
-        click.echo(result.reason, err=True)
-    code = {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
-    if result.history:
-        try:
-            with held_interrupt():  # a second Ctrl-C must not lose what took long to train
-                _save(result, parts, folder)
-        except KeyboardInterrupt:
-            click.echo("interrupted while results were written", err=True)
-            code = INTERRUPTED
-        click.echo(f"{folder.path}: {', '.join(folder.written())}")
+    with RunFolder(out, to_toml(settings, table), checkpoint=checkpoint) as folder:
+        _announce(settings, parts)
+        result = _train(settings, parts, folder)
+        code = {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
+        if result.history:
+            code = _kept(result, parts, folder) or code
+        elif result.status == "interrupted":
+            click.echo(result.reason, err=True)
     if result.status == "interrupted" and checkpoint:
         click.echo("the same command again goes on from here", err=True)
+    return code
+
+
+def _kept(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> int:
+    """Write and print the results, and return the exit code if Ctrl-C ended that."""
+    code = 0
+    try:
+        with held_interrupt():  # a second Ctrl-C must not lose what took long to train
+            _save(result, parts, folder)
+    except KeyboardInterrupt:
+        click.echo("interrupted while results were written", err=True)
+        code = INTERRUPTED
+    click.echo(f"{printable(folder.path)}: {', '.join(folder.written())}")
+    if folder.failures:
+        raise folder.failures[0]
     return code
 
 
@@ -150,28 +159,28 @@ def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) ->
     from fastmlp.training import trainer
 
     compile_kernels(config, parts["train"])
+    training = trainer.Training(
+        config, parts["train"], parts["valid"], checkpoint=folder.checkpoint
+    )
     with ProgressDisplay(config.epochs, "epoch") as display:
 
         def on_epoch(row: Row) -> None:
-            folder.record(row)
+            folder.record(training.history)
             show_epoch(display, row, config.epochs)
 
-        return trainer.train(
-            config,
-            parts["train"],
-            parts["valid"],
-            on_epoch=on_epoch,
-            checkpoint=folder.checkpoint,
-        )
+        return training.run(on_epoch)
 
 
 def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> None:
-    """Write the network first, score it once, then write and print the results."""
+    """Write the network before anything is printed or scored, then write and print the results."""
     from fastmlp.training.evaluation import evaluate
 
     network, usable = result.network, _is_usable(result)
-    if usable:
-        network.save(folder.path / run_folder.MODEL)
+    with folder.trying():
+        if usable:
+            folder.keep(network)
+    if result.status != "done":
+        click.echo(result.reason, err=True)
     scores = {name: evaluate(network, part) for name, part in parts.items()}
     metrics = {
         **scores,
@@ -196,11 +205,13 @@ def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
 
     test = parts["test"]
     restored = result.best_epoch if result.config.restore_best else 0
-    figures.draw_curves(result.history, folder.path / run_folder.CURVES, best_epoch=restored)
-    if usable and math.isfinite(scores["test"]["loss"]):
-        figures.draw_confusion(
-            test.labels, network.predict(test), test.classes, folder.path / run_folder.CONFUSION
-        )
+    with folder.trying():
+        figures.draw_curves(result.history, folder.path / run_folder.CURVES, best_epoch=restored)
+    with folder.trying():
+        if usable and math.isfinite(scores["test"]["loss"]):
+            path = folder.path / run_folder.CONFUSION
+            figures.draw_confusion(test.labels, network.predict(test), test.classes, path)
+    folder.end()
 
 
 def _is_usable(result: TrainResult) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from fastmlp.errors import FastMLPError
 from fastmlp.estimator import files
@@ -15,7 +14,7 @@ from fastmlp.estimator.classifier import MLPClassifier
 from fastmlp.estimator.layers import layers_of, shape_of, turned
 from fastmlp.estimator.onnx_graph import Graph, add_layers
 from fastmlp.estimator.regressor import MLPRegressor
-from fastmlp.machine.files import write_atomic
+from fastmlp.machine.files import has_kind, write_atomic
 from fastmlp.training.layers import Layer, has_images, without_dropout
 from fastmlp.training.network import Network
 from fastmlp.training.network import load as load_network
@@ -134,17 +133,9 @@ def load_model(path: str | Path) -> Network | Estimator:
     FormatError
         If the file is missing, cannot be read, is damaged or is something else.
     """
-    if "network" in _metadata(path):
+    if has_kind(path, "network"):
         return load_network(path)
     description, _ = files.read(path)
     kind: Any = {one.__name__: one for one in (MLPClassifier, MLPRegressor)}
     model: Estimator = kind[description["estimator"]].load(path)
     return model
-
-
-def _metadata(path: str | Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            return opened.metadata() or {}
-    except (OSError, SafetensorError):
-        return {}  # the reader of the whole file says what is wrong

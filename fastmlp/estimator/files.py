@@ -19,9 +19,10 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 
-from fastmlp.errors import DataError, FastMLPError, FormatError
+from fastmlp.errors import DataError, FormatError
 from fastmlp.estimator.layers import TO_OURS, hidden_of, layers_of, turned
 from fastmlp.machine.files import Layout, read_tensors, write_tensors
+from fastmlp.machine.schema import Check, flag, items, none_or, one_of, require, table, text, whole
 from fastmlp.training.layers import Layer, network_layers, sizes_of, without_dropout
 from fastmlp.training.shapes import parameter_names, parameter_shapes
 from fastmlp.training.state import named
@@ -29,14 +30,42 @@ from fastmlp.training.state import named
 KIND = "estimator"
 _OUTPUTS = {"MLPClassifier": ("softmax", "logistic"), "MLPRegressor": ("identity", "exp")}
 _ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-_ENTRIES = ["activation", "dtype", "estimator", "feature_names", "labels", "output", "sizes"]
-_WITH_LAYERS = ("hidden", "image_shape")
 _TEXT = {
     "U": "str",
     "O": "object",
 }  # names of the types of text labels; others have their NumPy names
 _NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _LABELS = (*_TEXT.values(), *_NUMBERS, "float32", "float64")
+
+
+def _is_label(value: Any) -> bool:
+    return type(value) in (bool, float, str) or whole(-(2**63), 2**64 - 1).holds(value)
+
+
+_COUNT = whole(1, 2**31 - 1)
+_check_description = table(
+    {
+        "activation": one_of(*_ACTIVATIONS),
+        "dtype": one_of("float32", "float64"),
+        "estimator": one_of(*_OUTPUTS),
+        "feature_names": none_or(items(text())),
+        "labels": none_or(
+            table(
+                {
+                    "dtype": one_of(*_LABELS),
+                    "multilabel": flag(),
+                    "values": items(Check("a text or number", _is_label), least=1),
+                }
+            )
+        ),
+        "output": text(),
+        "sizes": items(_COUNT, least=2, words="two or more numbers above 0"),
+    },
+    {
+        "hidden": items(Check("a width or layer", lambda one: type(one) in (int, str))),
+        "image_shape": none_or(items(_COUNT, least=3, most=3, words="three numbers above 0")),
+    },
+)
 
 
 def tensors_of(estimator: Any) -> dict[str, np.ndarray]:
@@ -154,68 +183,53 @@ def _described_labels(classifier: Any) -> dict[str, Any]:
 
 def _layout(description: Any) -> Layout:
     """Check a description, which may be any JSON, and return the tensors that belong to it."""
-    entries = ", ".join(_ENTRIES)
-    is_whole = isinstance(description, dict) and (
-        sorted(description) in (_ENTRIES, sorted([*_ENTRIES, *_WITH_LAYERS]))
-    )
-    _check(is_whole, "estimator", description, f"the entries {entries}")
+    _check_description("", description)
     kind, output, activation = (description[name] for name in ("estimator", "output", "activation"))
     dtype, sizes, labels = (description[name] for name in ("dtype", "sizes", "labels"))
     names = description["feature_names"]
-    _check(kind in list(_OUTPUTS), "estimator", kind, " or ".join(_OUTPUTS))
-    _check(activation in _ACTIVATIONS, "activation", activation, ", ".join(_ACTIVATIONS))
-    _check(output in _OUTPUTS[kind], "output", output, " or ".join(_OUTPUTS[kind]))
-    _check(dtype in ("float32", "float64"), "dtype", dtype, "float32 or float64")
-    _check(_are_counts(sizes) and len(sizes) >= 2, "sizes", sizes, "two or more numbers above 0")
-    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    has_names = names is None or (are_names and len(names) == sizes[0])
-    _check(has_names, "feature_names", names, "a name for each feature, or none")
-    if kind == "MLPRegressor":
-        _check(labels is None, "labels", labels, "none")
-    else:
-        _check(_are_labels(labels, output, sizes[-1]), "labels", labels, "those of its outputs")
+    one_of(*_OUTPUTS[kind])("output", output)
+    has_names = names is None or len(names) == sizes[0]
+    require(has_names, "feature_names", names, "a name for each feature, or none")
+    is_classifier = kind == "MLPClassifier"
+    fits = _are_labels(labels, output, sizes[-1]) if is_classifier else labels is None
+    require(fits, "labels", labels, "those of its outputs" if is_classifier else "none")
+    both = ("hidden" in description) == ("image_shape" in description)
+    require(both, "estimator", sorted(description), "hidden and image_shape, or neither")
     hidden, shape = description.get("hidden"), description.get("image_shape")
     if "hidden" in description:
-        _check(_are_layers(hidden, sizes), "hidden", hidden, f"layers of the widths {sizes[1:-1]}")
-    is_shape = shape is None or (_are_counts(shape) and len(shape) == 3)
-    _check(is_shape and math.prod(shape or sizes[:1]) == sizes[0], "image_shape", shape, "a shape")
+        fits = _are_layers(hidden, sizes)
+        require(fits, "hidden", hidden, f"layers of the widths {sizes[1:-1]}")
+    is_shape = math.prod(shape or sizes[:1]) == sizes[0]
+    require(is_shape, "image_shape", shape, f"a product of {sizes[0]}, or none")
     layers = _modules(hidden, sizes, activation)
     pairs = parameter_shapes(layers, shape or sizes[:1])
     shapes = (one for pair in pairs for one in pair)
     return {name: (dtype, one) for name, one in zip(parameter_names(layers), shapes, strict=True)}
 
 
-def _are_counts(values: Any) -> bool:
-    return isinstance(values, list) and all(type(one) is int and one > 0 for one in values)
-
-
 def _are_layers(hidden: Any, sizes: Sequence[int]) -> bool:
-    if not isinstance(hidden, list) or not all(type(one) in (int, str) for one in hidden):
-        return False
     try:
         found = hidden_of(hidden)
-    except FastMLPError:
+        layers = network_layers(found or (), sizes[-1])
+    except (TypeError, ValueError):
         return False
-    layers = network_layers(found or (), sizes[-1])
     return found == tuple(hidden) and sizes_of(layers, sizes[0]) == tuple(sizes)
 
 
 def _are_labels(labels: Any, output: str, outputs: int) -> bool:
-    if not isinstance(labels, dict) or sorted(labels) != ["dtype", "multilabel", "values"]:
+    if labels is None:
         return False
     values, name = labels["values"], labels["dtype"]
-    if not isinstance(values, list) or name not in _LABELS:
+    kind = str if name in _TEXT.values() else bool if name == "bool" else (int, float)
+    if not all(isinstance(value, kind) for value in values):
         return False
-    if type(labels["multilabel"]) is not bool:
+    try:
+        array = np.asarray(values, dtype=name)
+    except (OverflowError, TypeError, ValueError):
         return False
-    plain = str if name in _TEXT.values() else (bool, int, float)
-    if not all(isinstance(value, plain) for value in values):
+    # A number that the type cannot hold, and labels that are twice the same, come back as others.
+    if array.tolist() != values or len(set(values)) != len(values):
         return False
     if labels["multilabel"] or output == "softmax":
         return len(values) == outputs
     return outputs == 1 and len(values) in (1, 2)
-
-
-def _check(holds: bool, name: str, found: Any, expected: str) -> None:
-    if not holds:
-        raise FormatError(f"{name}: found {reprlib.repr(found)}, expected {expected}")

@@ -1,4 +1,4 @@
-"""The machine: cores, threads, files, folders, streams, signals, and its description."""
+"""The machine: cores, threads, files, folders, streams, signals, TOML, and its description."""
 
 from typing import TYPE_CHECKING
 

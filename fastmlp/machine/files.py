@@ -8,18 +8,21 @@ A file of tensors is a safetensors file with four entries of text metadata:
 - ``checksum``: SHA-256 of version, kind, description and tensors; see `_checksum`.
 """
 
+import codecs
 import hashlib
 import json
 import os
 import reprlib
 import secrets
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from fastmlp.errors import FastMLPError, FormatError
@@ -32,6 +35,13 @@ FORMAT = "fastmlp"
 FORMAT_VERSION = "1"
 
 _TYPES = {"F32": "float32", "F64": "float64"}
+# Bytes that text in other encodings begins with; of two that fit, the longer comes first.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 # The header names a few tensors and classes, in some kilobytes. A larger one is not ours: it is
 # refused before it is parsed.
 _LARGEST_HEADER = 2**20
@@ -61,14 +71,93 @@ def write_atomic(path: str | Path, data: bytes) -> None:
         If the disk is full, the folder is missing or not writable, and so on. The error names `path`,
         which then also holds all of the old bytes or all of the new.
     """
-    try:
+    with naming(path):
         if os.path.exists(path) and not os.path.isfile(path):
             with open(path, "wb") as special:
                 special.write(data)
         else:
             _replace(Path(os.path.realpath(path)), data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text whole or not at all, as UTF-8 with the line breaks that it has.
+
+    Halves of letters, which names of files and TOML keys may hold, are written as Python spells them.
+
+    Raises
+    ------
+    OSError
+        As in `write_atomic`.
+    """
+    write_atomic(path, text.encode(errors="backslashreplace"))
+
+
+def append(path: str | Path, data: bytes, at: int | None = None) -> None:
+    """Write to the end of a file, and flush it to the disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        Made if missing.
+    data : bytes
+    at : int, optional
+        Where the end is: what lies behind is cut off. By default that of the file.
+
+    Raises
+    ------
+    OSError
+        Names `path`. The file may then hold a part of the bytes.
+    """
+    with naming(path), open(path, "ab") as file:
+        if at is not None:
+            file.truncate(at)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_text(path: str | Path, most: int, expected: str) -> str:
+    """Return the text of a file in UTF-8, with a byte-order mark or without.
+
+    Parameters
+    ----------
+    path : str or Path
+    most : int
+        Bytes. A larger file is not read.
+    expected : str
+        What the file should be, such as "a configuration".
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read, is larger, or is in another encoding, which the message names.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"{path}: cannot be read: {reason}") from error
+    if len(data) > most:
+        raise FormatError(f"{path}: found over {most} bytes, expected {expected}")
+    encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
+    if encoding is None and b"\0" in data:
+        encoding = "UTF-16 or zero bytes"
+    try:
+        if encoding is None:
+            return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        encoding = f"byte 0x{data[error.start]:02x} at {error.start}"
+    raise FormatError(f"{path}: found {encoding}, expected {expected} in UTF-8; save it as UTF-8")
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let an OSError of the block name this path; those of writing and flushing name none."""
+    try:
+        yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def found_at(path: Path) -> str:
@@ -154,33 +243,69 @@ def read_tensors(
         If the file is missing, unreadable, damaged or something else. The message names the file,
         what was found and what was expected.
     """
+    with _opened(path, f"fastmlp {kind}") as opened:
+        metadata = opened.metadata() or {}
+        text = _description_text(metadata, kind)
+        try:
+            description = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(_damaged(f"a description that is no JSON ({error})")) from error
+        _check_layout(opened, layout(description))
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        if metadata.get("checksum") != _checksum(kind, text, tensors):
+            raise FormatError(_damaged("content that does not match its checksum"))
+    return description, tensors
+
+
+def tensors_from(data: bytes) -> dict[str, np.ndarray]:
+    """Return the tensors of a safetensors file that is in memory.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    try:
+        if _header_length(data) > _LARGEST_HEADER:
+            raise FormatError(_damaged("a header of another size"))
+        return from_safetensors(data)
+    except (SafetensorError, KeyError) as error:  # KeyError: an unknown type
+        raise FormatError(_damaged(reprlib.repr(str(error)))) from error
+
+
+def has_kind(path: str | Path, kind: str) -> bool:
+    """Return whether `write_tensors` wrote a file of this kind; `read_tensors` says if it is damaged.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, unreadable or no safetensors file.
+    """
+    with _opened(path, "model of fastmlp") as opened:
+        return kind in (opened.metadata() or {})
+
+
+@contextmanager
+def _opened(path: str | Path, expected: str) -> Iterator[Any]:
+    """Open a safetensors file whose header has the usual size; all errors become one line that names it."""
     path = Path(path)
+    foreign = f"found a file that is not safetensors or cut short, expected a {expected}"
     try:
         if not path.is_file():
-            raise FormatError(f"found {found_at(path)}, expected a fastmlp {kind}")
+            raise FormatError(f"found {found_at(path)}, expected a {expected}")
         with path.open("rb") as file:
             length = _header_length(file.read(8))
         if length > _LARGEST_HEADER:
-            raise FormatError(_foreign(kind))
+            raise FormatError(foreign)
         with safe_open(path, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            text = _description_text(metadata, kind)
-            try:
-                description = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise FormatError(_damaged(f"a description that is no JSON ({error})")) from error
-            _check_layout(opened, layout(description))
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        if metadata.get("checksum") != _checksum(kind, text, tensors):
-            raise FormatError(_damaged("content that does not match its checksum"))
+            yield opened
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         # repr, because the reason may quote names from the file, with any characters in them.
-        raise FormatError(f"{path}: {_foreign(kind)} ({reprlib.repr(str(error))})") from error
+        raise FormatError(f"{path}: {foreign} ({reprlib.repr(str(error))})") from error
     except FastMLPError as error:
         raise FormatError(f"{path}: {error}") from error
-    return description, tensors
 
 
 def _replace(target: Path, data: bytes) -> None:
@@ -254,10 +379,6 @@ def _check_layout(opened: Any, expected: Layout) -> None:
         code, sizes = tensor.get_dtype(), tuple(tensor.get_shape())
         if (_TYPES.get(code), sizes) != (dtype, shape):
             raise FormatError(_damaged(f"{name} as {code} {sizes}", f"{dtype} {shape}"))
-
-
-def _foreign(kind: str) -> str:
-    return f"found a file that is not safetensors or cut short, expected a fastmlp {kind}"
 
 
 def _damaged(found: str, expected: str = "a file as it was written") -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from fastmlp.errors import printable
+
 
 class BestEffort(io.TextIOBase):
     """A stream of text that drops what cannot be written; characters that it cannot encode are escaped.
@@ -74,7 +76,7 @@ class BestEffort(io.TextIOBase):
 
 def say(line: str) -> None:
     """Print a line to standard error at once, if it can be written."""
-    print(line, file=BestEffort(sys.stderr), flush=True)
+    print(printable(line), file=BestEffort(sys.stderr), flush=True)
 
 
 def warn(message: str, category: type[Warning] = RuntimeWarning, stacklevel: int = 2) -> None:

@@ -1,29 +1,55 @@
 """TOML files in and values out."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, FormatError
+from fastmlp.machine.files import read_text
 
-_LARGEST_FILE = 2**20  # bytes; a configuration has some thirty lines, so more is a wrong file
+# The longest study has 20,000 bytes, and its longest key has five parts. Python's parser takes time that grows with
+# the square of a key's parts; within these limits it takes less than a second.
+LARGEST_FILE = 2**18  # bytes
+MOST_PARTS = 8
+MOST_LEVELS = 32  # of tables and lists in each other
+_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+# Possessive, and from the beginning of a part only: each character is looked at a few times at most.
+_LONG_KEY = re.compile(rf"(?<![\w\\-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MOST_PARTS}}}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's document, or say in one line of ConfigError what is wrong with it."""
     try:
-        with path.open("rb") as file:
-            text = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(text) > _LARGEST_FILE:
-        raise ConfigError(f"{path}: found over {_LARGEST_FILE} bytes, expected a configuration")
-    try:
-        return tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        # ValueError: also what is not UTF-8, and integers of thousands of digits.
+        text = read_text(path, LARGEST_FILE, "a configuration")
+        if found := _LONG_KEY.search(text):
+            line = text.count("\n", 0, found.start()) + 1
+            raise ConfigError(
+                f"{path}: found a key of more than {MOST_PARTS} parts in line {line}, expected fewer"
+            )
+        document = tomllib.loads(text)
+    except FormatError as error:
+        raise ConfigError(str(error)) from error
+    except ConfigError:
+        raise
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: also integers of thousands of digits
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{path}: found no valid TOML: {reason}") from error
+    level: list[Any] = [document]
+    for _ in range(MOST_LEVELS):
+        level = [part for one in level for part in _parts(one)]
+    if level:
+        raise ConfigError(f"{path}: found more than {MOST_LEVELS} levels, expected fewer")
+    return document
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return the tables and lists in a table or list."""
+    values = value.values() if isinstance(value, dict) else value
+    return [one for one in values if isinstance(one, dict | list)]
 
 
 def is_table(value: object) -> bool:

@@ -1,8 +1,16 @@
-"""The Markdown tables of every report."""
+"""The tables of every report: Markdown, and CSV whose cells no spreadsheet takes for formulas."""
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+# Excel and others compute what begins so, unless it is a number.
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+_FORMULA = re.compile("'*[=+\\-@\t\r\n]")
 
 _RULES = {"l": "---", "r": "--:"}
 
@@ -37,3 +45,31 @@ def markdown_table(
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def csv_table(rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as CSV.
+
+    Parameters
+    ----------
+    rows : iterable of rows of cells
+        None becomes an empty cell, and a number reads back the same. A text that a spreadsheet would take for a
+        formula gets a ``'`` before it, which `plain_cell` takes away.
+    """
+    lines: list[str] = []
+    # Cells with a character of the line's end are quoted, so both have to be in it.
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
+    writer.writerows([safe_cell(cell) for cell in row] for row in rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
+
+
+def plain_cell(cell: str) -> str:
+    """Return the text of which `csv_table` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def safe_cell(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: a text that is one gets a ``'`` before it."""
+    if not isinstance(cell, str) or not _FORMULA.match(cell) or _NUMBER.fullmatch(cell):
+        return cell
+    return f"'{cell}"

@@ -88,7 +88,8 @@ def adaptive_search(
     Raises
     ------
     ConfigError
-        If Optuna is missing, `trials` is no number of them, or a suggestion cannot be trained.
+        If Optuna is missing, `trials` is no number of them, `study` maximises nothing or several numbers, or a
+        suggestion cannot be trained.
     DataError, StoreError, KeyboardInterrupt
         As for `fastmlp.grid_search`.
     """
@@ -100,10 +101,25 @@ def adaptive_search(
     check_parts(train, valid, test)
     if study is None:
         study = _new_study(config.seed)
+    _check_study(study)
     with TrialStore(store, checksum_of((train, valid))) as kept:
         search = Search(1, "valid_accuracy", (train, valid), kept)
         study.optimize(_Objective(search, config, suggest), n_trials=trials)
         return search.settle(Workers(), test, Path(store) / BEST)
+
+
+def _check_study(study: Any) -> None:
+    """Raise a ConfigError unless a study maximises one number."""
+    import optuna
+
+    found = type(study).__name__
+    if isinstance(study, optuna.Study):
+        found = ", ".join(one.name.lower() for one in study.directions)
+    if found != "maximize":
+        raise ConfigError(
+            f"study: found {found}, expected maximize, for the validation accuracy: "
+            'optuna.create_study(direction="maximize")'
+        )
 
 
 def _new_study(seed: int) -> optuna.Study:

@@ -35,7 +35,7 @@ import numpy as np
 
 from fastmlp import datasets
 from fastmlp.datasets import Dataset
-from fastmlp.errors import ConfigError, DataError, suggest
+from fastmlp.errors import ConfigError, DataError, shown, suggest
 from fastmlp.machine.toml import read_toml
 from fastmlp.training.config import TrainConfig
 
@@ -48,6 +48,7 @@ Grid = Mapping[str, Sequence[Any]]
 VALID_FRACTION = 0.1  # of the official training part
 MOST_POINTS = 100_000  # more are a mistake in a grid, and would take long even to list
 MOST_SEEDS = 10_000
+MOST_TRIALS = 100_000  # points times seeds
 NOT_IN_A_GRID = {
     "seed": "use [search] seeds = N, which trains each point with N seeds",
     "threads": "results do not depend on it",
@@ -125,7 +126,7 @@ class DataTable:
         ):
             if not holds:
                 raise ConfigError(
-                    f"data.{name}: found {getattr(self, name)!r}, expected {expected}"
+                    f"data.{name}: found {shown(getattr(self, name))}, expected {expected}"
                 )
         if (self.train is None) != (self.valid is None):
             alone = "valid" if self.train is None else "train"
@@ -167,6 +168,11 @@ class Experiment:
     seeds: int = 1
     metric: Metric = "valid_accuracy"
 
+    def __post_init__(self) -> None:
+        """Raise a ConfigError for a wrong value, or a point that cannot be trained."""
+        check_choice(self.seeds, self.metric)
+        expand(self.config, self.grid, self.seeds)
+
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
         """Read a file.
@@ -182,17 +188,14 @@ class Experiment:
             checked_table("", document, ["data", "config", "grid", "search", "study"])
             search = checked_table("search", document.get("search", {}), ["seeds", "metric"])
             grid = document.get("grid", {})
-            experiment = cls(
+            return cls(
                 DataTable.from_table(document.get("data", {})),
                 TrainConfig().replace(**checked_table("config", document.get("config", {}))),
                 tuple(grid) if isinstance(grid, list) else (grid,),
                 **search,
             )
-            check_choice(experiment.seeds, experiment.metric)
-            expand(experiment.config, experiment.grid)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
-        return experiment
 
 
 def load_parts(
@@ -228,7 +231,7 @@ def load_parts(
     return cast(tuple[Dataset, Dataset, Dataset], parts)
 
 
-def expand(config: TrainConfig, grid: Grid | Sequence[Grid]) -> tuple[Point, ...]:
+def expand(config: TrainConfig, grid: Grid | Sequence[Grid], seeds: int = 1) -> tuple[Point, ...]:
     """Return the points of a grid, in the order of scikit-learn's ParameterGrid.
 
     Parameters
@@ -238,11 +241,13 @@ def expand(config: TrainConfig, grid: Grid | Sequence[Grid]) -> tuple[Point, ...
     grid : mapping, or sequence of mappings
         Fields of TrainConfig, each with a list of values. The points of several grids follow each
         other; a point that comes twice is taken once.
+    seeds : int
+        How often each point will be trained.
 
     Raises
     ------
     ConfigError
-        If a name is no field, a value is wrong, or a point cannot be trained.
+        If a name is no field, a value is wrong, a point cannot be trained, or there are too many trials.
     """
     grids = [grid] if isinstance(grid, Mapping) else list(grid)
     if not grids:
@@ -252,6 +257,11 @@ def expand(config: TrainConfig, grid: Grid | Sequence[Grid]) -> tuple[Point, ...
     count = sum(math.prod(map(len, one.values())) for one in grids)
     if count > MOST_POINTS:
         raise ConfigError(f"grid: found {count:,} points, expected at most {MOST_POINTS:,}")
+    if count * seeds > MOST_TRIALS:
+        raise ConfigError(
+            f"grid: found {count:,} points with {seeds:,} seeds each, {count * seeds:,} trials, expected at "
+            f"most {MOST_TRIALS:,}; take fewer values or seeds"
+        )
     points: dict[TrainConfig, Point] = {}
     for names, values in _combinations(grids):
         changed = config.replace(**dict(zip(names, values, strict=True)))
@@ -263,9 +273,13 @@ def expand(config: TrainConfig, grid: Grid | Sequence[Grid]) -> tuple[Point, ...
 def check_choice(seeds: object, metric: object) -> None:
     """Raise a ConfigError for a wrong number of seeds or an unknown metric."""
     if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
-        raise ConfigError(f"seeds: found {seeds!r}, expected an integer from 1 to {MOST_SEEDS}")
+        raise ConfigError(
+            f"seeds: found {shown(seeds)}, expected an integer from 1 to {MOST_SEEDS}"
+        )
     if metric not in get_args(Metric):
-        raise ConfigError(f"metric: found {metric!r}, expected {' or '.join(get_args(Metric))}")
+        raise ConfigError(
+            f"metric: found {shown(metric)}, expected {' or '.join(get_args(Metric))}"
+        )
 
 
 def _combinations(grids: Iterable[Grid]) -> Iterator[tuple[list[str], tuple[Any, ...]]]:
@@ -277,12 +291,14 @@ def _combinations(grids: Iterable[Grid]) -> Iterator[tuple[list[str], tuple[Any,
 
 def _check_grid(grid: object) -> None:
     if not isinstance(grid, Mapping):
-        raise ConfigError(f"grid: found {grid!r}, expected a table of lists, [grid]")
+        raise ConfigError(f"grid: found {shown(grid)}, expected a table of lists, [grid]")
     for name, values in grid.items():
         if name in NOT_IN_A_GRID:
             raise ConfigError(f"grid.{name}: cannot be searched over; {NOT_IN_A_GRID[name]}")
         if not isinstance(values, list | tuple | np.ndarray) or not len(values):
-            raise ConfigError(f"grid.{name}: found {values!r}, expected a list of values to try")
+            raise ConfigError(
+                f"grid.{name}: found {shown(values)}, expected a list of values to try"
+            )
 
 
 def _rows(whole: Dataset, part: str, rows: tuple[int, int]) -> Dataset:
@@ -297,7 +313,7 @@ def _rows(whole: Dataset, part: str, rows: tuple[int, int]) -> Dataset:
 def checked_table(name: str, table: object, known: Sequence[str] | None = None) -> dict[str, Any]:
     """Return a table as a dict, or raise a ConfigError that names the first unknown name in it."""
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{name}: found {table!r}, expected a table, [{name}]")
+        raise ConfigError(f"{name}: found {shown(table)}, expected a table, [{name}]")
     for key in table:
         if known is not None and key not in known:
             raise ConfigError(f"{name}{name and '.'}{key}: no such name; {suggest(key, known)}")

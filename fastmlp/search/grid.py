@@ -84,7 +84,7 @@ def grid_search(
         On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
     """
     check_choice(seeds, metric)
-    points = expand(config, grid)
+    points = expand(config, grid, seeds)
     workers = Workers(jobs, backend, dask)
     check_parts(train, valid, test)
     with TrialStore(store, checksum_of((train, valid))) as kept:

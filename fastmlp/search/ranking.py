@@ -71,6 +71,8 @@ class SearchResult:
         The numbers of trials trained by this call and found in the store.
     network : Network or None
         The network of the best trial of the best point; None if no point is sound.
+    others : tuple of (TrainConfig, Trial)
+        What the store also holds, of other grids, seeds or searches. They have no rank.
     """
 
     points: tuple[RankedPoint, ...]
@@ -78,6 +80,7 @@ class SearchResult:
     trained: int
     skipped: int
     network: Network | None
+    others: tuple[tuple[TrainConfig, Trial], ...] = ()
 
     @property
     def best(self) -> RankedPoint | None:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
-from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from fastmlp.datasets import Dataset, Normalization
+from fastmlp.machine.files import tensors_from
+from fastmlp.machine.schema import items, none_or, number, one_of, require, table, text, whole
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import without_dropout
 from fastmlp.training.network import Network
@@ -34,6 +35,13 @@ class Key(NamedTuple):
         for name in NOT_IN_A_KEY:
             del values[name]
         return cls(json.dumps(values, sort_keys=True), config.seed)
+
+    def config(self) -> TrainConfig | None:
+        """Return the configuration, but for threads; None if the key is not of one training by `fastmlp.train`."""
+        try:
+            return TrainConfig(**json.loads(self.parameters), seed=self.seed)
+        except (TypeError, ValueError, RecursionError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,39 @@ class Trial:
         return self.status in ("done", "stopped")
 
 
+_NUMBER, _COUNT = none_or(number()), whole(0, 2**31 - 1)
+_NUMBERS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+_IN_HISTORY = (*_NUMBERS, *("learning_rate", "seconds", "samples_per_second"))
+_check_fields = table(
+    {
+        "seed": whole(),
+        "status": one_of("done", "stopped", "diverged", "failed", "pruned"),
+        "reason": text(),
+        "epochs": _COUNT,
+        "epoch": _COUNT,
+        **dict.fromkeys(_NUMBERS, _NUMBER),
+        "seconds": number(0),
+        "history": items(
+            table(
+                {"epoch": whole(1, 2**31 - 1)},
+                dict.fromkeys((*_IN_HISTORY, "train_cost", "valid_cost"), _NUMBER),
+            )
+        ),
+        "test_data": none_or(text()),
+        "test_loss": _NUMBER,
+        "test_accuracy": _NUMBER,
+    }
+)
+
+
+def check_trial(name: str, fields: Mapping[str, Any]) -> None:
+    """Raise a DataError unless the values of a row are those of a `Trial`."""
+    _check_fields(name, fields)
+    epochs = len(fields["history"])
+    require(fields["epochs"] == epochs, f"{name}.epochs", fields["epochs"], f"{epochs}")
+    require(fields["epoch"] <= epochs, f"{name}.epoch", fields["epoch"], f"at most {epochs}")
+
+
 def finite(value: float | None) -> float | None:
     """Return a number that JSON and SQLite can hold: None if it is not finite, and no negative zero."""
     return value + 0 if value is not None and math.isfinite(value) else None
@@ -104,11 +145,19 @@ def to_bytes(network: Network) -> bytes:
 
 
 def from_bytes(data: bytes, config: TrainConfig, train: Dataset) -> Network:
-    """Return the network that `to_bytes` was given, which was trained with `config` on `train`."""
-    tensors = from_safetensors(data)
-    scaling = [tensors.pop(f"normalization.{name}") for name in ("mean", "std")]
+    """Return the network that `to_bytes` was given, which was trained with `config` on `train`.
+
+    Raises
+    ------
+    FormatError, DataError
+        If these are not such a network's.
+    """
+    tensors = tensors_from(data)
     layers = without_dropout(config.layers(len(train.classes)))
-    arrays = [tensors[name] for name in parameter_names(layers)]
+    names = parameter_names(layers)
+    scales = ["normalization.mean", "normalization.std"]
+    require(set(tensors) >= {*names, *scales}, "network", sorted(tensors), "all of its tensors")
+    arrays, scaling = [tensors[name] for name in names], [tensors[name] for name in scales]
     return Network(
         arrays[::2],
         arrays[1::2],

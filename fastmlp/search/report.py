@@ -5,8 +5,6 @@ Matplotlib and scikit-learn are imported when figures are drawn, not when this m
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,9 +15,11 @@ import numpy as np
 
 from fastmlp.datasets import Dataset
 from fastmlp.machine.description import describe
-from fastmlp.machine.files import write_atomic
-from fastmlp.reporting.tables import markdown_table
+from fastmlp.machine.files import write_text
+from fastmlp.reporting.tables import csv_table, markdown_table
 from fastmlp.search.ranking import RankedPoint, SearchResult, merit_of
+from fastmlp.search.record import NOT_IN_A_KEY, Trial
+from fastmlp.training.config import TrainConfig
 
 REPORT_FILE, TRIALS_FILE = "report.md", "trials.csv"
 CURVES_FILE, CONFUSION_FILE = "curves.png", "confusion.png"
@@ -56,9 +56,9 @@ def write_report(
         If a file cannot be written; the error names it.
     """
     folder = Path(folder)
-    write_atomic(folder / TRIALS_FILE, _csv(result).encode())
+    write_text(folder / TRIALS_FILE, _csv(result))
     figures = _draw(folder, result, parts)
-    write_atomic(folder / REPORT_FILE, _markdown(title, result, parts, figures).encode())
+    write_text(folder / REPORT_FILE, _markdown(title, result, parts, figures))
     return [REPORT_FILE, TRIALS_FILE, *figures]
 
 
@@ -184,19 +184,27 @@ def _judged(parts: Mapping[str, Dataset]) -> str:
 
 
 def _csv(result: SearchResult) -> str:
-    """Return a line for each trial, those of the best point first."""
-    names = _parameters(result)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    """Return a line for each trial, those of the best point first; those of other searches have no rank."""
+    grid = _parameters(result)
+    plain = result.points[0].config.as_dict()
+    differ = (
+        name
+        for config, _ in result.others
+        for name, value in config.as_dict().items()
+        if name not in NOT_IN_A_KEY and value != plain[name]
+    )
+    names = list(dict.fromkeys((*grid, *differ)))
     fields = ("status", "epochs", "epoch", *NUMBERS, "seconds", "reason")
-    writer.writerow(["rank", *names, "seed", *fields])
-    for point in result.points:
-        values = [getattr(point.config, name) for name in names]
+    trials: list[tuple[int | None, TrainConfig, Trial]] = [
+        (point.rank, point.config, trial) for point in result.points for trial in point.trials
+    ]
+    trials += [(None, config, trial) for config, trial in result.others]
+    rows: list[list[Any]] = [["rank", *names, "seed", *fields]]
+    for rank, config, trial in trials:
+        values = [getattr(config, name) for name in names]
         values = [shown(value) if isinstance(value, tuple) else value for value in values]
-        for trial in point.trials:
-            found = [getattr(trial, name) for name in fields]
-            writer.writerow([point.rank, *values, trial.seed, *found])
-    return buffer.getvalue()
+        rows.append([rank, *values, trial.seed, *(getattr(trial, name) for name in fields)])
+    return csv_table(rows)
 
 
 def _markdown(
@@ -217,8 +225,13 @@ def _markdown(
         f"- Chosen by: {best}, mean over seeds",
         f"- Machine: {machine['cpu']}, {machine['usable_cores']} cores, "
         f"fastmlp {machine['versions']['fastmlp']}",
-        "",
     ]
+    if result.others:
+        lines.append(
+            f"- This report is of the grid that was asked for. The store holds {len(result.others)} more "
+            f"trials, of other grids or seeds; {TRIALS_FILE} lists them without a rank."
+        )
+    lines.append("")
     lines += _best(result, parts, figures)
     lines += ["## All points", "", _all_points(result), ""]
     maps = [name for name in figures if name not in (CURVES_FILE, CONFUSION_FILE)]

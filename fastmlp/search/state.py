@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.datasets import Dataset
-from fastmlp.errors import StoreError
+from fastmlp.errors import FastMLPError, StoreError
 from fastmlp.search.experiment import Metric, Point
 from fastmlp.search.ranking import SearchResult, best_of, merit_of, rank
 from fastmlp.search.record import Key, Trial, finite, from_bytes, to_bytes
@@ -91,7 +91,6 @@ class Search:
         self.parts, self.store, self.on_trial = parts, store, on_trial
         self.stored = store.trials()
         self.points: list[Point] = []
-        self.configs: list[TrainConfig] = []
         self.keys: list[Key] = []
         self.costs: list[int] = []
         self.trials: dict[int, Trial] = {}
@@ -108,20 +107,25 @@ class Search:
         ConfigError
             If a layer cannot take the shape that reaches it.
         """
-        first = len(self.configs)
+        first = len(self.keys)
+        self.points.append(point)
+        key, cost = Key.of(self.config(first + self.seeds - 1)), self._cost(point.config)
         for number in range(first, first + self.seeds):
-            config = point.config.replace(seed=point.config.seed + number - first)
-            self.configs.append(config)
-            self.keys.append(Key.of(config))
-            self.costs.append(self._cost(config))
-            self.work_left += self.costs[-1]
+            self.keys.append(key._replace(seed=point.config.seed + number - first))
+            self.costs.append(cost)
+            self.work_left += cost
             trial = self.stored.get(self.keys[-1])
             if trial is not None and trial.status != "pruned":
                 self.take(number, trial)
-        self.points.append(point)
         if self._leads(len(self.points) - 1):
             self.leader = len(self.points) - 1
         return first
+
+    def config(self, number: int) -> TrainConfig:
+        """Return the settings of a trial."""
+        index, later = divmod(number, self.seeds)
+        config = self.points[index].config
+        return config.replace(seed=config.seed + later) if later else config
 
     def take(self, number: int, trial: Trial) -> None:
         """Count a stored trial as finished."""
@@ -135,7 +139,7 @@ class Search:
         self.tell()
         numbers = [number for number in range(len(self.keys)) if number not in self.trials]
         numbers.sort(key=lambda number: -self.costs[number])
-        tasks = {number: self.configs[number] for number in numbers}
+        tasks = {number: self.config(number) for number in numbers}
         self.start = time.perf_counter()
         with closing(workers.run(tasks, self.parts)) as outcomes:
             for number, outcome in outcomes:
@@ -143,7 +147,7 @@ class Search:
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """Store a finished trial, and its network if it may be the best."""
-        trial = trial_of(self.configs[number].seed, outcome)
+        trial = trial_of(self.keys[number].seed, outcome)
         self.trials[number] = trial
         self.counts[trial.status] += 1
         index = number // self.seeds
@@ -177,7 +181,14 @@ class Search:
             trained=len(self.trials) - self.skipped,
             skipped=self.skipped,
             network=network,
+            others=self._others(),
         )
+
+    def _others(self) -> tuple[tuple[TrainConfig, Trial], ...]:
+        """Return the stored trials that are no part of this search, with their settings."""
+        left = self.stored.keys() - set(self.keys)
+        found = ((key.config(), trial) for key, trial in self.stored.items() if key in left)
+        return tuple((config, trial) for config, trial in found if config is not None)
 
     def _best_network(self, workers: Workers, test: Dataset | None) -> Network | None:
         if self.leader is None:
@@ -200,7 +211,7 @@ class Search:
 
     def _restore(self, workers: Workers, numbers: Sequence[int]) -> None:
         """Train trials again whose networks were deleted because a wider search had a better point."""
-        tasks = {number: self.configs[number] for number in numbers}
+        tasks = {number: self.config(number) for number in numbers}
         with closing(workers.run(tasks, self.parts)) as outcomes:
             for number, outcome in outcomes:
                 if outcome.network is None:
@@ -213,7 +224,12 @@ class Search:
     def _network(self, number: int) -> Network:
         data = self.store.network(self.keys[number])
         assert data is not None
-        return from_bytes(data, self.configs[number], self.parts[0])
+        try:
+            return from_bytes(data, self.config(number), self.parts[0])
+        except FastMLPError as error:
+            raise StoreError(
+                f"{self.store.path}: a network of trial {number + 1}: {error}"
+            ) from error
 
     def tell(self, number: int | None = None) -> None:
         """Call `on_trial`, after the trial with this number or before the first."""

@@ -1,17 +1,17 @@
 """TrialStore: finished trials in one SQLite file, each on the disk the moment it ends.
 
 The file is ``trials.sqlite`` in the folder of a search. It is in WAL mode, so it can be read with
-plain SQL while the search goes on. Its only table, `trials`, has a row for each finished trial;
-`SCHEMA` describes the columns. A transaction is one trial: after a crash or a loss of power at any
-instant, each trial is there as a whole or not at all, and nothing has to be cleaned up. Rows and
-networks have checksums, which SQLite itself does not have, so a damaged trial is recognised.
+plain SQL while the search goes on; after each trial, what the log holds moves to the file itself.
+Its only table, `trials`, has a row for each finished trial; `SCHEMA` describes the columns. A
+transaction is one trial: after a crash or a loss of power at any instant, each trial is there as a
+whole or not at all, and nothing has to be cleaned up. Rows and networks have checksums, which
+SQLite itself does not have, so a damaged trial is recognised.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,18 +21,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from fastmlp._version import __version__
-from fastmlp.errors import StoreError
-from fastmlp.search.record import Key, Trial
-
-try:
-    import fcntl
-except ImportError:  # Windows has no locks: two searches in one folder cost time but no result
-    fcntl = None  # type: ignore[assignment]
+from fastmlp.errors import DataError, StoreError, line_of
+from fastmlp.machine.folders import FolderLock
+from fastmlp.search.record import Key, Trial, check_trial
 
 FILE = "trials.sqlite"
 APPLICATION = 0x664D4C50  # "fMLP": marks the file as ours
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 9  # to wait for another program that writes to the file
+READER_SECONDS = 0.1  # to wait for another program that reads it; the next trial tries again
 
 SCHEMA = """
 CREATE TABLE trials (
@@ -88,7 +85,7 @@ class TrialStore:
         self.data = data
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.path.parent)
+            self._lock = FolderLock(self.path.parent)
         except OSError as error:
             raise StoreError(f"{error.filename or folder}: {error.strerror}") from error
         try:
@@ -96,13 +93,16 @@ class TrialStore:
                 self._database = sqlite3.connect(
                     self.path, timeout=BUSY_SECONDS, isolation_level=None
                 )
+                self._database.text_factory = (
+                    bytes.decode
+                )  # so that other bytes are an error of their own
                 try:
                     self._open()
                 except BaseException:
                     self._database.close()
                     raise
         except BaseException:
-            self._unlock()
+            self._lock.close()
             raise
 
     def __enter__(self) -> Self:
@@ -115,7 +115,7 @@ class TrialStore:
         traceback: TracebackType | None,
     ) -> None:
         self._database.close()
-        self._unlock()
+        self._lock.close()
 
     def trials(self) -> dict[Key, Trial]:
         """Return all trials of this data and version."""
@@ -130,6 +130,7 @@ class TrialStore:
                     raise StoreError(self._damaged("a row that does not match its checksum"))
                 trial = dict(zip(_FIELDS, values, strict=True))
                 trial["history"] = json.loads(trial["history"])
+                check_trial("trial", trial)
                 trials[Key(parameters, trial["seed"])] = Trial(**trial)
         return trials
 
@@ -139,7 +140,7 @@ class TrialStore:
             row = self._database.execute(
                 f"SELECT network FROM trials WHERE {_WHERE}", (*key, *self._scope)
             ).fetchone()
-            return None if row is None or row[0] is None else zlib.decompress(row[0])
+            return None if row is None or row[0] is None else _unpacked(row[0])
 
     def add(
         self, key: Key, trial: Trial, network: bytes | None = None, superseded: Iterable[Key] = ()
@@ -249,14 +250,28 @@ class TrialStore:
             finally:
                 if self._database.in_transaction:  # SQLite ends it by itself after some errors
                     self._database.execute("ROLLBACK")
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        """Move what the log holds to the file itself: of a log that is damaged after a kill, SQLite says nothing."""
+        patience = "PRAGMA busy_timeout = {:.0f}"
+        self._database.execute(patience.format(1000 * READER_SECONDS))
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._database.execute(patience.format(1000 * BUSY_SECONDS))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn the errors of SQLite into StoreErrors that say what to do."""
         try:
             yield
+        except StoreError:
+            raise
         except zlib.error as error:
             raise StoreError(self._damaged(f"a network: {error}")) from error
+        except DataError as error:
+            raise StoreError(self._damaged(f"a row, {error}")) from error
+        except (ValueError, RecursionError) as error:  # no UTF-8, or no JSON
+            raise StoreError(self._damaged(line_of(error))) from error
         except (sqlite3.Error, OverflowError) as error:
             # Extended names refine the plain ones: SQLITE_IOERR_WRITE, SQLITE_READONLY_DIRECTORY.
             name = getattr(error, "sqlite_errorname", "") or ""
@@ -273,10 +288,6 @@ class TrialStore:
             f"{self.path}: found a damaged file or no database ({problem}), expected a trial "
             "store; move it away to start again"
         )
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
 
 
 _WHERE = "parameters = ? AND seed = ? AND data = ? AND version = ?"
@@ -301,23 +312,17 @@ def _values(trial: Trial) -> list[Any]:
     ]
 
 
+def _unpacked(data: Any) -> bytes:
+    """Return what `_packed` was given; a damaged row may hold anything, or inflate to anything."""
+    if not isinstance(data, bytes):
+        raise zlib.error(f"found {type(data).__name__}")
+    inflater = zlib.decompressobj()
+    network = inflater.decompress(data, len(data) + 1)
+    if not inflater.eof:
+        raise zlib.error("found another size")
+    return network
+
+
 def _packed(network: bytes | None) -> bytes | None:
     """Return a network in zlib's format, for its checksum; compressing weights would gain nothing."""
     return None if network is None else zlib.compress(network, 0)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock the folder for this process; the system unlocks it however the process ends."""
-    if fcntl is None:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            return None  # a file system without locks
-        raise StoreError(
-            f"{folder}: another search is using it; wait for it, or use another folder"
-        ) from None
-    return descriptor

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.machine import description as machine
+from fastmlp.machine.files import write_text
+from fastmlp.machine.folders import claim
 from fastmlp.studies import pictures
 from fastmlp.studies.check import check
 from fastmlp.studies.laboratory import Laboratory
@@ -51,12 +53,19 @@ def reproduce(
     Raises
     ------
     ConfigError, DataError, StoreError
-        If the file, the data or the store are wrong. Finished trials are kept.
+        If the file, the data or the store are wrong, or the folder is in use or of another command. Finished trials
+        are kept.
     """
     check(study)
-    folder.mkdir(parents=True, exist_ok=True)
+    with claim(folder, "reproduce"):
+        return _reproduce(study, folder, data_home, html, say)
+
+
+def _reproduce(
+    study: Study, folder: Path, data_home: Path | None, html: bool, say: Callable[[str], object]
+) -> Path:
     (folder / STORE).mkdir(exist_ok=True)
-    (folder / STORE / ".gitignore").write_text("*\n")
+    write_text(folder / STORE / ".gitignore", "*\n")
     start = time.perf_counter()
     lab = Laboratory(study, folder / STORE, data_home, say)
     lab.train()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
 import math
 import statistics
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from fastmlp.errors import ConfigError
-from fastmlp.machine.files import write_atomic
+from fastmlp.machine.files import write_atomic, write_text
+from fastmlp.reporting.tables import csv_table, plain_cell
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.training.config import TrainConfig
@@ -202,7 +202,7 @@ class StudyResults:
             for row in one.trial.history
         ]
         header = ["part", *varied, *TRIAL_COLUMNS]
-        write_atomic(folder / TRIALS, _csv(header, table).encode())
+        write_text(folder / TRIALS, _csv(header, table))
         text = _csv(["trial", "epoch", *HISTORY_COLUMNS], curves)
         write_atomic(folder / HISTORIES, gzip.compress(text.encode(), mtime=0))
         for name, value in ((MEASURED, self.measured), (MACHINE, self.machine)):
@@ -212,14 +212,14 @@ class StudyResults:
     def read(cls, study: Study, folder: Path) -> Self:
         """Read what `write` wrote for this study."""
         histories: dict[int, list[dict[str, Any]]] = {}
-        with gzip.open(folder / HISTORIES, "rt", newline="") as file:
+        with gzip.open(folder / HISTORIES, "rt", encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
                 row = {name: float(line[name]) if line[name] else None for name in HISTORY_COLUMNS}
                 history = histories.setdefault(int(line["trial"]), [])
                 history.append({"epoch": int(line["epoch"]), **row})
         known = {one.name for one in fields(TrainConfig)}
         trials = []
-        with (folder / TRIALS).open(newline="") as file:
+        with (folder / TRIALS).open(encoding="utf-8", newline="") as file:
             for number, line in enumerate(csv.DictReader(file)):
                 changes = {
                     name: json.loads(value)
@@ -227,19 +227,19 @@ class StudyResults:
                     if name in known and name not in NOT_IN_A_KEY
                 }
                 seed = int(line["seed"])
-                config = study.parts[line["part"]].config.replace(**changes, seed=seed)
+                config = study.parts[plain_cell(line["part"])].config.replace(**changes, seed=seed)
                 trial = Trial(
                     seed=seed,
                     status=line["status"],  # type: ignore[arg-type]
-                    reason=line["reason"],
+                    reason=plain_cell(line["reason"]),
                     epochs=int(line["epochs_trained"]),
                     epoch=int(line["epoch_kept"]),
                     history=histories.get(number, []),
                     **{name: float(line[name]) if line[name] else None for name in NUMBERS},  # type: ignore[arg-type]
                 )
-                trials.append(StudyTrial(line["part"], config, trial))
+                trials.append(StudyTrial(plain_cell(line["part"]), config, trial))
         measured, machine = (
-            json.loads((folder / name).read_text()) for name in (MEASURED, MACHINE)
+            json.loads((folder / name).read_text("utf-8")) for name in (MEASURED, MACHINE)
         )
         return cls(study, trials, measured, machine)
 
@@ -268,8 +268,4 @@ def _short(value: float | None) -> str:
 
 
 def _csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_table([header, *([row.get(name) for name in header] for row in rows)])

@@ -1,31 +1,65 @@
 """Checkpoint: the state of a training between two epochs, in a file.
 
-The file names the settings and data of the training. It is refused for any other training.
+The file names the settings and data of the training. It is refused for any other training. Its header holds the latest
+epochs of the history; `fastmlp.training.history_file` describes the file beside it that holds the others.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import reprlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import numpy as np
 
 from fastmlp.datasets import Dataset
-from fastmlp.errors import FormatError
+from fastmlp.errors import FormatError, shown
 from fastmlp.machine.files import Layout, read_tensors, write_tensors
-from fastmlp.training.config import LATER_FIELDS, TrainConfig
+from fastmlp.machine.schema import items, none_or, number, one_of, require, table, whole
+from fastmlp.training.config import LATER_FIELDS, Stopping, TrainConfig
 from fastmlp.training.draws import Parameters, network_sizes
 from fastmlp.training.engine import Engine
 from fastmlp.training.history import Row
+from fastmlp.training.history_file import (
+    BLOCK,
+    MOST_EPOCHS,
+    HistoryFile,
+    check_described,
+    check_row,
+)
 from fastmlp.training.network import Network
+from fastmlp.training.network_file import is_finite
 from fastmlp.training.schedule import SCHEDULES
 from fastmlp.training.stopping import Patience
 
 KIND = "checkpoint"  # the kind of file
 # Groups of tensors: parameters, the optimiser's states, the best epoch's parameters.
 GROUPS = ("", "velocity.", "squares.", "best.")
+
+_COUNT = whole(0, MOST_EPOCHS)
+_check_state = table(
+    {
+        "groups": items(one_of(*GROUPS), least=1, most=len(GROUPS)),
+        "history": items(check_row),
+        "patience": table(
+            {
+                "patience": none_or(whole(1, MOST_EPOCHS)),
+                "stopping": one_of(*get_args(Stopping)),
+                "epoch": _COUNT,
+                "best_epoch": _COUNT,
+                "best_loss": none_or(number()),
+                "last_loss": none_or(number()),
+                "rises": _COUNT,
+            }
+        ),
+        "steps": whole(),
+    },
+    {"earlier": check_described},
+)
 
 
 @dataclass(frozen=True)
@@ -73,70 +107,145 @@ def _as_in_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write(path: str | Path, agreed: Mapping[str, Any], engine: Engine, progress: Progress) -> None:
-    """Write a checkpoint.
+class Checkpoint:
+    """The checkpoint of one training.
 
     Parameters
     ----------
     path : path
-    agreed : mapping
-        What `agreement` returned.
-    engine : Engine
-        Its parameters and states are written.
-    progress : Progress
-    """
-    groups = {"": engine.weights()}
-    groups |= {f"{name}.": state for name, state in engine.states().items()}
-    if progress.best is not None:
-        groups["best."] = progress.best
-    tensors = {
-        f"{prefix}{pair}.{kind}": array
-        for prefix, parameters in groups.items()
-        for kind, arrays in zip(("weight", "bias"), parameters, strict=True)
-        for pair, array in enumerate(arrays)
-    }
-    state = {
-        "history": progress.history,
-        "patience": progress.patience.as_dict(),
-        "steps": engine.steps_taken,
-        "groups": list(groups),
-    }
-    write_tensors(path, KIND, {**agreed, "state": state}, tensors)
-
-
-def read(path: str | Path, agreed: Mapping[str, Any], engine: Engine) -> Progress:
-    """Read a checkpoint into an engine, and return the rest of the training's state.
-
-    Parameters
-    ----------
-    path, agreed, engine
-        As for `write`.
+    config : TrainConfig
+    train : Dataset
+    valid : Dataset or None
+    start : Network or None
+        All as of the training that writes it or goes on from it.
 
     Raises
     ------
-    FormatError
-        If the file is damaged, or belongs to another configuration or data set.
+    OSError
+        If the folder is missing.
     """
 
-    def layout(description: Any) -> Layout:
-        _check_agreement(description, agreed)
-        return _layout(description, engine)
+    def __init__(
+        self,
+        path: str | Path,
+        config: TrainConfig,
+        train: Dataset,
+        valid: Dataset | None,
+        start: Network | None,
+    ) -> None:
+        self.path, self.config = Path(path), config
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+        self._agreed = agreement(config, train, valid, start)
+        self._batches = -(-len(train) // config.batch_size)
+        self._validates = valid is not None
+        self._earlier = HistoryFile(self.path.with_name(f"{self.path.name}.history"))
 
-    description, tensors = read_tensors(path, KIND, layout)
-    pairs = range(len(engine.weights()[0]))
+    def write(self, engine: Engine, progress: Progress) -> None:
+        """Write the state of a training: the engine's parameters and states, and the rest.
 
-    def group(prefix: str) -> Parameters:
-        weights = [tensors[f"{prefix}{pair}.weight"] for pair in pairs]
-        return weights, [tensors[f"{prefix}{pair}.bias"] for pair in pairs]
+        Raises
+        ------
+        OSError
+            Names the file that cannot be written. The checkpoint before is as it was.
+        """
+        history = progress.history
+        in_file = len(history) // BLOCK * BLOCK
+        if in_file > self._earlier.rows:
+            self._earlier.add(history[self._earlier.rows : in_file])
+        groups = {"": engine.weights()}
+        groups |= {f"{name}.": state for name, state in engine.states().items()}
+        if progress.best is not None:
+            groups["best."] = progress.best
+        tensors = {
+            f"{prefix}{pair}.{kind}": array
+            for prefix, parameters in groups.items()
+            for kind, arrays in zip(("weight", "bias"), parameters, strict=True)
+            for pair, array in enumerate(arrays)
+        }
+        state = {
+            "history": history[in_file:],
+            "patience": progress.patience.as_dict(),
+            "steps": engine.steps_taken,
+            "groups": list(groups),
+            **({"earlier": self._earlier.described()} if in_file else {}),
+        }
+        write_tensors(self.path, KIND, {**self._agreed, "state": state}, tensors)
 
-    state = description["state"]
-    engine.load(*group(""))
-    engine.steps_taken = state["steps"]
-    for prefix in state["groups"]:
-        if prefix not in ("", "best."):
-            engine.load_state(prefix.removesuffix("."), *group(prefix))
-    best = group("best.") if "best." in state["groups"] else None
-    return Progress(state["history"], Patience.from_dict(state["patience"]), best)
+    def read(self, engine: Engine, states: tuple[str, ...]) -> Progress:
+        """Read the state of a training into an engine, and return the rest of it.
+
+        Parameters
+        ----------
+        engine : Engine
+        states : tuple of str
+            What the optimiser remembers: names of `Engine.states`.
+
+        Raises
+        ------
+        FormatError
+            If a file is missing or damaged, belongs to another configuration or data set, or is beyond the last epoch.
+        """
+
+        def layout(description: Any) -> Layout:
+            _check_agreement(description, self._agreed)
+            _check_state("state", description.get("state"))
+            self._check_counts(description["state"], states)
+            return _layout(description["state"]["groups"], engine)
+
+        description, tensors = read_tensors(self.path, KIND, layout)
+        self._check_values(tensors)
+        pairs = range(len(engine.weights()[0]))
+
+        def group(prefix: str) -> Parameters:
+            weights = [tensors[f"{prefix}{pair}.weight"] for pair in pairs]
+            return weights, [tensors[f"{prefix}{pair}.bias"] for pair in pairs]
+
+        state = description["state"]
+        earlier = self._earlier.read(state["earlier"]) if "earlier" in state else []
+        history = [*earlier, *state["history"]]
+        if [row["epoch"] for row in history] != list(range(1, len(history) + 1)):
+            raise FormatError(f"{self.path}: found epochs out of order, expected each once")
+        engine.load(*group(""))
+        engine.steps_taken = state["steps"]
+        for prefix in state["groups"]:
+            if prefix not in ("", "best."):
+                engine.load_state(prefix.removesuffix("."), *group(prefix))
+        best = group("best.") if "best." in state["groups"] else None
+        return Progress(history, Patience.from_dict(state["patience"]), best)
+
+    def _check_counts(self, state: Mapping[str, Any], states: tuple[str, ...]) -> None:
+        """Raise a FastMLPError unless the numbers in a state fit each other and this training."""
+        epochs = len(state["history"]) + state.get("earlier", {}).get("rows", 0)
+        if epochs > self.config.epochs:
+            raise FormatError(
+                f"found a checkpoint of {epochs} epochs, expected at most {self.config.epochs}, those of this "
+                f"training; ask for {epochs} or more, or use another path"
+            )
+        groups, patience = state["groups"], Patience.from_dict(state["patience"])
+        steps = epochs * self._batches
+        require(state["steps"] == steps, "steps", state["steps"], f"{steps}, of {epochs} epochs")
+        seen = epochs if self._validates else 0
+        expected = self.config.patience, self.config.stopping, seen
+        found = patience.patience, patience.stopping, patience.epoch
+        require(found == expected, "patience", found, f"{expected}, as the settings say")
+        needed = {"", *(f"{name}." for name in states)}
+        needed |= {"best."} if self.config.restore_best and patience.best_epoch else set()
+        fits = len(set(groups)) == len(groups) and needed <= set(groups)
+        fits = fits and ("best." in groups) == ("best." in needed)
+        require(fits, "groups", groups, f"{sorted(needed)}")
+
+    def _check_values(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Raise a FormatError if a parameter is not finite, or a state cannot be one."""
+        for name, array in tensors.items():
+            if name.startswith("squares."):
+                fits = not array.size or bool(array.min() >= 0)  # false for NaN
+            else:
+                fits = name.startswith("velocity.") or is_finite(array)
+            if not fits:
+                raise FormatError(
+                    f"{self.path}: {name}: found values that no training has, expected a checkpoint as written"
+                )
 
 
 def _digest(network: Network) -> str:
@@ -159,9 +268,9 @@ def _check_agreement(description: Any, agreed: Mapping[str, Any]) -> None:
         different = name
         if name == "config" and isinstance(found.get(name), Mapping):
             different = ", ".join(
-                f"{key} {found[name].get(key)!r} (now {value[key]!r})"
-                for key in value
-                if found[name].get(key) != value[key]
+                f"{key} {shown(found[name].get(key))} (now {value.get(key)!r})"
+                for key in {**value, **found[name]}
+                if found[name].get(key) != value.get(key)
             )
         raise FormatError(
             f"found a checkpoint of other settings or data ({different}), expected the same; "
@@ -169,14 +278,8 @@ def _check_agreement(description: Any, agreed: Mapping[str, Any]) -> None:
         )
 
 
-def _layout(description: Mapping[str, Any], engine: Engine) -> Layout:
+def _layout(groups: list[str], engine: Engine) -> Layout:
     """Return the type and shape of each tensor that the file must hold."""
-    state = description.get("state")
-    groups = state.get("groups") if isinstance(state, Mapping) else None
-    if not isinstance(groups, list) or not groups or not all(one in GROUPS for one in groups):
-        raise FormatError(
-            f"found groups of tensors {reprlib.repr(groups)}, expected a checkpoint as written"
-        )
     dtype = engine.dtype.name
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
     for prefix in groups:

@@ -1,13 +1,12 @@
 """TrainConfig: every hyper-parameter of a training run, checked once, to and from TOML."""
 
 import dataclasses
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
-from fastmlp.errors import ConfigError, suggest
+from fastmlp.errors import ConfigError, shown, suggest
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.machine.toml import is_table, read_toml, to_toml
 from fastmlp.training.constraints import (
@@ -167,7 +166,7 @@ class TrainConfig:
                 plain = constraint.convert(value)
             except (TypeError, ValueError, OverflowError):
                 raise ConfigError(
-                    f"{name}: found {_shown(value)}, expected {constraint.expected}"
+                    f"{name}: found {shown(value)}, expected {constraint.expected}"
                 ) from None
             object.__setattr__(self, name, plain)
         if problem := misplaced(self.hidden):
@@ -200,7 +199,7 @@ class TrainConfig:
         fields = document.get("config", document)
         try:
             if not isinstance(fields, dict):
-                raise ConfigError(f"config: found {_shown(fields)}, expected a table, [config]")
+                raise ConfigError(f"config: found {shown(fields)}, expected a table, [config]")
             if fields is not document:
                 stray = [name for name, value in document.items() if not is_table(value)]
                 if stray:
@@ -259,11 +258,11 @@ class TrainConfig:
 
         Files that version 0.1 wrote then still belong to the same settings.
         """
-        plain = TrainConfig()
+        plain = {field.name: field.default for field in dataclasses.fields(self)}
         return {
             name: value
             for name, value in self.as_dict().items()
-            if name not in LATER_FIELDS or value != getattr(plain, name)
+            if name not in LATER_FIELDS or value != plain[name]
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -368,11 +367,3 @@ _RULES = (
         "the other, or a convolution that keeps the shape that one before it has made",
     ),
 )
-
-
-def _shown(value: object) -> str:
-    """Return a value for a one-line message: short, however large it is."""
-    try:
-        return " ".join(reprlib.repr(value).split())
-    except ValueError:  # Python prints no integer of thousands of digits
-        return f"a huge {type(value).__name__}"

@@ -5,7 +5,6 @@ The description is the metadata entry "network": ``activation``, ``classes``, ``
 """
 
 import math
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.machine.files import Layout
+from fastmlp.machine.schema import flag, items, label, one_of, require, table, text, whole
 from fastmlp.training.layers import (
     MIXED,
     Layer,
@@ -24,10 +24,20 @@ from fastmlp.training.layers import (
     sizes_of,
 )
 from fastmlp.training.shapes import parameter_names, parameter_shapes
-from fastmlp.training.state import check
 
 PARAMETER_TYPES = ("float32", "float64")
-ENTRIES = ("activation", "classes", "dtype", "residual", "shape", "sizes")
+_COUNT = whole(1, 2**31 - 1)
+_check_description = table(
+    {
+        "activation": text(),
+        "classes": items(label(), words="a printable name for each output"),
+        "dtype": one_of(*PARAMETER_TYPES),
+        "residual": flag(),
+        "shape": items(_COUNT, least=3, most=3, words="three numbers above 0"),
+        "sizes": items(_COUNT, least=2, words="two or more numbers above 0"),
+    },
+    {"layers": items(text())},
+)
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -47,31 +57,15 @@ def layout_of(description: Any) -> Layout:
     DataError
         If it does not describe a network.
     """
-    check(
-        isinstance(description, dict) and sorted(set(description) - {"layers"}) == list(ENTRIES),
-        "network",
-        reprlib.repr(description),
-        f"the entries {', '.join(ENTRIES)}",
-    )
+    _check_description("", description)
     sizes, shape, dtype = description["sizes"], description["shape"], description["dtype"]
-    known = (*ACTIVATIONS, MIXED) if "layers" in description else tuple(ACTIVATIONS)
-    for name, holds, expected in (
-        ("sizes", _are_counts(sizes) and len(sizes) >= 2, "two or more numbers above 0"),
-        ("dtype", dtype in PARAMETER_TYPES, " or ".join(PARAMETER_TYPES)),
-        ("activation", description["activation"] in known, f"{known}"),
-        ("residual", isinstance(description["residual"], bool), "True or False"),
-        ("shape", _are_counts(shape) and len(shape) == 3, "three numbers above 0"),
-    ):
-        check(holds, name, reprlib.repr(description[name]), expected)
-    check(
-        math.prod(shape) == sizes[0], "shape", repr(shape), f"a product of {sizes[0]}, the inputs"
-    )
-    check(
-        _are_names(description["classes"]) and len(description["classes"]) == sizes[-1],
-        "classes",
-        reprlib.repr(description["classes"]),
-        f"a printable name for each of {sizes[-1]} outputs",
-    )
+    known = (MIXED,) if "layers" in description else tuple(ACTIVATIONS)
+    one_of(*known)("activation", description["activation"])
+    inputs = f"a product of {sizes[0]}, the inputs"
+    require(math.prod(shape) == sizes[0], "shape", shape, inputs)
+    classes = description["classes"]
+    named = f"a printable name for each of {sizes[-1]} outputs"
+    require(len(classes) == sizes[-1], "classes", classes, named)
     layers = layers_of(description)
     try:
         pairs = parameter_shapes(layers, shape)
@@ -105,21 +99,8 @@ def layers_of(description: Mapping[str, Any]) -> tuple[Layer, ...]:
         fits = is_network(layers) and sizes_of(layers, sizes[0]) == tuple(sizes)
     except (AttributeError, TypeError, ValueError):
         fits = False
-    check(fits, "layers", reprlib.repr(spelled), f"layers of a network of the widths {sizes[1:]}")
+    require(fits, "layers", spelled, f"layers of a network of the widths {sizes[1:]}")
     return layers
-
-
-def _are_counts(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        type(value) is int and 0 < value < 2**31 for value in values
-    )
-
-
-def _are_names(values: Any) -> bool:
-    # Printable: a foreign file must not send control characters to a terminal.
-    return isinstance(values, list) and all(
-        isinstance(value, str) and value and value.isprintable() for value in values
-    )
 
 
 def check_values(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +10,14 @@ import numpy as np
 
 from fastmlp.datasets import Dataset, check_parts
 from fastmlp.errors import ConfigError
-from fastmlp.training import checkpoint as checkpoints
+from fastmlp.training.checkpoint import Checkpoint, Progress
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import Parameters, dropout_key, parameter_type
 from fastmlp.training.engine import Engine, EpochRecord
 from fastmlp.training.history import Row
 from fastmlp.training.loop import Loop, TrainResult
 from fastmlp.training.network import Network
-from fastmlp.training.optimizers import Steps, steps_of
+from fastmlp.training.optimizers import STATES, Steps, steps_of
 from fastmlp.training.samples import Samples, read_as_they_are, samples_of
 
 
@@ -45,7 +46,8 @@ def train(
         Called with the epoch's row of the history. If it returns True, training ends with status "stopped".
     checkpoint : path, optional
         A file that is written after every epoch. If it exists, training continues from it: a run that was killed and
-        started again has the same bits as one that was not.
+        started again has the same bits as one that was not. Of more than 255 epochs, the first ones are in a second
+        file beside it, named ``*.history``. A checkpoint that cannot be written is a RuntimeWarning.
 
     Returns
     -------
@@ -60,11 +62,10 @@ def train(
     DataError
         If the validation images, or the parameters of `start`, do not fit.
     FormatError
-        If the checkpoint is damaged, or belongs to another configuration or data set.
+        If the checkpoint is damaged, belongs to another configuration or data set, or is beyond the last epoch.
+    OSError
+        If the folder of the checkpoint is missing.
     """
-    if config.patience is not None and valid is None:
-        raise ConfigError("patience: found without validation data, expected a validation part")
-    check_parts(train, valid)
     return Training(config, train, valid, start, checkpoint).run(on_epoch)
 
 
@@ -95,12 +96,16 @@ class Training(Loop):
         start: Network | None = None,
         checkpoint: str | Path | None = None,
     ) -> None:
+        if config.patience is not None and valid is None:
+            raise ConfigError("patience: found without validation data, expected a validation part")
+        check_parts(train, valid)
         super().__init__(config, train, valid, start)
-        self.checkpoint = checkpoint
+        self.checkpoint: Checkpoint | None = None
         if checkpoint is not None:
-            self._agreed = checkpoints.agreement(config, train, valid, start)
-            if Path(checkpoint).exists():
-                progress = checkpoints.read(checkpoint, self._agreed, self.engine)
+            self.checkpoint = Checkpoint(checkpoint, config, train, valid, start)
+            if self.checkpoint.path.exists():
+                states = STATES[self.steps(np.ones(1)).rule]
+                progress = self.checkpoint.read(self.engine, states)
                 self.history, self.best = progress.history, progress.best
                 self.patience = progress.patience
 
@@ -146,7 +151,14 @@ class Training(Loop):
         )
 
     def keep(self) -> None:
-        """Write the checkpoint, if one is wanted."""
-        if self.checkpoint is not None:
-            progress = checkpoints.Progress(self.history, self.patience, self.best)
-            checkpoints.write(self.checkpoint, self._agreed, self.engine, progress)
+        """Write the checkpoint, if one is wanted; a disk that does not take it ends no training."""
+        if self.checkpoint is None:
+            return
+        try:
+            self.checkpoint.write(self.engine, Progress(self.history, self.patience, self.best))
+        except OSError as error:
+            warnings.warn(
+                f"{error.filename}: {error.strerror}; the training goes on without this checkpoint",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -142,6 +142,22 @@ def test_no_trials_are_refused(parts, tmp_path):
         adaptive.adaptive_search(SETTINGS, suggest, *parts, store=tmp_path, trials=0)
 
 
+@pytest.mark.parametrize(
+    ("study", "found"),
+    [
+        (lambda: optuna.create_study(), "minimize"),
+        (lambda: optuna.create_study(directions=["maximize", "maximize"]), "maximize, maximize"),
+        (lambda: optuna.create_study(directions=["maximize", "minimize"]), "maximize, minimize"),
+        (lambda: "study", "str"),
+    ],
+)
+def test_a_study_that_does_not_maximise_one_number_is_refused(parts, tmp_path, study, found):
+    store = tmp_path / "new"
+    with pytest.raises(ConfigError, match=f"study: found {found}, expected maximize, for the"):
+        adaptive.adaptive_search(SETTINGS, suggest, *parts, store=store, trials=1, study=study())
+    assert not store.exists()
+
+
 def test_a_suggestion_that_is_no_setting_is_named(parts, tmp_path):
     with pytest.raises(ConfigError, match="momentun: no such parameter"):
         adaptive.adaptive_search(

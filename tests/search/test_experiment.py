@@ -1,5 +1,6 @@
 """What a search file says, and what it must not say."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,25 @@ def test_a_grid_can_say_none(tmp_path):
     experiment = Experiment.from_toml(file)
     points = expand(experiment.config, experiment.grid)
     assert [point.config.patience for point in points] == [None, 2]
+
+
+@pytest.mark.parametrize("seeds", [101, 10_000])
+def test_points_times_seeds_are_counted_at_once(seeds):
+    grid = {"learning_rate": [n / 1000 for n in range(1, 1001)]}
+    start = time.perf_counter()
+    message = (
+        f"found 1,000 points with {seeds:,} seeds each, {1000 * seeds:,} trials, expected at most"
+    )
+    with pytest.raises(ConfigError, match=message):
+        expand(TrainConfig(), grid, seeds)
+    assert time.perf_counter() - start < 0.5
+    with pytest.raises(ConfigError, match=message):
+        Experiment(DataTable(name="digits"), TrainConfig(), (grid,), seeds=seeds)
+
+
+@pytest.mark.parametrize("text", ["seeds = 0x" + "f" * 5000, "metric = [[[1]]]"])
+def test_values_that_python_does_not_print_are_named(tmp_path, text):
+    path = tmp_path / "grid.toml"
+    path.write_text(f'[data]\nname = "digits"\n[search]\n{text}')
+    with pytest.raises(ConfigError, match=r"grid\.toml: (seeds|metric): found"):
+        Experiment.from_toml(path)

@@ -93,6 +93,26 @@ def test_without_any_sound_trial_there_is_a_report_all_the_same(parts, tmp_path)
     assert "No trial came to a regular end" in (tmp_path / "report.md").read_text()
 
 
+def test_a_narrower_grid_forgets_no_trial_of_the_store(parts, tmp_path):
+    named = dict(zip(("train", "valid", "test"), parts, strict=True))
+    wide = {"learning_rate": [0.3, 0.1], "momentum": [0.0, 0.9]}
+    grid_search(CONFIG, wide, *parts, store=tmp_path, seeds=2)
+    narrow = grid_search(CONFIG, {"learning_rate": [0.3]}, *parts, store=tmp_path)
+    assert (len(narrow.points), len(narrow.others), narrow.trained) == (1, 7, 0)
+    write_report(tmp_path, "Narrow", narrow, named)
+    assert (
+        "The store holds 7 more trials, of other grids or seeds"
+        in (tmp_path / "report.md").read_text()
+    )
+    with (tmp_path / "trials.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["rank"] for row in table] == ["1"] + [""] * 7
+    found = {(row["learning_rate"], row["momentum"], row["seed"]) for row in table}
+    assert found == {(rate, m, s) for rate in ("0.3", "0.1") for m in ("0.0", "0.9") for s in "01"}
+    whole = grid_search(CONFIG, wide, *parts, store=tmp_path, seeds=2)
+    assert whole.others == ()
+
+
 def made_up(scores, metric="valid_accuracy"):
     points, trials = [], []
     for (rate, momentum, decay), score in scores.items():

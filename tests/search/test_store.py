@@ -1,9 +1,12 @@
 """The store: whole, ours, writable and of the same data, or one clear line and nothing changed."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +18,7 @@ from search_helpers import CONFIG, GRID, rows
 from fastmlp.errors import StoreError
 from fastmlp.search.grid import grid_search
 from fastmlp.search.record import Key, Trial
-from fastmlp.search.store import FILE, TrialStore
+from fastmlp.search.store import _FIELDS, FILE, TrialStore
 from fastmlp.training.config import TrainConfig
 
 DATA = "c0ffee" * 10
@@ -97,6 +100,37 @@ def test_a_transaction_that_fails_leaves_no_trace(folder):
         assert set(store.trials()) == set(KEYS)
 
 
+def test_each_trial_is_in_the_file_itself_while_the_search_goes_on(folder, tmp_path):
+    """A copy without its log has every trial, and so has one whose log is damaged."""
+    for damage in (None, b"", b"x" * 5000, "flip"):
+        with TrialStore(folder, DATA) as store:
+            for seed in range(6, 12):
+                store.add(Key.of(TrainConfig(seed=seed, learning_rate=0.25)), trial(seed))
+            copy = tmp_path / "copy"
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("copy"))
+        log = copy / f"{FILE}-wal"
+        whole = log.read_bytes() if log.exists() else b""
+        log.unlink(missing_ok=True)
+        if damage is not None:
+            flipped = bytes(byte ^ 1 for byte in whole)
+            log.write_bytes(flipped if damage == "flip" else damage)
+        with TrialStore(copy, DATA) as store:
+            assert [key.seed for key in store.trials()] == list(range(12))
+        shutil.rmtree(copy)
+
+
+def test_a_reader_with_an_open_cursor_holds_no_search_up(folder):
+    with TrialStore(folder, DATA) as store, closing(sqlite3.connect(folder / FILE)) as reader:
+        cursor = reader.execute("SELECT * FROM trials")
+        cursor.fetchone()
+        begun = time.perf_counter()
+        store.add(Key.of(TrainConfig(seed=7)), trial(7))
+        assert time.perf_counter() - begun < 2
+        assert len(cursor.fetchall()) == 5
+    with TrialStore(folder, DATA) as store:
+        assert len(store.trials()) == 7
+
+
 def text(path: Path) -> None:
     path.write_text("This is a note to myself, not a database.\n" * 100)
 
@@ -127,9 +161,51 @@ def edited(path: Path) -> None:
         database.execute("UPDATE trials SET valid_accuracy = 1.0 WHERE seed = 3")
 
 
+def of_no_encoding(path: Path) -> None:
+    """Write bytes that are no UTF-8 into texts, names of columns included."""
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"epochs done", b"epochs \xff\xfe\xfd\xfc"))
+
+
+def of_no_encoding_in_its_schema(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE trials", b"CREATE TABLE tri\xff\xfe\xfd"))
+
+
+def edited_with_a_checksum(**changes):
+    """Change columns of a row, and make its checksum right."""
+
+    def edit(path: Path) -> None:
+        with TrialStore(path.parent, DATA) as store, closing(sqlite3.connect(path)) as database:
+            names = ", ".join(f"{name} = ?" for name in changes)
+            database.execute(f"UPDATE trials SET {names} WHERE seed = 3", (*changes.values(),))
+            query = f"SELECT parameters, {', '.join(_FIELDS)} FROM trials WHERE seed = 3"
+            parameters, *values = database.execute(query).fetchone()
+            checksum = store._checksum(parameters, values)
+            database.execute("UPDATE trials SET checksum = ? WHERE seed = 3", (checksum,))
+            database.commit()
+
+    return edit
+
+
+ROW = "found a damaged file or no database (a row, trial"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (of_no_encoding, "found a damaged file or no database"),
+        (of_no_encoding_in_its_schema, "found a damaged file or no database"),
+        (edited_with_a_checksum(history="[" * 100_000), "found a damaged file"),
+        (edited_with_a_checksum(history="5"), f"{ROW}.history: found 5"),
+        (edited_with_a_checksum(history='[{"epoch": 0}]'), f"{ROW}.history: found"),
+        (edited_with_a_checksum(history='[{"epoch": 1, "train_loss": "x"}]'), f"{ROW}.history"),
+        (edited_with_a_checksum(history='[{"epoch": 1, "train_loss": NaN}]'), f"{ROW}.history"),
+        (edited_with_a_checksum(epochs=2), f"{ROW}.epochs: found 2, expected 1"),
+        (edited_with_a_checksum(epoch=2), f"{ROW}.epoch: found 2, expected at most 1"),
+        (edited_with_a_checksum(valid_accuracy="\x1b[2J"), f"{ROW}.valid_accuracy: found"),
+        (edited_with_a_checksum(seconds=-1.0), f"{ROW}.seconds: found -1.0"),
+        (edited_with_a_checksum(reason=b"x"), f"{ROW}.reason: found b'x'"),
         (text, "found a damaged file or no database"),
         (truncated, "found a damaged file or no database"),
         (overwritten, "found a damaged file or no database"),
@@ -147,6 +223,14 @@ def test_a_file_that_is_not_right_is_refused_and_left_alone(folder, parts, damag
     assert str(caught.value).startswith(str(folder / FILE))
     assert "\n" not in str(caught.value)
     assert (folder / FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("network", [zlib.compress(bytes(10**6)), b"x", b"", "text", 5])
+def test_a_network_that_inflates_or_is_none_is_refused(folder, network):
+    with closing(sqlite3.connect(folder / FILE)) as database, database:
+        database.execute("UPDATE trials SET network = ? WHERE seed = 2", (network,))
+    with TrialStore(folder, DATA) as store, pytest.raises(StoreError, match="damaged"):
+        store.network(KEYS[2])
 
 
 @pytest.mark.parametrize("kind", ["flip", "cut"])

@@ -1,0 +1,81 @@
+"""TOML files: what is no configuration is said in one line and at once, and byte-order marks are read."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from fastmlp.errors import ConfigError
+from fastmlp.machine.toml import LARGEST_FILE, read_toml
+from fastmlp.studies.study import FOLDER
+from fastmlp.training.config import TrainConfig
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "c.toml"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * 20_000) + " = 1",
+        ".".join("a" * 60_000) + " = 1",
+        " . ".join(['"\\""'] * 10_000) + " = 1",
+        " .\t".join(["'a'"] * 10_000) + " = 1",
+        "[" + ".".join("a" * 20_000) + "]",
+        "[[" + ".".join("a" * 20_000) + "]]",
+        "a = {" + ".".join("a" * 20_000) + " = 1}",
+        (".".join("a" * 300) + " = 1\n") * 200,
+        'a = "' + '\\"' * 120_000,
+        "a" * 250_000,
+        "a = " + "[" * 120_000,
+        "a = " + "[" * 100 + "]" * 100,
+        "a = " + "{a = " * 50 + "1" + "}" * 50,
+        "a = " + "9" * 100_000,
+        "a = 1\n" * 100_000,
+        '"\\u001b[2J' + "x" * 200_000 + '" = 1',
+    ],
+    ids=lambda text: text[:20].encode("unicode_escape").decode(),
+)
+def test_hostile_keys_and_lists_are_refused_at_once(path: Path, text: str) -> None:
+    path.write_text(text)
+    start = time.perf_counter()
+    with pytest.raises(ConfigError, match=r"c\.toml: ") as raised:
+        TrainConfig.from_toml(path)
+    assert time.perf_counter() - start < 2  # on a busy machine; the parser alone took minutes
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 6000
+
+
+def test_keys_of_some_parts_and_texts_with_dots_are_read(path: Path) -> None:
+    path.write_text(
+        'a.b.c."d.e".f.g.h = "1.2.3.4, e.g. a.b.c.d"\nlist = [0.1, 0.2, 0.3]  # and so on ...'
+    )
+    assert read_toml(path)["a"]["b"]["c"]["d.e"]["f"]["g"]["h"] == "1.2.3.4, e.g. a.b.c.d"
+
+
+def test_the_studies_are_far_from_the_limits() -> None:
+    assert max(study.stat().st_size for study in FOLDER.glob("*.toml")) < LARGEST_FILE / 8
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_is_read(path: Path, encoding: str) -> None:
+    path.write_text("epochs = 7\n# é", encoding=encoding)
+    assert TrainConfig.from_toml(path).epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ("epochs = 7".encode("utf-16"), "UTF-16"),
+        ("epochs = 7".encode("utf-16-le"), "UTF-16"),
+        ("epochs = 7".encode("utf-32"), "UTF-32"),
+        ("é = 7".encode("latin-1"), "byte 0xe9 at 0"),
+        (b"a = 1\n\xff", "byte 0xff at 6"),
+    ],
+)
+def test_other_encodings_are_named(path: Path, data: bytes, found: str) -> None:
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match=rf"c\.toml: found {found}.*; save it as UTF-8"):
+        read_toml(path)
