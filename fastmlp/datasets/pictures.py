@@ -7,9 +7,12 @@ memory is known from its header, and refused there.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import threading
 import warnings
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,6 +24,8 @@ from fastmlp.errors import DataError, line_of
 from fastmlp.machine.files import found_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL.Image import Image as Picture
     from PIL.ImageFile import ImageFile
 
@@ -35,7 +40,11 @@ PIXELS_A_BYTE = 16
 # An animation in WebP is decoded by way of three more pictures of its size.
 BUFFERS = 4
 BAND = 1 << 20  # pixels that are looked at, or converted, at a time
+STDERR = 2  # the descriptor that C code prints to
 RAW_EXIF = "Raw profile type exif"  # ImageMagick's name for EXIF as a text in a PNG file
+_SILENCE = threading.Lock()  # a thread must not keep what another has sent away
+# What Pillow logs about a damaged file would be printed, besides the error that it raises.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def read_picture(
@@ -97,13 +106,31 @@ def _loaded(file: BinaryIO) -> Picture:
     file.seek(0)
     picture = Image.open(file, formats=FORMATS)
     _check_size(picture, length)
-    picture.load()
+    with _silence() if any(tile[0] == "libtiff" for tile in picture.tile) else nullcontext():
+        picture.load()
     if RAW_EXIF in picture.info:
         text = str(picture.info.pop(RAW_EXIF))
         picture.info["exif"] = bytes.fromhex("".join(text.split("\n")[3:]))
     check_exif(picture.info.get("exif", b""))
     ImageOps.exif_transpose(picture, in_place=True)
     return picture
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Send away what libtiff prints about a damaged file, besides the error that Pillow raises."""
+    with _SILENCE, open(os.devnull, "wb") as nothing:
+        try:
+            kept = os.dup(STDERR)
+        except OSError:  # it is closed
+            yield
+            return
+        try:
+            os.dup2(nothing.fileno(), STDERR)
+            yield
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
 
 
 def _check_size(picture: ImageFile, length: int) -> None:

@@ -203,7 +203,9 @@ SOUND = {
 
 
 @pytest.mark.parametrize("case", SOUND)
-def test_damaged_pictures_raise_a_data_error_or_are_read(tmp_path: Path, case: str) -> None:
+def test_damaged_pictures_raise_a_data_error_or_are_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], case: str
+) -> None:
     whole, path = SOUND[case], tmp_path / "a"
     random = np.random.default_rng(len(whole))
     messages = []
@@ -223,3 +225,4 @@ def test_damaged_pictures_raise_a_data_error_or_are_read(tmp_path: Path, case: s
             messages.append(str(error))
     assert len(messages) > 50
     assert all(one.startswith(f"{path}: ") and "\n" not in one for one in messages)
+    assert capfd.readouterr() == ("", "")
