@@ -15,7 +15,7 @@ from fastmlp.studies import pictures
 from fastmlp.studies.check import check
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.measures import MEASURES
-from fastmlp.studies.report import render
+from fastmlp.studies.report import refuse_links, render
 from fastmlp.studies.study import Study
 
 STORE = "store"  # folder of trials.sqlite files, one for each data set; not for the repository
@@ -54,6 +54,7 @@ def reproduce(
         If the file, the data or the store are wrong. Finished trials are kept.
     """
     check(study)
+    refuse_links(study, folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STORE).mkdir(exist_ok=True)
     (folder / STORE / ".gitignore").write_text("*\n")
