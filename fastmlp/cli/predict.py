@@ -8,7 +8,9 @@ import click
 import numpy as np
 
 from fastmlp.datasets.pictures import MODES, read_picture
+from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import DataError
+from fastmlp.training.levels import bring_to
 from fastmlp.training.network import load
 
 
@@ -19,14 +21,24 @@ def predict(model: Path, image: tuple[Path, ...]) -> None:
     """Print the likeliest class of images in files.
 
     MODEL is a model.safetensors that train wrote. Each IMAGE is converted to grey or colour and scaled
-    to the network's size, as in training. It gets a line: its path, its likeliest class and the
+    to the network's size, as in training. A network that was trained on values of 0..1 or -1..1
+    gets its grey levels on that scale. It gets a line: its path, its likeliest class and the
     probability of that class, separated by tabs.
     """
     network = load(model)
     channels, height, width = network.shape
     if channels not in MODES:
         raise DataError(f"model: takes {channels} channels, expected 1 (grey) or 3 (colour)")
-    rows = np.stack([read_picture(path, channels, (height, width)).ravel() for path in image])
+    if is_rows(network.shape):
+        raise DataError(
+            f"{model}: takes rows of {width} values, expected a network that was trained on pictures: "
+            f"Dataset.from_arrays(..., shape=(channels, height, width))"
+        )
+    levels = np.stack([read_picture(path, channels, (height, width)).ravel() for path in image])
+    try:
+        rows = bring_to(network.levels, levels)
+    except DataError as error:
+        raise DataError(f"{model}: {error}") from None
     shares = network.predict_proba(rows)
     for path, share in zip(image, shares, strict=True):
         best = int(share.argmax())

@@ -1,7 +1,8 @@
 """The file of a network: which tensors belong to its description, and which values are allowed.
 
 The description is the metadata entry "network": ``activation``, ``classes``, ``dtype``, ``residual``, ``shape`` and
-``sizes``. If these do not describe the network, ``layers`` does, spelled as in `fastmlp.training.layers`.
+``sizes``. If these do not describe the network, ``layers`` does, spelled as in `fastmlp.training.layers`. ``levels``
+are those of `fastmlp.training.levels`; files of version 0.1 do not have them.
 """
 
 import math
@@ -28,6 +29,7 @@ from fastmlp.training.state import check
 
 PARAMETER_TYPES = ("float32", "float64")
 ENTRIES = ("activation", "classes", "dtype", "residual", "shape", "sizes")
+OPTIONAL = {"layers", "levels"}
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -48,7 +50,7 @@ def layout_of(description: Any) -> Layout:
         If it does not describe a network.
     """
     check(
-        isinstance(description, dict) and sorted(set(description) - {"layers"}) == list(ENTRIES),
+        isinstance(description, dict) and sorted(set(description) - OPTIONAL) == list(ENTRIES),
         "network",
         reprlib.repr(description),
         f"the entries {', '.join(ENTRIES)}",
@@ -72,6 +74,8 @@ def layout_of(description: Any) -> Layout:
         reprlib.repr(description["classes"]),
         f"a printable name for each of {sizes[-1]} outputs",
     )
+    levels = description.get("levels", [0.0, 0.0])
+    check(_are_levels(levels), "levels", reprlib.repr(levels), "two finite numbers in order")
     layers = layers_of(description)
     try:
         pairs = parameter_shapes(layers, shape)
@@ -112,6 +116,15 @@ def layers_of(description: Mapping[str, Any]) -> tuple[Layer, ...]:
 def _are_counts(values: Any) -> bool:
     return isinstance(values, list) and all(
         type(value) is int and 0 < value < 2**31 for value in values
+    )
+
+
+def _are_levels(values: Any) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == 2
+        and all(type(value) is float and math.isfinite(value) for value in values)
+        and values[0] <= values[1]
     )
 
 
