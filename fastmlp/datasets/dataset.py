@@ -140,7 +140,7 @@ class Dataset:
             pixels = pixels.transpose(0, 3, 1, 2)
         one = pixels.shape[1:]
         pixels = np.ascontiguousarray(pixels).reshape(len(pixels), math.prod(one))
-        _check_finite(pixels, name)
+        transforms.check_finite(name, pixels)
         numbers = _as_array(labels, name)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
             raise DataError(
@@ -341,15 +341,6 @@ def _as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name}: found values of type {array.dtype}, expected numbers")
     return array
-
-
-def _check_finite(pixels: npt.NDArray[Any], name: str) -> None:
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        row, column = np.argwhere(~np.isfinite(pixels))[0]
-        raise DataError(
-            f"{name}: image {row} holds {pixels[row, column]} at value {column}, "
-            "expected finite numbers"
-        )
 
 
 def _has_channels_last(sides: Sequence[int], shape: Sequence[int] | None, name: str) -> bool:

@@ -34,6 +34,20 @@ def is_rows(shape: Sequence[int]) -> bool:
     return tuple(shape[:2]) == (1, 1)
 
 
+def check_finite(name: str, images: npt.NDArray[Any]) -> None:
+    """Raise a DataError that names the first value of images [N, D] that is not finite."""
+    if images.dtype.kind != "f" or not images.size:
+        return
+    # The least and the greatest value suffice, and need no array as large as np.isfinite(images).
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(images.min()) and np.isfinite(images.max()):
+            return
+    row, column = np.argwhere(~np.isfinite(images))[0]
+    raise DataError(
+        f"{name}: image {row} holds {images[row, column]} at value {column}, expected finite numbers"
+    )
+
+
 def resize(
     images: npt.NDArray[Any], shape: tuple[int, ...], size: int | tuple[int, int]
 ) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
@@ -116,7 +130,13 @@ class Normalization:
             Sums are taken in float64, in two passes and always in the same order. The deviation is
             the population's; it is set to 1 (or the rounding, if that is more) where it is 0 up to
             rounding (a pixel that never changes).
+
+        Raises
+        ------
+        DataError
+            If a value is not finite.
         """
+        check_finite("images", part.images)
         count, width = part.images.shape
         if per == "none":
             return cls(np.zeros(width), np.ones(width))
@@ -161,7 +181,8 @@ class Normalization:
     def fits(self, dtype: npt.DTypeLike) -> bool:
         """Return whether normalising in a floating-point type keeps 14 bits of the differences between values."""
         most_deviations = 2.0**-13 / np.finfo(dtype).eps  # between zero and a mean
-        far = np.abs(self.mean) > most_deviations * self.std
+        with np.errstate(over="ignore"):
+            far = np.abs(self.mean) > most_deviations * self.std
         return self.scales(dtype) and not far.any()
 
     def scales(self, dtype: npt.DTypeLike) -> bool:
