@@ -23,16 +23,33 @@ from fastmlp.estimator.layers import coef_shapes, shape_of
 from fastmlp.training.magnitudes import check_magnitudes
 
 
+# scikit-learn's words, which programs may look for.
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need "
+    "to be preprocessed."
+)
+
+
+def _check_magnitudes(name: str, values: Any, dtype: Any, features: Any = None) -> None:
+    """Refuse numbers whose squares are infinite or zero; of large ones say what scikit-learn says."""
+    try:
+        check_magnitudes(name, values, dtype, features)
+    except DataError as error:
+        large = f" ({NOT_FINITE})" if np.abs(values).max() > 1 else ""
+        raise DataError(f"{error}{large}") from None
+
+
 class EngineData(BaseMultilayerPerceptron):
     """What both estimators do with data."""
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
         """Check the data as scikit-learn does, and refuse numbers whose squares are infinite or zero."""
         X, y = super()._validate_input(X, y, incremental, reset)
+        kind = X.dtype if X.dtype == np.float32 else np.float64
         if not issparse(X):
-            check_magnitudes("X", X, X.dtype, getattr(self, "feature_names_in_", None))
+            _check_magnitudes("X", X, kind, getattr(self, "feature_names_in_", None))
         if is_regressor(self):
-            check_magnitudes("y", np.reshape(y, (len(y), -1)), X.dtype)
+            _check_magnitudes("y", np.reshape(y, (len(y), -1)), kind)
         return X, y
 
     def _check_shapes(self, examples: Examples) -> None:
@@ -66,7 +83,7 @@ class EngineData(BaseMultilayerPerceptron):
             name, other = ("X_val", "y_val") if X is None else ("y_val", "X_val")
             raise DataError(f"{name}: found None, expected it together with {other}")
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
-        check_magnitudes("X_val", X, examples.X.dtype, getattr(self, "feature_names_in_", None))
+        _check_magnitudes("X_val", X, examples.X.dtype, getattr(self, "feature_names_in_", None))
         y = self._encoded(y)
         check_consistent_length(X, y)
         y = y.reshape(len(y), -1)
@@ -75,7 +92,7 @@ class EngineData(BaseMultilayerPerceptron):
                 f"y_val: found {y.shape[1]} outputs, expected {examples.y.shape[1]} as in y"
             )
         if is_regressor(self):
-            check_magnitudes("y_val", y, examples.X.dtype)
+            _check_magnitudes("y_val", y, examples.X.dtype)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         return Examples(X, y, sample_weight)

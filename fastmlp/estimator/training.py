@@ -26,7 +26,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.estimator import solvers
 from fastmlp.estimator.adapter import Coefficients, EngineAdapter, Examples
 from fastmlp.estimator.callbacks import Tasks
-from fastmlp.estimator.data import EngineData
+from fastmlp.estimator.data import NOT_FINITE, EngineData
 from fastmlp.estimator.layers import (
     checked_shape,
     draw,
@@ -99,10 +99,7 @@ class EngineTraining(EngineData):
         tasks = Tasks(self, *given, 1 if incremental else self.max_iter)
         self._train(examples, held_out, incremental, tasks)
         if not all(np.isfinite(array).all() for array in self.coefs_ + self.intercepts_):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed."
-            )
+            raise ValueError(NOT_FINITE)
         tasks.end()
         return self
 

@@ -223,7 +223,9 @@ def test_labels_that_onnx_cannot_hold_are_refused(tmp_path: Path) -> None:
     model = MLPClassifier(**SMALL).fit(X, labels[y % 3])
     for classes in (labels, np.array([b"a", b"b", b"c"]), np.array([1, "a", None], object)):
         model.classes_ = classes
-        with pytest.raises(DataError, match="classes: found .* expected text, or numbers that int64"):
+        with pytest.raises(
+            DataError, match=r"classes: found .* expected text, or numbers that int64"
+        ):
             to_onnx(model, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 

@@ -107,5 +107,5 @@ def test_sparse_columns_cannot_have_what_scikit_learn_has_not() -> None:
     table = pandas_frames()["all columns sparse"]
     with pytest.raises(ConfigError, match=r"dropout=0.5: found with sparse X"):
         MLPClassifier(dropout=0.5, **SMALL).fit(table, y)
-    model = MLPClassifier(class_weight="balanced", **SMALL).partial_fit(table, y, classes=[0, 1, 2])
+    model = MLPClassifier(class_weight="balanced", **SMALL).fit(table, y)
     assert model.predict_proba(table).shape == (120, 3)

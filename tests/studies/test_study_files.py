@@ -1,6 +1,7 @@
 """Study files from anywhere: every field of a type, files that stay in their folder, texts that are texts."""
 
 import copy
+import itertools
 import json
 import tomllib
 from collections.abc import Iterator
@@ -33,29 +34,86 @@ title = "S"
 text = "text"
 tolerance = 0.1
 columns = ["test_accuracy"]
-row = [{ label = "r", part = "more", where = { momentum = 0.5 }, best = true, tell = ["momentum"], epoch = 1, published = { test_accuracy = 0.5 }, because = "b", confusion = true }]
+[[study.section.row]]
+label = "r"
+part = "more"
+where = { momentum = 0.5 }
+best = true
+tell = ["momentum"]
+epoch = 1
+published = { test_accuracy = 0.5 }
+because = "b"
+confusion = true
+[[study.section]]
+title = "S"
 epochs = [{ at = [1, 2], quantities = ["train_loss"], published = { train_loss = [0.5, nan] } }]
 clock = [{ says = "c", part = "more", per = "grid", published = 2.5 }]
 measure = ["balance"]
 twins = [{ ours = "main", theirs = "more" }]
 all = ["main"]
 claim = [
-  { kind = "order", says = "o", note = "n", metric = "train_loss", lower = true, epoch = 1, sides = [{ label = "a", change = [1, 2] }] },
+  { kind = "order", says = "o", note = "n", metric = "train_loss", lower = true, epoch = 1, sides = [
+    { label = "a", change = [1, 2] },
+  ] },
   { kind = "same", says = "s", metric = "train_loss", sides = [{ label = "a" }, { label = "b" }] },
   { kind = "sooner", says = "s", metric = "train_loss", level = 0.5, sides = [{ label = "a" }] },
   { kind = "pairs", says = "p", metric = "train_loss", axis = "momentum", worse = 0.5, better = [0.0], most = 0.5 },
   { kind = "within", says = "w", metric = "train_loss", axis = "momentum", low = 0, high = 1 },
 ]
-figure = [
-  { kind = "series", file = "a", caption = "c", by = "momentum", quantities = ["train_loss"], words = ["w"], legend = "l", log = true },
-  { kind = "parts", file = "b", caption = "c", cost = true, sides = [{ label = "a", part = "main" }] },
-  { kind = "bars", file = "c", caption = "c", axis = "words", quantities = ["train_loss"], twins = ["main", "more"], words = ["v", "w"], sides = [{ label = "a" }] },
-  { kind = "samples", file = "d", caption = "c", normalized = false },
-  { kind = "features", file = "e", caption = "c", image = 3, where = { momentum = 0.5 } },
-]
+[[study.section.figure]]
+kind = "series"
+file = "a"
+caption = "c"
+by = "momentum"
+quantities = ["train_loss"]
+words = ["w"]
+legend = "l"
+log = true
+[[study.section.figure]]
+kind = "parts"
+file = "b"
+caption = "c"
+cost = true
+sides = [{ label = "a", part = "main" }]
+[[study.section.figure]]
+kind = "bars"
+file = "c"
+caption = "c"
+axis = "words"
+quantities = ["train_loss"]
+twins = ["main", "more"]
+words = ["v", "w"]
+sides = [{ label = "a" }]
+[[study.section.figure]]
+kind = "samples"
+file = "d"
+caption = "c"
+normalized = false
+[[study.section.figure]]
+kind = "features"
+file = "e"
+caption = "c"
+image = 3
+where = { momentum = 0.5 }
 """
 HEAD = '[data]\nname = "digits"\n[config]\nrestore_best = false\n'
-VALUES = (7, -1, 0.5, float("nan"), float("inf"), True, "x", "", [], [1], ["x"], [[]], [{}], {}, {"x": 1})
+VALUES = (
+    7,
+    -1,
+    0.5,
+    float("nan"),
+    float("inf"),
+    True,
+    "x",
+    "",
+    [],
+    [1],
+    ["x"],
+    [[]],
+    [{}],
+    {},
+    {"x": 1},
+)
 
 
 def written(document: Any) -> str:
@@ -93,26 +151,25 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 TABLE = tomllib.loads(FULL)["study"]
 
 
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.slow)])
 def test_each_field_of_each_other_type_is_refused_in_one_line_or_means_something(
-    tmp_path: Path,
+    tmp_path: Path, step: int
 ) -> None:
     read(tmp_path, TABLE)
-    refused = 0
-    for path in places(TABLE):
-        for value in VALUES:
-            changed = copy.deepcopy(TABLE)
-            inner = changed
-            for key in path[:-1]:
-                inner = inner[key]
-            inner[path[-1]] = value
-            try:
-                read(tmp_path, changed)
-            except ConfigError as error:
-                message = str(error)
-                assert "\n" not in message
-                assert "found" in message or "no such" in message, message
-                refused += 1
-    assert refused > 1200
+    messages = []
+    for path, value in list(itertools.product(places(TABLE), VALUES))[::step]:
+        changed = copy.deepcopy(TABLE)
+        inner = changed
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        try:
+            read(tmp_path, changed)
+        except ConfigError as error:
+            messages.append(str(error))
+    assert len(messages) > 1200 / step
+    assert not any("\n" in one for one in messages)
+    assert all("found" in one or "no such" in one for one in messages)
 
 
 def test_every_field_left_out_is_refused_or_not_needed(tmp_path: Path) -> None:
@@ -122,10 +179,12 @@ def test_every_field_left_out_is_refused_or_not_needed(tmp_path: Path) -> None:
         for key in path[:-1]:
             inner = inner[key]
         del inner[path[-1]]
+        messages = []
         try:
             read(tmp_path, changed)
         except ConfigError as error:
-            assert "\n" not in str(error)
+            messages.append(str(error))
+        assert not any("\n" in one for one in messages)
 
 
 def test_studies_of_the_package_pass() -> None:
@@ -136,9 +195,46 @@ def test_studies_of_the_package_pass() -> None:
 # -- files -------------------------------------------------------------------------------------
 
 ELSEWHERE = [
-    *("../victim", "a/b", "/tmp/victim", "a\\b", "..\\victim", "C:victim", "C:\\victim", "a:stream"),
-    *("\\\\server\\share", "~", "~/a", ".", "..", "", " ", ".hidden", "-o", "a ", "a\n", "a\t", "\x1b[31m"),
-    *("CON", "con", "nul", "Aux.png", "com1", "LPT9.x", "COM\u00b9", "a*", "a?", "<a>", "a|b", '"a"', "$a"),
+    *(
+        "../victim",
+        "a/b",
+        "/tmp/victim",
+        "a\\b",
+        "..\\victim",
+        "C:victim",
+        "C:\\victim",
+        "a:stream",
+    ),
+    *(
+        "\\\\server\\share",
+        "~",
+        "~/a",
+        ".",
+        "..",
+        "",
+        " ",
+        ".hidden",
+        "-o",
+        "a ",
+        "a\n",
+        "a\t",
+        "\x1b[31m",
+    ),
+    *(
+        "CON",
+        "con",
+        "nul",
+        "Aux.png",
+        "com1",
+        "LPT9.x",
+        "COM\u00b9",
+        "a*",
+        "a?",
+        "<a>",
+        "a|b",
+        '"a"',
+        "$a",
+    ),
     *("a" * 101, "a\u202eb", "a\u0000b"),
 ]
 
@@ -146,7 +242,7 @@ ELSEWHERE = [
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_a_figure_goes_nowhere_else(tmp_path: Path, name: str) -> None:
     changed = copy.deepcopy(TABLE)
-    changed["section"][0]["figure"][0]["file"] = name
+    changed["section"][1]["figure"][0]["file"] = name
     with pytest.raises(ConfigError, match=r"figure, number 1.file: found .* expected a plain name"):
         read(tmp_path, changed)
 
@@ -154,14 +250,14 @@ def test_a_figure_goes_nowhere_else(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["a", "a-b_c.d+e", "1", "\u00e9t\u00e9", "console", "com10"])
 def test_plain_names_stay(tmp_path: Path, name: str) -> None:
     changed = copy.deepcopy(TABLE)
-    changed["section"][0]["figure"][0]["file"] = name
+    changed["section"][1]["figure"][0]["file"] = name
     read(tmp_path, changed)
 
 
 @pytest.mark.parametrize("name", ["B", "confusion"])
 def test_two_figures_have_two_files(tmp_path: Path, name: str) -> None:
     changed = copy.deepcopy(TABLE)
-    changed["section"][0]["figure"][0]["file"] = name
+    changed["section"][1]["figure"][0]["file"] = name
     changed["section"][0]["measure"] = ["confusion"]
     with pytest.raises(ConfigError, match=f"found figures of the files .*{name}.* expected others"):
         read(tmp_path, changed)
@@ -233,17 +329,16 @@ def blocks(text: str) -> list[document.Block]:
 def test_nothing_in_a_text_is_live(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.png").write_bytes(b"PNG")
     page = document.to_html(blocks(text), tmp_path)
-    for word in ("<script", "<img src=x", "onmouseover=\"", "<b>", "<!-- x", "<?x"):
+    for word in ("<script", "<img src=x", 'onmouseover="', "<b>", "<!-- x", "<?x"):
         assert word not in page
     for link in page.split('href="')[1:]:
-        assert link.startswith("https://a.b\"")
+        assert link.startswith('https://a.b"')
     assert page.count("<img") == 1
     plain = document.to_markdown(blocks(text)[:-1])
-    kept = plain
-    assert not any(word in kept for word in ("<s", "<i", "<j", "<h", "</", "<!", "<?"))
-    outside = kept.replace("![", "", 1).replace("](a.png)", "", 1)  # the picture of the report
+    assert not any(word in plain for word in ("<s", "<i", "<j", "<h", "</", "<!", "<?"))
+    outside = plain.replace("![", "", 1).replace("](a.png)", "", 1)  # the picture of the report
     for target in outside.split("](")[1:]:
-        assert target.startswith(("https://a.b)", "a.png)"))
+        assert target.startswith(("https://a.b)", "https://a.b/pixel.png)", "a.png)"))
     assert "![" not in plain.replace("\n![", "")
     assert "]:" not in plain
 
@@ -254,7 +349,7 @@ def test_markdown_shows_a_live_text_as_text() -> None:
     for text in LIVE:
         page = markdown.MarkdownIt().render(document.to_markdown([document.Paragraph(text)]))
         for link in page.split('href="')[1:]:
-            assert link.startswith("https://a.b\""), text
+            assert link.startswith('https://a.b"'), text
         assert "<img" not in page
         assert "<script" not in page
 
