@@ -2,18 +2,22 @@
 
 Six batches of 10,000 images (five to train, one to test) are binary records or pickles, in a folder
 or in the published archive. Archives are never extracted: their members are read in order, and an
-archive with anything but plain files of plausible size is refused. Reading takes the 184 MB of the
-images and the memory of one batch file (31 MB, twice that for a pickle).
+archive with anything but plain files of plausible size is refused. No header is interpreted beyond
+its name, size and type: tarfile's own readers of extended headers and sparse maps have no bounds.
+Reading takes the 184 MB of the images and the memory of one batch file (31 MB, twice that for a
+pickle).
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
 import os
 import tarfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -32,7 +36,10 @@ CLASSES = (
 )
 FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
 PLAIN_FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
-MOST_MEMBERS = 32  # of an archive; the published ones have 9
+# What some programs write beside each file: times in fractions of a second, attributes of a Mac.
+REMARKS = (tarfile.XHDTYPE, tarfile.XGLTYPE)
+MOST_MEMBERS = 64  # of an archive, remarks included; the published ones have 9
+LARGEST_OTHER = 1 << 20  # bytes of a member that is no batch
 LONGEST_TAIL = 1 << 20  # bytes of padding after the last member
 
 BINARY = Remote(
@@ -49,6 +56,23 @@ PYTHON = Remote(
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     ),
 )
+
+
+# The md5 of each batch, for people who keep them unpacked: of the pickle, and of the binary records.
+SUMS = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+    "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
+    "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
+    "data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
+    "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
+    "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
+    "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
+}
 
 
 class Form(NamedTuple):
@@ -103,6 +127,7 @@ def read(path: Path) -> Dataset:
     }
     read_batch = batches.read_records if form.suffix else batches.read_pickle
     opened = _from_archive(path, starts) if form.archive else _from_folder(path, starts)
+    changed = []
     with reading(path, f"CIFAR-10, {form.description}"):
         for name, file in opened:
             where = f"{path}/{name}"
@@ -110,11 +135,17 @@ def read(path: Path) -> Dataset:
             rows = slice(start, start + BATCH_SIZE)
             with reading(where, f"a CIFAR-10 batch of {BATCH_SIZE} images"):
                 read_batch(file, where, images[rows], labels[rows])
+                if not form.archive:
+                    file.seek(0)
+                    digest = hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+                    changed += [name] if digest != SUMS[name] else []
             check_labels(labels[rows], len(CLASSES), where)
     if starts:
         raise DataError(f"{path}: {', '.join(starts)} not found, expected all six batches")
     if form.archive:
         downloads.warn_unless_published(path, form.archive)
+    elif changed:
+        downloads.warn(path, f"another md5 than the published: {', '.join(changed)}")
     return Dataset(images, labels, SHAPE, CLASSES, "cifar10", BATCH_SIZE * (len(BATCHES) - 1))
 
 
@@ -147,39 +178,49 @@ def _from_folder(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Bina
 def _from_archive(path: Path, names: Collection[str]) -> Iterator[tuple[str, BinaryIO]]:
     """Open each batch in the archive, and refuse anything in it but plain files and folders."""
     wanted = {f"{folder}/{name}": name for name in names for folder in FOLDERS}
-    with _BoundedGzip(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-        for count, member in enumerate(archive):
-            fault = _fault(member)
+    with gzip.open(path) as stream:
+        for count in range(MOST_MEMBERS + 1):
+            header = stream.read(tarfile.BLOCKSIZE)
+            if not header.strip(b"\0"):  # the end
+                break
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            name = wanted.get(member.name)
+            fault = _fault(member, batches.LARGEST_FILE if name else LARGEST_OTHER)
             if fault or count == MOST_MEMBERS:
                 raise DataError(
                     f"{path}: member {count} ({member.name[:80]!r}) is {fault or 'one too many'}, "
                     "expected the published archive's few plain files; nothing was unpacked"
                 )
-            name = wanted.get(member.name)
-            if name and member.isfile():
+            content = stream.read(0 if member.isdir() else member.size)
+            padding = stream.read(-len(content) % tarfile.BLOCKSIZE)
+            if (len(content) + len(padding)) % tarfile.BLOCKSIZE:
+                raise DataError(f"{path}: ends within {member.name}, expected all of it")
+            if member.type in REMARKS:
+                _check_remark(path, content)
+            elif name and member.isfile():
                 if name not in names:
                     raise DataError(f"{path}: found {member.name} twice, expected it once")
-                yield name, cast(BinaryIO, archive.extractfile(member))
+                yield name, io.BytesIO(content)
         # Reading to the end also compares gzip's own checksum.
         if len(stream.read(LONGEST_TAIL)) == LONGEST_TAIL:
             raise DataError(f"{path}: goes on after the last member, expected the end")
 
 
-def _fault(member: tarfile.TarInfo) -> str:
+def _fault(member: tarfile.TarInfo, largest: int) -> str:
     """Return how a member differs from those of the published archives; empty if it does not."""
-    if not member.isdir() and (member.type not in PLAIN_FILES or member.sparse):
+    if not member.isdir() and member.type not in (*PLAIN_FILES, *REMARKS):
         return f"no plain file (type {member.type!r})"
     if member.name.startswith("/") or ".." in member.name.split("/"):
         return "outside the folder"
-    if not 0 <= member.size <= batches.LARGEST_FILE:
+    if not 0 <= member.size <= largest:
         return f"{member.size} bytes long"
     return ""
 
 
-class _BoundedGzip(gzip.GzipFile):
-    """A gzip file that limits the reads of tarfile, which takes long names and extended headers whole."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= batches.LARGEST_FILE:
-            raise tarfile.ReadError(f"a header claims {size} bytes")
-        return super().read(size)
+def _check_remark(path: Path, content: bytes) -> None:
+    """Raise a DataError for an extended header that changes what the next member is."""
+    for word in (b"path=", b"size=", b"GNU.sparse"):
+        if word in content:
+            raise DataError(
+                f"{path}: found an extended header with {word.decode()}, expected plain members"
+            )

@@ -22,6 +22,8 @@ from fastmlp.datasets import transforms
 from fastmlp.errors import DataError
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
+PICTURE_CHANNELS = (1, 3)
+OTHER_CHANNELS = (2, 4)  # with transparency
 DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -108,12 +110,13 @@ class Dataset:
 
         Parameters
         ----------
-        images : array-like [N, D], [N, height, width] or [N, channels, height, width]
+        images : array-like [N, D], [N, height, width], [N, channels, height, width] or [N, height, width, channels]
             uint8, float32 and float64 are kept (and not copied if contiguous); other numbers become
-            float64.
+            float64. A last axis of 1 or 3 is taken for channels; they are brought to the front.
         labels : array-like of whole numbers [N]
         shape : (channels, height, width), optional
-            By default that of `images`; flat rows count as one channel of height 1.
+            By default that of `images`; rows [N, D] are (1, 1, D), which stands for no pictures. It decides where the
+            channels are if `images` could be either.
         classes : sequence of str, optional
             By default "0", "1", ... up to the largest label.
         name : str
@@ -121,24 +124,23 @@ class Dataset:
         Raises
         ------
         DataError
-            For mixed shapes, NaN, infinity or a label that is no class; the message names the row.
+            For mixed shapes, NaN, infinity or a label that is no class; the message names the row. Also for a shape
+            that has channels first or last.
         """
         pixels = _as_array(images, name)
         if pixels.ndim not in (2, 3, 4):
             raise DataError(
                 f"{name}: images have shape {list(pixels.shape)}, "
-                "expected [N, D], [N, height, width] or [N, channels, height, width]"
+                "expected [N, D], [N, height, width], [N, channels, height, width] or "
+                "[N, height, width, channels]"
             )
         if pixels.dtype not in DTYPES:
             pixels = pixels.astype(np.float64)
+        if pixels.ndim == 4 and _has_channels_last(pixels.shape[1:], shape, name):
+            pixels = pixels.transpose(0, 3, 1, 2)
         one = pixels.shape[1:]
         pixels = np.ascontiguousarray(pixels).reshape(len(pixels), math.prod(one))
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            row, column = np.argwhere(~np.isfinite(pixels))[0]
-            raise DataError(
-                f"{name}: image {row} holds {pixels[row, column]} at value {column}, "
-                "expected finite numbers"
-            )
+        transforms.check_finite(name, pixels)
         numbers = _as_array(labels, name)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
             raise DataError(
@@ -176,6 +178,11 @@ class Dataset:
         digest.update(self.images.data)
         digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
+
+    @cached_property
+    def levels(self) -> tuple[float, float]:
+        """The least and the greatest value of these images."""
+        return float(self.images.min()), float(self.images.max())
 
     def normalization(self, per: str = "channel") -> transforms.Normalization:
         """Return `Normalization.of` these images, which is measured once however many models train on them."""
@@ -284,13 +291,34 @@ class Dataset:
 
 
 def check_parts(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> None:
-    """Raise a DataError unless validation and test parts have the image shape and classes of the training part."""
-    for name, part in (("valid", valid), ("test", test)):
-        if part is not None and (part.shape, part.classes) != (train.shape, train.classes):
+    """Check the parts of a training.
+
+    Raises
+    ------
+    DataError
+        If one is no Dataset, if there is nothing to tell apart, or if the validation or test part has not the image
+        shape and the classes of the training part.
+    """
+    for name, part in (("train", train), ("valid", valid), ("test", test)):
+        if part is None and part is not train:
+            continue
+        check_dataset(name, part)
+        if (part.shape, part.classes) != (train.shape, train.classes):
             raise DataError(
                 f"{name}: found {part.shape} images of {part.classes}, expected {train.shape} of "
                 f"{train.classes} as in the training part"
             )
+    if len(train.classes) < 2:
+        raise DataError(f"train: found the classes {train.classes}, expected at least two")
+
+
+def check_dataset(name: str, value: object) -> None:
+    """Raise a DataError that says how to make one, unless a value is a Dataset."""
+    if not isinstance(value, Dataset):
+        raise DataError(
+            f"{name}: found {type(value).__name__}, expected a Dataset, which "
+            "fastmlp.Dataset.from_arrays(X, y) makes of arrays"
+        )
 
 
 def check_labels(labels: npt.NDArray[np.int64], count: int, where: object) -> None:
@@ -313,3 +341,42 @@ def _as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name}: found values of type {array.dtype}, expected numbers")
     return array
+
+
+def _has_channels_last(sides: Sequence[int], shape: Sequence[int] | None, name: str) -> bool:
+    """Return whether images of four axes have their channels last.
+
+    Parameters
+    ----------
+    sides : (int, int, int)
+        Without the first axis.
+    shape : (channels, height, width), optional
+        What the images are said to be.
+    name : str
+
+    Raises
+    ------
+    DataError
+        If they could have them first or last, or are not what they are said to be.
+    """
+    a, b, c = sides
+    if shape is not None:
+        first, last = tuple(shape) == (a, b, c), tuple(shape) == (c, a, b)
+        if not first and not last:
+            raise DataError(
+                f"{name}: images have shape [N, {a}, {b}, {c}], expected [N, channels, height, width] or "
+                f"[N, height, width, channels] of the shape {tuple(shape)}"
+            )
+        return last and not first
+    # Of pictures that are but a line, none is likely.
+    first = a in PICTURE_CHANNELS and min(b, c) > 1
+    last = c in PICTURE_CHANNELS and min(a, b) > 1
+    either = (first and last) or (
+        c in OTHER_CHANNELS and a > max(*PICTURE_CHANNELS, *OTHER_CHANNELS)
+    )
+    if either:
+        raise DataError(
+            f"{name}: images have shape [N, {a}, {b}, {c}], which is {a} channels of {b} x {c} or {a} x {b} of "
+            f"{c} channels, expected shape=({a}, {b}, {c}) or shape=({c}, {a}, {b}) to say which"
+        )
+    return last

@@ -8,6 +8,7 @@ import struct
 import sys
 import tarfile
 import time
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,15 +27,17 @@ PAUSE = 2.0  # seconds before the second round; twice as long before the third
 TIMEOUT = 30  # seconds a server may stay silent
 CHUNK = 1 << 16  # bytes; pooch's default of 1 KiB slows a fast connection down
 
-# What gzip, tarfile, pickletools and NumPy raise for damaged bytes.
+# What gzip, tarfile, zipfile, pickletools and NumPy raise for damaged bytes.
 DAMAGE = (
     OSError,
     EOFError,
+    KeyError,
     ValueError,
     OverflowError,
-    RecursionError,
+    RuntimeError,
     struct.error,
     tarfile.TarError,
+    zipfile.BadZipFile,
     zlib.error,
 )
 
@@ -121,9 +124,10 @@ def warn_unless_published(path: Path, remote: Remote) -> None:
 
 
 def warn(path: Path, difference: str) -> None:
-    """Emit the one-line warning about a file that is sound but not the published one."""
+    """Emit the one-line warning about files that are sound but not the published ones."""
+    files = "files" if path.is_dir() else "file"
     give_warning(
-        f"{path}: read, but not the published file ({difference})", DataWarning, stacklevel=2
+        f"{path}: read, but not the published {files} ({difference})", DataWarning, stacklevel=2
     )
 
 

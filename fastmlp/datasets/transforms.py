@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from fastmlp.errors import ConfigError, DataError
 
 LARGEST_SIDE = 1024
 HALF_RANGE = 127.5  # of the grey levels 0..255
+USUAL_EXPONENT = 256  # of two; squares of such numbers, and their sums, are float64 numbers
 CHUNK_ROWS = 64  # converted to float64 at a time: little memory, and a chunk stays in the cache
 
 
@@ -25,6 +27,25 @@ class Images(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Channels, height and width."""
+
+
+def is_rows(shape: Sequence[int]) -> bool:
+    """Return whether images of a shape are rows of features, and no pictures: one channel of height 1."""
+    return tuple(shape[:2]) == (1, 1)
+
+
+def check_finite(name: str, images: npt.NDArray[Any]) -> None:
+    """Raise a DataError that names the first value of images [N, D] that is not finite."""
+    if images.dtype.kind != "f" or not images.size:
+        return
+    # The least and the greatest value suffice, and need no array as large as np.isfinite(images).
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(images.min()) and np.isfinite(images.max()):
+            return
+    row, column = np.argwhere(~np.isfinite(images))[0]
+    raise DataError(
+        f"{name}: image {row} holds {images[row, column]} at value {column}, expected finite numbers"
+    )
 
 
 def resize(
@@ -47,11 +68,15 @@ def resize(
     Raises
     ------
     DataError
-        If the size is wrong or the images are not uint8.
+        If the size is wrong, or the images are not uint8 or rows that are no pictures.
     """
     from PIL import Image
 
     channels, height, width = shape
+    if is_rows(shape):
+        raise DataError(
+            f"resize: found rows of {width} values, expected pictures; give from_arrays their shape"
+        )
     sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
     if len(sides) != 2 or not all(
         isinstance(side, int) and 1 <= side <= LARGEST_SIDE for side in sides
@@ -96,14 +121,22 @@ class Normalization:
         part : Dataset
         per : {"channel", "feature", "range", "none"}
             One mean and deviation for all pixels of a channel, one for each of the D values, 127.5
-            throughout (which scales 0..255 to -1..1), or 0 and 1 throughout.
+            throughout (which scales 0..255 to -1..1), or 0 and 1 throughout. Rows that are no pictures
+            have no channels: each of their values is measured by itself.
 
         Returns
         -------
         Normalization
             Sums are taken in float64, in two passes and always in the same order. The deviation is
-            the population's; it is set to 1 where it is 0 up to rounding (a pixel that never changes).
+            the population's; it is set to 1 (or the rounding, if that is more) where it is 0 up to
+            rounding (a pixel that never changes).
+
+        Raises
+        ------
+        DataError
+            If a value is not finite.
         """
+        check_finite("images", part.images)
         count, width = part.images.shape
         if per == "none":
             return cls(np.zeros(width), np.ones(width))
@@ -112,31 +145,51 @@ class Normalization:
         if per not in ("channel", "feature"):
             raise ConfigError(f"normalize: found {per!r}, expected channel, feature, range or none")
 
+        single = per == "feature" or is_rows(part.shape)
+
         def share(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             average: npt.NDArray[np.float64] = sums / count
-            if per == "feature":
+            if single:
                 return average
             channels = average.reshape(part.shape[0], -1)
             return np.repeat(channels.mean(axis=1), channels.shape[1])
 
+        exponents = _exponents(part.images)
+        if not single:
+            largest = exponents.reshape(part.shape[0], -1).max(axis=1)
+            exponents = np.repeat(largest, width // part.shape[0])
+
+        def chunk(start: int) -> npt.NDArray[Any]:
+            rows = part.images[start : start + CHUNK_ROWS]
+            return np.ldexp(rows, -exponents) if exponents.any() else rows
+
         total, squares = np.zeros(width), np.zeros(width)
         starts = range(0, count, CHUNK_ROWS)
         for start in starts:
-            total += part.images[start : start + CHUNK_ROWS].sum(axis=0, dtype=np.float64)
+            total += chunk(start).sum(axis=0, dtype=np.float64)
         mean = share(total)
         for start in starts:
-            distance = part.images[start : start + CHUNK_ROWS] - mean
+            distance = chunk(start) - mean
             squares += np.einsum("ij,ij->j", distance, distance)
         std = np.sqrt(share(squares))
         rounding = np.finfo(np.float64).eps * count * np.abs(mean)
-        return cls(mean, np.where(std <= rounding, 1.0, std))
+        constant = std <= rounding
+        mean, std, rounding = (np.ldexp(one, exponents) for one in (mean, std, rounding))
+        std = np.maximum(std, np.finfo(np.float64).smallest_subnormal)
+        return cls(mean, np.where(constant, np.maximum(rounding, 1.0), std))
 
     def fits(self, dtype: npt.DTypeLike) -> bool:
         """Return whether normalising in a floating-point type keeps 14 bits of the differences between values."""
+        most_deviations = 2.0**-13 / np.finfo(dtype).eps  # between zero and a mean
+        with np.errstate(over="ignore"):
+            far = np.abs(self.mean) > most_deviations * self.std
+        return self.scales(dtype) and not far.any()
+
+    def scales(self, dtype: npt.DTypeLike) -> bool:
+        """Return whether deviations, and values 2**14 times as small or large, are normal numbers of a type."""
         limits = np.finfo(dtype)
-        most_deviations = 2.0**-13 / limits.eps  # between zero and a mean
-        far = np.abs(self.mean) > most_deviations * self.std
-        return not (far | (self.std < 1 / limits.max) | (self.std > 1 / limits.tiny)).any()
+        least, most = float(limits.tiny) * 2.0**14, float(limits.max) / 2.0**14
+        return bool(((self.std > least) & (self.std < most)).all())
 
     def apply(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return (X - mean) / std.
@@ -154,3 +207,15 @@ class Normalization:
         normal: npt.NDArray[np.float64] = np.subtract(X, self.mean, dtype=np.float64)
         normal /= self.std
         return normal
+
+
+def _exponents(images: npt.NDArray[Any]) -> npt.NDArray[np.intc]:
+    """Return what power of two each column is divided by before it is squared; 0 but for extreme float64 numbers.
+
+    Their squares would be infinite or zero. Divided, they are not, and no other bit changes.
+    """
+    if images.dtype != np.float64:
+        return np.zeros(images.shape[1], np.intc)
+    peaks = np.maximum(np.abs(images.min(axis=0)), np.abs(images.max(axis=0)))
+    exponents = np.frexp(peaks)[1]
+    return np.where(np.abs(exponents) > USUAL_EXPONENT, exponents, 0).astype(np.intc)

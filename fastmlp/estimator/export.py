@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import FastMLPError
+from fastmlp.errors import DataError, FastMLPError
 from fastmlp.estimator import files
 from fastmlp.estimator.classifier import MLPClassifier
 from fastmlp.estimator.layers import layers_of, shape_of, turned
@@ -32,14 +33,17 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     path : str or Path
         Usually named ``*.onnx``. The input is ``X`` [rows, features] in the model's type, float32 or
         float64 (float64 also for images too far from zero for float32). The outputs are ``label`` and
-        ``probabilities`` [rows, classes] of a classifier, in the order of its classes, and ``variable``
-        [rows, values] of a regressor. Where ONNX Runtime computes in float32 alone (convolutions, mean
-        pools, some activations), a float64 model does so too.
+        ``probabilities`` [rows, classes] of a classifier, and ``variable`` [rows, values] of a regressor. The
+        columns of probabilities are in the order of ``network.classes``, or ``estimator.classes_``, which the
+        file states in its metadata: "classes", a list in JSON. Where ONNX Runtime computes in float32 alone
+        (convolutions, mean pools, some activations), a float64 model does so too.
 
     Raises
     ------
     FastMLPError
         If the package onnx is not installed.
+    DataError
+        If the labels of an estimator are neither text nor numbers that ONNX has.
     OSError
         If the file cannot be written; it names `path`.
     """
@@ -95,6 +99,7 @@ def _of_estimator(model: Any) -> bytes:
     elif model._label_binarizer.y_type_.startswith("multilabel"):
         likely = graph.add("Greater", "probabilities", graph.constant(0.5))
         graph.cast(likely, np.int64, name="label")
+        graph.classes = model.classes_.tolist()
         graph.output("label", np.int64, outputs)
         graph.output("probabilities", dtype, outputs)
     else:
@@ -118,11 +123,29 @@ def _logits(
 
 def _label(graph: Graph, labels: np.ndarray) -> None:
     """Add the output ``label``: of the likeliest class, as text or number."""
-    kinds: dict[str, Any] = {"f": labels.dtype, "b": np.int64, "i": np.int64, "u": np.int64}
-    dtype = np.dtype(kinds.get(labels.dtype.kind, object))
+    dtype = _label_type(labels)
+    graph.classes = labels.tolist()
     best = graph.add("ArgMax", "probabilities", axis=1, keepdims=0)
     graph.add("Gather", graph.constant(labels.astype(dtype), dtype), best, name="label")
     graph.output("label", dtype)
+
+
+def _label_type(labels: np.ndarray) -> Any:
+    """Return the type that ONNX has for labels, or raise a DataError where it would be another label."""
+    given, values = labels.dtype, labels.tolist()
+    kind: Any
+    if given.kind in "biu":
+        kind, fits = np.int64, all(value <= np.iinfo(np.int64).max for value in values)
+    elif given.kind == "f":
+        kind, fits = given if given == np.float32 else np.float64, given.itemsize <= 8
+    else:
+        kind, fits = object, all(isinstance(value, str) for value in values)
+    if not fits:
+        raise DataError(
+            f"classes: found {reprlib.repr(values)} of type {given}, expected text, or numbers that int64 "
+            "or float64 holds: ONNX has no others"
+        )
+    return kind
 
 
 def load_model(path: str | Path) -> Network | Estimator:

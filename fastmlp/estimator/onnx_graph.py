@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -31,12 +32,18 @@ class Graph:
     ----------
     dtype : dtype
         float32 or float64: of the numbers that most nodes compute with.
+
+    Attributes
+    ----------
+    classes : list or None
+        What the columns of probabilities stand for, as plain values for JSON; None where there are none.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         from onnx import helper, numpy_helper
 
         self.dtype = dtype
+        self.classes: list[Any] | None = None
         self._helper, self._to_tensor = helper, numpy_helper.from_array
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -80,6 +87,8 @@ class Graph:
         model = self._helper.make_model(
             graph, producer_name="fastmlp", opset_imports=[opset], ir_version=FORMAT
         )
+        if self.classes is not None:
+            self._helper.set_model_props(model, {"classes": json.dumps(self.classes)})
         data: bytes = model.SerializeToString()
         return data
 

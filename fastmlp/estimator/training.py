@@ -5,7 +5,6 @@ scikit-learn validates and initialises. It also trains what the engine does not 
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,28 +15,23 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.neural_network._base import LOSS_FUNCTIONS
-from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils import check_random_state, shuffle
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_consistent_length,
-    validate_data,
 )
 
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import ConfigError
 from fastmlp.estimator import solvers
-from fastmlp.estimator.adapter import Coefficients, EngineAdapter, Examples, outputs_of
+from fastmlp.estimator.adapter import Coefficients, EngineAdapter, Examples
 from fastmlp.estimator.callbacks import Tasks
+from fastmlp.estimator.data import NOT_FINITE, EngineData
 from fastmlp.estimator.layers import (
     checked_shape,
-    coef_shapes,
     draw,
     hidden_of,
     layers_of,
-    shape_of,
     widths_of,
 )
 from fastmlp.machine.interrupts import held_interrupt
@@ -70,7 +64,7 @@ CONSTRAINTS = {
 }
 
 
-class EngineTraining(BaseMultilayerPerceptron):
+class EngineTraining(EngineData):
     """What both estimators do differently from scikit-learn's base class."""
 
     def _fit(
@@ -89,6 +83,8 @@ class EngineTraining(BaseMultilayerPerceptron):
         widths = widths_of(self.hidden_layer_sizes)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        if issparse(X):  # a table whose columns are all sparse
+            return self._fit_by_sklearn(*given, incremental, validation, "sparse X")
         if is_classifier(self) and self._label_binarizer.y_type_.startswith("multilabel"):
             return self._fit_by_sklearn(*given, incremental, validation, "multilabel y")
         if sample_weight is not None:
@@ -104,10 +100,7 @@ class EngineTraining(BaseMultilayerPerceptron):
         tasks = Tasks(self, *given, 1 if incremental else self.max_iter)
         self._train(examples, held_out, incremental, tasks)
         if not all(np.isfinite(array).all() for array in self.coefs_ + self.intercepts_):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed."
-            )
+            raise ValueError(NOT_FINITE)
         tasks.end()
         return self
 
@@ -176,79 +169,6 @@ class EngineTraining(BaseMultilayerPerceptron):
         if self.solver == "rmsprop":
             return True
         return bool(super()._check_solver())
-
-    # -- data ----------------------------------------------------------------------------
-
-    def _check_shapes(self, examples: Examples) -> None:
-        """Refuse wrong shapes, because compiled code checks no bounds."""
-        found = [coef.shape for coef in self.coefs_]
-        inputs = math.prod(shape_of(self))
-        pairs = coef_shapes(self) if examples.X.shape[1] == inputs else []
-        if (
-            found != [coef for coef, _ in pairs]
-            or [one.shape for one in self.intercepts_] != [bias for _, bias in pairs]
-            or self.intercepts_[-1].size != self.n_outputs_
-        ):
-            raise DataError(
-                f"coefs_: found shapes {found} with {examples.X.shape[1]} features and {self.n_outputs_} "
-                "outputs, expected those of the data and intercepts_; a warm start or partial_fit "
-                "goes on with the shapes of the fit before it"
-            )
-
-    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
-        """Return the outputs [n, outputs]; layers that scikit-learn does not know are computed by the engine."""
-        if getattr(self, "hidden_", None) is None:
-            found: np.ndarray = super()._forward_pass_fast(X, check_input=check_input)
-            return found
-        if check_input:
-            X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        return outputs_of(self, X)
-
-    def _held_out(self, examples: Examples, X: Any, y: Any, sample_weight: Any) -> Examples:
-        """Return the validation data, checked."""
-        if X is None or y is None:
-            name, other = ("X_val", "y_val") if X is None else ("y_val", "X_val")
-            raise DataError(f"{name}: found None, expected it together with {other}")
-        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
-        y = self._encoded(y)
-        check_consistent_length(X, y)
-        y = y.reshape(len(y), -1)
-        if y.shape[1] != examples.y.shape[1]:
-            raise DataError(
-                f"y_val: found {y.shape[1]} outputs, expected {examples.y.shape[1]} as in y"
-            )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        return Examples(X, y, sample_weight)
-
-    def _split(self, examples: Examples) -> tuple[np.ndarray, Examples]:
-        """Set rows aside as scikit-learn does; return the rows to train on, and the held-out data."""
-        stratified = is_classifier(self) and self.n_outputs_ == 1
-        rows, others = train_test_split(
-            np.arange(len(examples.X)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=examples.y if stratified else None,
-        )
-        if len(others) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
-            )
-        weight = examples.weight
-        chosen = None if weight is None else weight[others]
-        return rows, Examples(examples.X[others], examples.y[others], chosen)
-
-    def _batch(self, count: int) -> int:
-        if self.batch_size == "auto":
-            return min(200, count)
-        if self.batch_size > count:
-            warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped",
-                UserWarning,
-            )
-        return int(np.clip(self.batch_size, 1, count))
 
     # -- the loop ------------------------------------------------------------------------
 

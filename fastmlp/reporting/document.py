@@ -1,6 +1,7 @@
 """Documents: a report as blocks, which become Markdown for a code host or one HTML page.
 
-In texts, headers and cells, ``**bold**`` and ```code``` mean the same in both.
+In texts, headers and cells, ``**bold**``, ```code``` and links to pages of the web or to files beside the report mean
+the same in both. Other links, pictures and raw HTML are text: a text may come from anywhere.
 """
 
 from __future__ import annotations
@@ -98,16 +99,23 @@ code {{ font-size: 0.9em; }}
 """
 
 
+# Where a link may lead: to the web, or to a file beside the report.
+TARGET = r"https?://[\w./?=&%#+~:@,;-]*|[\w./#-]+"
+CODE = re.compile(r"(`[^`]+`)")
+
+
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {text}"
+            return f"{'#' * level} {_plain(text)}"
         case Paragraph(text):
-            return text
+            return _plain(text)
         case Table(header, rows):
-            return markdown_table(header, rows)
+            return markdown_table(
+                [_plain(cell) for cell in header], [[_plain(cell) for cell in row] for row in rows]
+            )
         case Picture(file, caption):
-            return f"![{caption}]({file})\n\n*{caption}*"
+            return f"![{_plain(caption)}]({file})\n\n*{_plain(caption)}*"
         case Details(summary, table):
             return (
                 f"<details><summary>{html.escape(summary)}</summary>\n\n"
@@ -144,8 +152,21 @@ def _html(block: Block, folder: Path) -> str:
             )
 
 
+def _plain(text: str) -> str:
+    """Return a text in which nothing but code, bold words and links to a `TARGET` means anything in Markdown."""
+    return "".join(
+        part if CODE.fullmatch(part) else _without_html(part) for part in CODE.split(text)
+    )
+
+
+def _without_html(text: str) -> str:
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    text = text.replace("![", "!\\[").replace("]:", "]\\:")
+    return re.sub(rf"\]\((?!(?:{TARGET})\))", r"]\\(", text)
+
+
 def _inline(text: str) -> str:
     text = html.escape(text)
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-    text = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r'<a href="\2">\1</a>', text)
+    text = re.sub(rf"(?<!!)\[([^]]+)\]\(({TARGET})\)", r'<a href="\2">\1</a>', text)
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)

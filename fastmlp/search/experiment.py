@@ -113,7 +113,12 @@ class DataTable:
         """Raise a ConfigError that names the first wrong value."""
         for name, holds, expected in (
             ("name", self.name in datasets.NAMES, f"one of {', '.join(datasets.NAMES)}"),
-            ("classes", _is(self.classes, str, count=None), "a list of names"),
+            (
+                "classes",
+                _is(self.classes, str, count=None)
+                and (self.classes is None or len(self.classes) > 1),
+                "a list of names, two or more",
+            ),
             ("size", type(self.size) is int or _is(self.size, int, 2), "pixels, such as 16"),
             (
                 "split",

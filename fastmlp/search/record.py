@@ -166,4 +166,5 @@ def from_bytes(data: bytes, config: TrainConfig, train: Dataset) -> Network:
         normalization=Normalization(*scaling),
         classes=train.classes,
         shape=train.shape,
+        levels=train.levels,
     )

@@ -38,6 +38,7 @@ def check(study: Study) -> None:
         if part.kind:
             for point in part.points:
                 refuse(part.kind, point.config)
+    _check_files(study)
     for number, section in enumerate(study.sections, 1):
         _all_of(f"{study.name}: section {number}", section, ["title"])
         title = f"{study.name}: section {section['title']!r}"
@@ -48,6 +49,15 @@ def check(study: Study) -> None:
         for table in NEEDS:
             for entry in section.get(table, []):
                 _check_entry(study, f"{title}, {table}", table, entry)
+
+
+def _check_files(study: Study) -> None:
+    """Check that no two figures go to the same file, on systems that do not tell capital letters, either."""
+    names = figures.file_names(study)
+    for name in names:
+        others = [one for one in names if one.casefold() == name.casefold()]
+        if len(others) > 1:
+            raise ConfigError(f"{study.name}: found figures of the files {others}, expected others")
 
 
 def _check_measures(study: Study, title: str, section: Mapping[str, Any]) -> None:
@@ -84,9 +94,49 @@ def _check_entry(study: Study, name: str, table: str, entry: Mapping[str, Any]) 
     _one_of(f"{name}.quantities", entry.get("quantities", []), tables.WORDS)
     for side in sides:
         _all_of(f"{name}.sides", side, ["label"])
+    if table == "claim":
+        _check_claim(study, name, entry)
+    if "words" in entry:
+        twins = entry.get("twins", [MAIN]) if entry.get("kind") == "bars" else [MAIN]
+        shown = len(twins) * len(entry.get("quantities", figures.SHOWN))
+        if len(entry["words"]) != shown:
+            raise ConfigError(f"{name}.words: found {entry['words']}, expected {shown} of them")
+    if table == "figure":
+        _one_of(f"{name}.twins", entry.get("twins", []), study.parts)
+    if table in ("row", "epochs"):
+        _check_published(name, entry)
     for one in (entry, *sides):
         _one_of(f"{name}.part", [one.get("part", MAIN)], study.parts)
         _one_of(f"{name}.where", one.get("where", {}), settings)
+
+
+def _check_claim(study: Study, name: str, claim: Mapping[str, Any]) -> None:
+    """Check what a kind of claim needs of the values in it."""
+    kind = claim["kind"]
+    if kind == "same" and len(claim["sides"]) != 2:
+        raise ConfigError(f"{name}.sides: found {len(claim['sides'])}, expected two")
+    if kind == "within":
+        numbers = [field for field, value in TrainConfig().as_dict().items() if _is_number(value)]
+        _one_of(f"{name}.axis", [claim["axis"]], numbers)
+    if kind == "pairs":
+        config = study.parts[claim.get("part", MAIN)].config
+        for value in (claim["worse"], *claim["better"]):
+            config.replace(**{claim["axis"]: value})
+
+
+def _check_published(name: str, entry: Mapping[str, Any]) -> None:
+    """Check that what was published are numbers: one, or one for each epoch that is followed."""
+    for quantity, value in entry.get("published", {}).items():
+        _one_of(f"{name}.published", [quantity], tables.WORDS)
+        lines = [len(entry["at"])] if "at" in entry else []
+        found = [len(value)] if isinstance(value, list) else []
+        if found != lines:
+            expected = f"{lines[0]} numbers, one for each of `at`" if lines else "a number"
+            raise ConfigError(f"{name}.published.{quantity}: found {value!r}, expected {expected}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
 
 
 def _all_of(name: str, entry: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -47,7 +47,7 @@ def check(results: StudyResults, claim: Mapping[str, Any]) -> list[Block]:
     """Return the verdict on a claim, with its numbers."""
     test, _ = TESTS[claim["kind"]]
     verdict, blocks = test(results, claim)
-    note = f" {claim['note']}" if "note" in claim else ""
+    note = f" {claim['note']}" if "note" in claim and not results.study.is_quick else ""
     return [Paragraph(f"**Published:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
 
 

@@ -35,12 +35,27 @@ from fastmlp.reporting.figures import (
     new_figure,
 )
 from fastmlp.studies.results import Setting, StudyResults
-from fastmlp.studies.study import MAIN
+from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import FIELDS, WORDS, field_value
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 MARKERS = "osD^vPX*"
 BAND = 0.18  # opacity
+SHOWN = ["train_loss", "valid_accuracy"]  # in the panels of a series, if nothing else is asked for
+CONFUSION = "confusion"  # the measure, and the file of its figure
+
+
+def file_names(study: Study) -> list[str]:
+    """Return the files of all figures of a study, without ``.png``."""
+    return [
+        *(
+            entry["file"]
+            for one in study.sections
+            for entry in one.get("figure", [])
+            if "file" in entry
+        ),
+        *(CONFUSION for one in study.sections if CONFUSION in one.get("measure", [])),
+    ]
 
 
 def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> None:
@@ -48,13 +63,13 @@ def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> Non
     for entry in section.get("figure", []):
         if entry["kind"] in FROM_TRIALS:
             FROM_TRIALS[entry["kind"]](results, entry, folder / f"{entry['file']}.png")
-    if "confusion" in section.get("measure", []):
-        taken = results.measured["confusion"]
+    if CONFUSION in section.get("measure", []):
+        taken = results.measured[CONFUSION]
         counts = np.array(taken["counts"][0])
         labels, predicted = (
             np.repeat(index.ravel(), counts.ravel()) for index in np.indices(counts.shape)
         )
-        draw_confusion(labels, predicted, taken["classes"], folder / "confusion.png")
+        draw_confusion(labels, predicted, taken["classes"], folder / f"{CONFUSION}.png")
 
 
 # -- lines -----------------------------------------------------------------------------------------
@@ -62,7 +77,7 @@ def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> Non
 
 def _series(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
     lines = _lines(results, entry)
-    quantities = entry.get("quantities", ["train_loss", "valid_accuracy"])
+    quantities = entry.get("quantities", SHOWN)
     columns = max(3, 2 * len(quantities))
     width = 4.2 * len(quantities) if len(quantities) > 1 else 6
     words = entry.get("words", [WORDS[name] for name in quantities])

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastmlp import autograd
 from fastmlp.autograd import Tensor
+from fastmlp.errors import ConfigError
 from fastmlp.reporting.document import Block, Paragraph, Picture, Table
 from fastmlp.studies.agreement import show_twins, take_twins
 from fastmlp.studies.gradients import check_kernels
@@ -129,7 +130,12 @@ def _take_confusion(lab: Laboratory, section: Section) -> Any:
     """Count, for each seed of the row marked ``confusion``, what was taken for what."""
     entry = confused(lab.results)
     test = lab.data(entry.get("part", MAIN))[2]
-    classes = len(test.classes)
+    classes, published = len(test.classes), entry["confusion"]
+    if published is not True and {len(published), *map(len, published)} != {classes}:
+        raise ConfigError(
+            f"row.confusion: found {len(published)} rows of {sorted(set(map(len, published)))} numbers, "
+            f"expected a square of {classes}, the classes"
+        )
     counts = [
         np.bincount(test.labels * classes + network.predict(test), minlength=classes**2)
         .reshape(classes, classes)

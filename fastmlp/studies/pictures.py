@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
+from fastmlp.errors import ConfigError
 from fastmlp.reporting.figures import Axes, new_figure
 from fastmlp.studies.features import outputs_of
 from fastmlp.studies.laboratory import Laboratory
@@ -138,8 +139,12 @@ def draw_weights(networks: Sequence[tuple[str, Network]], path: Path) -> None:
 def _draw_features(lab: Laboratory, entry: Mapping[str, Any], path: Path) -> None:
     networks = lab.networks(entry)
     if networks:
-        test = lab.data(entry.get("part", MAIN))[2]
-        draw_features(networks[0], test.images[entry.get("image", 0)], path)
+        test, row = lab.data(entry.get("part", MAIN))[2], entry.get("image", 0)
+        if row >= len(test):
+            raise ConfigError(
+                f"figure.image: found {row}, expected a row of {len(test)} test images, from 0"
+            )
+        draw_features(networks[0], test.images[row], path)
 
 
 def draw_features(network: Network, image: np.ndarray, path: Path) -> None:

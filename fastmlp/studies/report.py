@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fastmlp.errors import ConfigError
 from fastmlp.machine.files import write_atomic
 from fastmlp.reporting.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from fastmlp.studies import claims, figures, measures, tables
-from fastmlp.studies.results import StudyResults
-from fastmlp.studies.study import MAIN, Study
+from fastmlp.studies.results import HISTORIES, MACHINE, MEASURED, TRIALS, StudyResults
+from fastmlp.studies.study import Study
 
 REPORT, PAGE = "report.md", "report.html"
 
@@ -23,6 +24,7 @@ def render(study: Study, folder: Path, *, html: bool = False) -> Path:
     Path
         Of the report; with `html`, of the page.
     """
+    refuse_links(study, folder)
     results = StudyResults.read(study, folder)
     for section in study.sections:
         figures.draw(results, section, folder)
@@ -33,11 +35,21 @@ def render(study: Study, folder: Path, *, html: bool = False) -> Path:
     return folder / (PAGE if html else REPORT)
 
 
+def refuse_links(study: Study, folder: Path) -> None:
+    """Raise a ConfigError if a file of the report is a link, which would be followed to write elsewhere."""
+    pictures = [f"{name}.png" for name in figures.file_names(study)]
+    for name in (REPORT, PAGE, TRIALS, HISTORIES, MEASURED, MACHINE, *pictures):
+        if (folder / name).is_symlink():
+            raise ConfigError(
+                f"{folder / name}: found a link, expected a file of this report; remove it"
+            )
+
+
 def report(results: StudyResults) -> list[Block]:
     """Return the report's blocks; all numbers come from the results."""
     study = results.study
     blocks: list[Block] = [Heading(study.title, 1)]
-    if study.parts[MAIN].quick:
+    if study.is_quick:
         blocks.append(
             Paragraph(
                 "**A quick run: few images, few epochs, one seed. It shows that everything works; its "

@@ -17,7 +17,7 @@ from fastmlp.studies import pictures
 from fastmlp.studies.check import check
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.measures import MEASURES
-from fastmlp.studies.report import render
+from fastmlp.studies.report import refuse_links, render
 from fastmlp.studies.study import Study
 
 STORE = "store"  # folder of trials.sqlite files, one for each data set; not for the repository
@@ -64,6 +64,7 @@ def reproduce(
 def _reproduce(
     study: Study, folder: Path, data_home: Path | None, html: bool, say: Callable[[str], object]
 ) -> Path:
+    refuse_links(study, folder)
     (folder / STORE).mkdir(exist_ok=True)
     write_text(folder / STORE / ".gitignore", "*\n")
     start = time.perf_counter()

@@ -89,9 +89,9 @@ class Setting:
             return [epoch_seconds(trial) for trial in sound]
         if epoch is not None:
             rows = [trial.history[epoch - 1] for trial in sound if len(trial.history) >= epoch]
-            found = [row[name] for row in rows]
+            found = [row.get(name) for row in rows]
         else:
-            found = [getattr(trial, name) for trial in sound]
+            found = [getattr(trial, name, None) for trial in sound]
         return [value for value in found if value is not None]
 
     def curve(self, name: str, trial: Trial) -> list[float]:

@@ -48,6 +48,7 @@ from fastmlp.search.experiment import (
     checked_table,
     expand,
 )
+from fastmlp.studies import schema
 from fastmlp.training.config import TrainConfig
 
 FOLDER = Path(__file__).parent
@@ -55,12 +56,7 @@ MAIN = "main"  # the part that the file's own tables are
 QUICK_IMAGES = (512, 256, 256)  # of the three parts
 QUICK_EPOCHS = 2
 
-STUDY = ("title", "about", "percent", "parts", "section")
-PART = ("label", "kind", "seeds", "data", "config", "grid")
-SECTION = (
-    *("title", "text", "tolerance", "columns", "row", "epochs", "claim"),
-    *("figure", "measure", "twins", "all", "clock"),
-)
+PART = (*schema.PART, "seeds")
 
 
 @dataclass(frozen=True)
@@ -144,23 +140,31 @@ class Study:
         path = Path(path)
         experiment = Experiment.from_toml(path)
         try:
-            study = checked_table("study", read_toml(path).get("study", {}), STUDY)
+            study = checked_table("study", read_toml(path).get("study", {}), list(schema.STUDY))
+            schema.check_types(study)
+            if not schema.is_file_name(path.stem):
+                raise ConfigError(f"found this name, expected one that is {schema.FILE.expected}")
             tables = {MAIN: {}, **checked_table("study.parts", study.get("parts", {}))}
             parts = {name: _part(name, table, experiment) for name, table in tables.items()}
             sections = study.get("section", [])
             for section in sections:
-                checked_table("study.section", section, SECTION)
+                checked_table("study.section", section, list(schema.SECTION))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         return cls(
             path.stem,
             study.get("title", path.stem),
             study.get("about", ""),
-            bool(study.get("percent", False)),
+            study.get("percent", False),
             experiment.metric,
             parts,
             tuple(sections),
         )
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether this is the study on few images, for which no reasons were written."""
+        return self.parts[MAIN].quick
 
     def with_seeds(self, seeds: int) -> Self:
         """Return the study with as many seeds a setting, except where it asks for one only."""

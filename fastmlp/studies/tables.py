@@ -66,7 +66,7 @@ def compare(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
             shown = number(results, name, value)
             found = ours(results, setting, name, epoch)
             lines.append([_label(row, setting), WORDS[name], shown, found, verdict])
-        if differs:
+        if differs and not results.study.is_quick:
             because = _filled(results, row.get("because") or "not explained")
             reasons.append(f"**Why {row['label']} differs:** {because}")
     blocks: list[Block] = []

@@ -102,7 +102,8 @@ class TrainConfig:
     flip : bool
         Mirror each training image left to right with probability 1/2, anew each epoch.
     normalize : {"channel", "feature", "range", "none"}
-        What the mean and standard deviation that scale the pixels are taken over. "range" scales grey levels from
+        What the mean and standard deviation that scale the pixels are taken over; rows that are no pictures have no
+        channels, so that "channel" takes each feature by itself. "range" scales grey levels from
         0..255 to -1..1, whatever the images, and "none" leaves them.
     dropout : float
         Probability, below 1, with which a training step takes an output of a hidden layer as zero; the

@@ -8,6 +8,7 @@ import reprlib
 import numpy as np
 
 from fastmlp.datasets import Dataset
+from fastmlp.datasets.dataset import check_dataset
 from fastmlp.errors import DataError
 from fastmlp.training.network import Network, forward
 
@@ -20,6 +21,7 @@ def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
     DataError
         If the data set's images or classes do not fit the network.
     """
+    check_dataset("dataset", dataset)
     found, own = dataset.classes, tuple(network.classes)
     # Names may differ (those of a `state_dict` are numbers), but not the order of the same names.
     fits = len(found) == len(own) and (found == own or set(found) != set(own))

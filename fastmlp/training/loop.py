@@ -269,6 +269,7 @@ class Loop(ABC):
             normalization=self.normalization,
             classes=self.train.classes,
             shape=self.train.shape,
+            levels=self.train.levels,
         )
         best_epoch = self.patience.best_epoch
         return TrainResult(network, self.history, status, reason, best_epoch, self.config)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset, Normalization
+from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import DataError
 from fastmlp.machine.files import read_tensors, write_tensors
 from fastmlp.training.layers import (
@@ -24,12 +25,8 @@ from fastmlp.training.layers import (
     spell_layer,
     without_dropout,
 )
-from fastmlp.training.network_file import (
-    check_values,
-    is_finite,
-    layers_of,
-    layout_of,
-)
+from fastmlp.training.levels import Levels, check_levels
+from fastmlp.training.network_file import check_values, is_finite, layers_of, layout_of
 from fastmlp.training.shapes import parameter_names, spell_shape
 from fastmlp.training.state import check, check_pairs, from_state, named, to_state
 from fastmlp.training.summary import summary_of
@@ -63,7 +60,9 @@ class Network:
     classes : sequence of str
         A name for each output.
     shape : sequence of int
-        (channels, height, width) of an image; the product is D.
+        (channels, height, width) of an image; the product is D. (1, 1, D) stands for rows that are no pictures.
+    levels : (float, float), optional
+        The least and the greatest value of the images that it was trained on; see `fastmlp.training.levels`.
 
     Raises
     ------
@@ -80,6 +79,7 @@ class Network:
     classes: Sequence[str]
     shape: Sequence[int]
     layers: Sequence[Layer] = ()
+    levels: Levels = None
 
     def __post_init__(self) -> None:
         """Check all shapes and types, because the compiled kernels check no bounds."""
@@ -88,6 +88,8 @@ class Network:
             object.__setattr__(self, name, arrays)
         object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         object.__setattr__(self, "shape", tuple(map(int, self.shape)))
+        if self.levels is not None:
+            object.__setattr__(self, "levels", tuple(map(float, self.levels)))
         layers = without_dropout(self.layers)
         if layers:
             check(is_network(layers), "layers", f"{layers}", "an order that network_layers makes")
@@ -156,7 +158,7 @@ class Network:
         Raises
         ------
         DataError
-            If X has another shape or type, or gives outputs that are not finite.
+            If X has another shape, type or scale, or gives outputs that are not finite.
         """
         labels: NDArray[np.int64] = self._logits(X).argmax(axis=1).astype(np.int64)
         return labels
@@ -276,6 +278,7 @@ class Network:
         is_mixed = self.activation == MIXED
         return {
             **({"layers": [spell_layer(one) for one in self.layers]} if is_mixed else {}),
+            **({"levels": list(self.levels)} if self.levels is not None else {}),
             "activation": self.activation,
             "classes": list(self.classes),
             "dtype": str(self.dtype),
@@ -332,12 +335,21 @@ def load(path: str | Path) -> Network:
         arrays[1::2],
         normalization=Normalization(tensors["normalization.mean"], tensors["normalization.std"]),
         layers=layers if description["activation"] == MIXED else (),
+        levels=description.get("levels"),
         **{name: description[name] for name in ("activation", "residual", "classes", "shape")},
     )
 
 
 def forward(network: Network, X: np.ndarray) -> FloatArray:
-    """Return the logits [N, C] of raw images [N, D], with the network's normalisation."""
+    """Return the logits [N, C] of raw images [N, D], with the network's normalisation.
+
+    Raises
+    ------
+    DataError
+        If images are not finite, or on another scale than those of the training.
+    """
+    if not is_rows(network.shape):
+        check_levels(network.levels, X)
     # This import loads the compiler, which saving and loading do not need.
     from fastmlp.training.engine import Engine
     from fastmlp.training.samples import normalized

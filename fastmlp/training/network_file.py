@@ -1,7 +1,8 @@
 """The file of a network: which tensors belong to its description, and which values are allowed.
 
 The description is the metadata entry "network": ``activation``, ``classes``, ``dtype``, ``residual``, ``shape`` and
-``sizes``. If these do not describe the network, ``layers`` does, spelled as in `fastmlp.training.layers`.
+``sizes``. If these do not describe the network, ``layers`` does, spelled as in `fastmlp.training.layers`. ``levels``
+are those of `fastmlp.training.levels`; files of version 0.1 do not have them.
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.machine.files import Layout
-from fastmlp.machine.schema import flag, items, label, one_of, require, table, text, whole
+from fastmlp.machine.schema import flag, items, label, number, one_of, require, table, text, whole
 from fastmlp.training.layers import (
     MIXED,
     Layer,
@@ -36,7 +37,10 @@ _check_description = table(
         "shape": items(_COUNT, least=3, most=3, words="three numbers above 0"),
         "sizes": items(_COUNT, least=2, words="two or more numbers above 0"),
     },
-    {"layers": items(text())},
+    {
+        "layers": items(text()),
+        "levels": items(number(), least=2, most=2, words="two finite numbers in order"),
+    },
 )
 
 
@@ -66,6 +70,8 @@ def layout_of(description: Any) -> Layout:
     classes = description["classes"]
     named = f"a printable name for each of {sizes[-1]} outputs"
     require(len(classes) == sizes[-1], "classes", classes, named)
+    low, high = levels = description.get("levels", [0, 0])
+    require(low <= high, "levels", levels, "two finite numbers in order")
     layers = layers_of(description)
     try:
         pairs = parameter_shapes(layers, shape)

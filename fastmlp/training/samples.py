@@ -7,11 +7,17 @@ import numpy as np
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.kernels.arguments import Samples as Samples
 from fastmlp.training.engine import Engine
+from fastmlp.training.magnitudes import check_values
 
 
 def read_as_they_are(images: np.ndarray, normalization: Normalization, dtype: np.dtype) -> bool:
     """Return whether the kernels take these images as they are and scale them, instead of normalised ones."""
-    return images.dtype != np.float64 or normalization.fits(dtype)
+    match images.dtype:
+        case np.uint8:
+            return True
+        case np.float32:
+            return normalization.scales(dtype)
+    return normalization.fits(dtype)
 
 
 def normalized(
@@ -25,13 +31,20 @@ def normalized(
     """Return `Engine.samples` of raw images, which are scaled when a batch is gathered.
 
     float64 values far from zero, such as times in seconds, would be rounded to equal numbers in float32. Such images
-    are normalised here, into a new array.
+    are normalised here, into a new array; so are those whose scale is no number of the engine's type.
+
+    Raises
+    ------
+    DataError
+        If images are not finite, or too large for the engine's type; it names the feature.
     """
-    scale = 1 / normalization.std
-    shift = -normalization.mean * scale
-    if not read_as_they_are(images, normalization, engine.dtype):
+    check_values(images, normalization, engine.dtype)
+    if read_as_they_are(images, normalization, engine.dtype):
+        scale = 1 / normalization.std
+        shift = -normalization.mean * scale
+    else:
         images = normalization.apply(images).astype(engine.dtype)
-        scale, shift = np.ones_like(scale), np.zeros_like(shift)
+        scale, shift = np.ones_like(normalization.std), np.zeros_like(normalization.mean)
     return engine.samples(images, scale, shift, labels=labels, columns=columns)
 
 

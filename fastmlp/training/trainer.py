@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.datasets import Dataset, check_parts
+from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import ConfigError
 from fastmlp.training.checkpoint import Checkpoint, Progress
 from fastmlp.training.config import TrainConfig
@@ -16,6 +17,7 @@ from fastmlp.training.draws import Parameters, dropout_key, parameter_type
 from fastmlp.training.engine import Engine, EpochRecord
 from fastmlp.training.history import Row
 from fastmlp.training.loop import Loop, TrainResult
+from fastmlp.training.magnitudes import check_variation
 from fastmlp.training.network import Network
 from fastmlp.training.optimizers import STATES, Steps, steps_of
 from fastmlp.training.samples import Samples, read_as_they_are, samples_of
@@ -96,9 +98,9 @@ class Training(Loop):
         start: Network | None = None,
         checkpoint: str | Path | None = None,
     ) -> None:
+        check_parts(train, valid)
         if config.patience is not None and valid is None:
             raise ConfigError("patience: found without validation data, expected a validation part")
-        check_parts(train, valid)
         super().__init__(config, train, valid, start)
         self.checkpoint: Checkpoint | None = None
         if checkpoint is not None:
@@ -113,11 +115,13 @@ class Training(Loop):
         """Return an engine with the configuration's settings."""
         config = self.config
         dtype = np.dtype(parameter_type(config))
+        rows = is_rows(self.train.shape)
+        check_variation(self.train.images, self.normalization, dtype, each=rows)
         plain = read_as_they_are(self.train.images, self.normalization, dtype)
-        if config.flip and config.normalize == "feature" and not plain:
+        if config.flip and (rows or config.normalize == "feature") and not plain:
             raise ConfigError(
-                "flip: found with normalize='feature' and float64 images far from zero, which are "
-                "normalised before they are mirrored, expected dtype='float64' or images nearer to 0"
+                "flip: found with normalize='feature' and images far from zero, which are normalised "
+                "before they are mirrored, expected dtype='float64' or images nearer to 0"
             )
         return Engine(
             *parameters,

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_helpers import run
+from numpy.typing import NDArray
 from PIL import Image
 
+from fastmlp import TrainConfig, train
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.training.network import Network
 
@@ -130,3 +132,77 @@ def test_predict_refuses_what_is_no_picture(
     assert (shown.out, shown.err.count("\n")) == ("", 1)
     assert run("predict", "model.safetensors", ".") == 2
     assert ".: found a folder, expected an image" in capsys.readouterr().err
+
+
+def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return pictures of 6 x 6 whose brighter half says their class."""
+    labels = np.arange(80) % 2
+    pictures = np.random.default_rng(0).integers(0, 60, (80, 6, 6)).astype(np.uint8)
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[3 * label : 3 * label + 3] += 190
+    return pictures, labels
+
+
+SCALES: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.generic]]] = {
+    "grey levels": lambda levels: levels,
+    "floats": lambda levels: levels.astype(np.float64),
+    "0 to 1": lambda levels: levels / 255,
+    "0 to 1 in float32": lambda levels: (levels / 255).astype(np.float32),
+    "-1 to 1": lambda levels: levels / 127.5 - 1,
+}
+
+
+def trained(images: NDArray[np.generic], shape: tuple[int, int, int] | None = None) -> Network:
+    data = Dataset.from_arrays(images, digits()[1], shape, classes=["top", "bottom"])
+    config = TrainConfig(hidden=(8,), epochs=20, learning_rate=0.05, threads=1)
+    return train(config, data).network
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_predict_brings_pictures_to_what_the_network_saw(capsys: Capture, scale: str) -> None:
+    pictures, labels = digits()
+    network = trained(SCALES[scale](pictures))
+    network.save("model.safetensors")
+    names = [f"{number}.png" for number in range(20)]
+    for name, picture in zip(names, pictures, strict=False):
+        Image.fromarray(picture).save(name)
+    assert run("predict", "model.safetensors", *names) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    expected = network.predict_proba(SCALES[scale](pictures[:20]).reshape(20, -1))
+    assert [line[1] for line in lines] == [("top", "bottom")[label] for label in labels[:20]]
+    found = np.array([float(line[2]) for line in lines])
+    np.testing.assert_allclose(found, expected.max(axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [lambda levels: (levels - 80) / 90, lambda levels: levels / 16])
+def test_predict_refuses_what_nothing_brings_it_to(
+    capsys: Capture, scale: Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+) -> None:
+    trained(scale(digits()[0])).save("model.safetensors")
+    Image.new("L", (6, 6)).save("a.png")
+    assert run("predict", "model.safetensors", "a.png") == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(
+        "fastmlp: error: model.safetensors: found a network that was trained"
+    )
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+
+
+def test_predict_refuses_a_network_of_rows(capsys: Capture) -> None:
+    rows = digits()[0].reshape(80, 36)
+    trained(rows).save("rows.safetensors")
+    trained(rows, (1, 6, 6)).save("pictures.safetensors")
+    Image.new("L", (6, 6)).save("a.png")
+    assert run("predict", "rows.safetensors", "a.png") == 2
+    line = capsys.readouterr().err
+    assert line.startswith("fastmlp: error: rows.safetensors: takes rows of 36 values, expected")
+    assert run("predict", "pictures.safetensors", "a.png") == 0
+
+
+def test_predict_does_not_start_what_a_file_asks_for(capsys: Capture) -> None:
+    network_of(3).save("model.safetensors")
+    Path("photo.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    )
+    assert run("predict", "model.safetensors", "photo.jpg") == 2
+    assert "photo.jpg: UnidentifiedImageError: cannot identify" in capsys.readouterr().err

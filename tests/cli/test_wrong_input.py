@@ -23,6 +23,7 @@ def write(path: str, text: str) -> Callable[[], object]:
         (None, "train --data nonsense", "nonsense"),
         (None, "train --classes 1,horse", "horse"),
         (None, "train --classes 1,1", "different names"),
+        (None, "train --classes 1", "a list of names, two or more"),
         (None, "train --size 0", "size: found 0"),
         (None, "train --hidden wide", "'wide', expected such as 512,128"),
         (None, "train --hidden 0", "hidden: found"),

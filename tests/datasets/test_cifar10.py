@@ -1,11 +1,14 @@
 import gzip
+import hashlib
 import io
 import os
 import pickle
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +158,29 @@ def test_an_archive_that_is_not_the_published_one_warns(tmp_path: Path) -> None:
     path = write_archive(tmp_path, "py")
     with pytest.warns(DataWarning, match=rf"{path}: read, but not the published file \(sha256"):
         load_cifar10(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", FORMATS)
+def test_folders_are_compared_with_the_published_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    folder = write_folder(tmp_path, form)
+    with pytest.warns(DataWarning) as said:
+        load_cifar10(tmp_path)
+    assert len(said) == 1
+    line = str(said[0].message)
+    assert line.startswith(f"{folder}: read, but not the published files (another md5 ")
+    assert all(name in line for name in members(form))
+    sums = {name: hashlib.md5(data).hexdigest() for name, data in members(form).items()}
+    monkeypatch.setattr(cifar10, "SUMS", sums)
+    load_cifar10(tmp_path)  # without a warning, which would be an error
+
+
+def test_each_batch_has_a_published_sum() -> None:
+    assert len(set(cifar10.SUMS.values())) == 12
+    assert {name.removesuffix(".bin") for name in cifar10.SUMS} == set(cifar10.BATCHES)
 
 
 # Damage.
@@ -386,7 +412,7 @@ def test_hostile_archives_are_refused(tmp_path: Path, case: str) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_archives_of_many_members_or_a_long_tail_are_refused(tmp_path: Path) -> None:
-    many = [(entry(f"cifar-10-batches-py/{number}"), b"") for number in range(30)]
+    many = [(entry(f"cifar-10-batches-py/{number}"), b"") for number in range(60)]
     path = write_archive(tmp_path, "py", *many)
     with pytest.raises(DataError, match="one too many"):
         cifar10.read(path)
@@ -397,3 +423,77 @@ def test_archives_of_many_members_or_a_long_tail_are_refused(tmp_path: Path) -> 
     path.write_bytes(b"not an archive")
     with pytest.raises(DataError, match="Not a gzipped file"):
         cifar10.read(path)
+
+
+def endless(header: tarfile.TarInfo, block: bytes, count: int = 400_000) -> bytes:
+    """Return a packed archive that begins with a header and goes on with the same block: 200 MB of them."""
+    packer = zlib.compressobj(wbits=31)
+    data = packer.compress(header.tobuf(tarfile.GNU_FORMAT))
+    for _ in range(count // 1000):
+        data += packer.compress(block * 1000)
+    return data + packer.flush()
+
+
+def sparse_header() -> tarfile.TarInfo:
+    return entry(BATCH, kind=tarfile.GNUTYPE_SPARSE)
+
+
+def remark(fields: dict[bytes, bytes], kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """Return an extended header, as a member."""
+    text = b"".join(
+        str(len(name) + len(value) + 6).zfill(3).encode() + b" " + name + b"=" + value + b"\n"
+        for name, value in fields.items()
+    )
+    return entry("PaxHeader", len(text), kind).tobuf(tarfile.GNU_FORMAT) + text.ljust(512, b"\0")
+
+
+SPARSE_1 = {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"1"}
+DIGITS = b"9" * 511 + b"\n"
+ENDLESS = {
+    "sparse map": lambda: endless(
+        sparse_header(), (b"00000000001\0" * 42).ljust(504, b"\0") + b"\1" * 8
+    ),
+    "sparse map in the data": lambda: gzip.compress(
+        remark(SPARSE_1) + entry(BATCH, 30_000_000).tobuf(tarfile.GNU_FORMAT) + DIGITS * 60_000
+    ),
+    "sparse map in a header": lambda: gzip.compress(remark({b"GNU.sparse.map": b"1," * 100})),
+    "size in a header": lambda: gzip.compress(remark({b"size": b"9" * 400})),
+    "path in a header": lambda: gzip.compress(remark({b"path": b"../../x"})),
+    "records in a header": lambda: endless(
+        entry("x", 30_000_000, tarfile.XHDTYPE), b"005 x=\n".ljust(512, b"\n")
+    ),
+    "extended headers": lambda: gzip.compress(remark({b"a": b"b"}) * 50_000),
+    "global headers": lambda: gzip.compress(remark({b"a": b"b"}, tarfile.XGLTYPE) * 50_000),
+    "long names": lambda: endless(entry("x", 10, tarfile.GNUTYPE_LONGNAME), bytes(512)),
+    "other large members": lambda: gzip.compress(
+        (entry("x", 30_000_000).tobuf(tarfile.GNU_FORMAT) + bytes(30_000_128)) * 5
+    ),
+    "members of gzip": lambda: gzip.compress(b"") * 30_000,
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("case", ENDLESS)
+def test_no_header_makes_an_archive_endless(tmp_path: Path, case: str) -> None:
+    path = tmp_path / ARCHIVES["py"]
+    path.write_bytes(ENDLESS[case]())
+    tracemalloc.start()
+    began = time.process_time()
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz"):
+        cifar10.read(path)
+    assert time.process_time() - began < 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+@pytest.mark.usefixtures("small")
+def test_an_archive_packed_anew_is_read(tmp_path: Path) -> None:
+    """Python writes times in fractions of a second as extended headers."""
+    path = tmp_path / ARCHIVES["py"]
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in members("py").items():
+            member = entry(f"cifar-10-batches-py/{name}", len(data))
+            member.mtime = 1234567890.5
+            archive.addfile(member, io.BytesIO(data))
+    assert len(load_cifar10(tmp_path)) == 18

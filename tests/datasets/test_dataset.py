@@ -115,6 +115,64 @@ def test_from_arrays_infers_shape_and_classes() -> None:
     assert swapped.images.sum() == 4
 
 
+LAST = {
+    "colour": ((5, 6, 7, 3), None, (3, 6, 7)),
+    "grey": ((5, 6, 7, 1), None, (1, 6, 7)),
+    "of the shape": ((5, 6, 7, 2), (2, 6, 7), (2, 6, 7)),
+    "either, said": ((5, 3, 7, 3), (3, 3, 7), (3, 3, 7)),
+}
+FIRST = {
+    "colour": ((5, 3, 6, 7), None),
+    "grey": ((5, 1, 6, 7), None),
+    "features": ((5, 16, 6, 7), None),
+    "a line": ((5, 1, 1, 3), None),
+    "two rows": ((5, 1, 2, 4), None),
+    "either, said": ((5, 3, 7, 3), (3, 7, 3)),
+    "equal sides, said": ((5, 3, 3, 3), (3, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("case", LAST)
+def test_channels_last_are_brought_to_the_front(case: str, kind: type) -> None:
+    sides, said, shape = LAST[case]
+    images = np.arange(np.prod(sides)).reshape(sides).astype(kind)
+    data = Dataset.from_arrays(images, np.zeros(5, int), said)
+    assert data.shape == shape
+    assert np.array_equal(data.images, images.transpose(0, 3, 1, 2).reshape(5, -1))
+
+
+@pytest.mark.parametrize("case", FIRST)
+def test_channels_first_stay_there(case: str) -> None:
+    sides, said = FIRST[case]
+    images = np.arange(np.prod(sides)).reshape(sides).astype(np.uint8)
+    data = Dataset.from_arrays(images, np.zeros(5, int), said)
+    assert data.shape == sides[1:]
+    assert np.array_equal(data.images, images.reshape(5, -1))
+
+
+@pytest.mark.parametrize("sides", [(3, 32, 3), (3, 3, 3), (32, 32, 4)])
+def test_channels_that_could_be_either_are_asked_for(sides: tuple[int, int, int]) -> None:
+    a, b, c = sides
+    with pytest.raises(DataError) as raised:
+        Dataset.from_arrays(np.zeros((5, *sides), np.uint8), np.zeros(5, int))
+    assert f"expected shape=({a}, {b}, {c}) or shape=({c}, {a}, {b}) to say which" in str(
+        raised.value
+    )
+
+
+@pytest.mark.parametrize("said", [(3, 4, 5), (1, 6, 70), (7, 6, 3)])
+def test_images_of_another_shape_than_said_are_refused(said: tuple[int, int, int]) -> None:
+    with pytest.raises(DataError, match=r"images have shape \[N, 6, 7, 3\], expected"):
+        Dataset.from_arrays(np.zeros((5, 6, 7, 3), np.uint8), np.zeros(5, int), said)
+
+
+def test_rows_are_no_pictures_to_scale() -> None:
+    rows = Dataset.from_arrays(np.zeros((5, 784), np.uint8), np.zeros(5, int))
+    with pytest.raises(DataError, match="resize: found rows of 784 values, expected pictures"):
+        rows.resize(28)
+
+
 GOOD = np.zeros((3, 4), np.uint8)
 REFUSED = {
     "NaN": (([[0.0, 1.0], [float("nan"), 0.0]], [0, 1]), "image 1 holds nan at value 0"),

@@ -5,7 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastmlp.datasets import DataWarning, fetch, found, load, load_fashion_mnist, load_mnist, mnist
+from fastmlp.datasets import (
+    DataWarning,
+    download,
+    fetch,
+    found,
+    load,
+    load_fashion_mnist,
+    load_mnist,
+    mnist,
+)
 from fastmlp.errors import DataError
 
 SHAPES = {
@@ -157,3 +166,111 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+PLACES = {
+    "a dot": "train-images.idx3-ubyte",
+    "a dot, compressed": "train-images.idx3-ubyte.gz",
+    "Kaggle's folder": "train-images-idx3-ubyte/train-images-idx3-ubyte",
+    "Kaggle's folder with a dot": "train-images.idx3-ubyte/train-images.idx3-ubyte",
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore::fastmlp.datasets.DataWarning")
+@pytest.mark.parametrize("case", PLACES)
+def test_other_names_of_the_files(tmp_path: Path, case: str) -> None:
+    arrays = write(tmp_path)
+    for name in SHAPES:
+        start, end = name.split("-idx")
+        there = PLACES[case].replace("train-images", start).replace("idx3", f"idx{end[0]}")
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        path = tmp_path / there
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(content) if there.endswith(".gz") else content)
+    data = load_mnist(tmp_path)
+    assert np.array_equal(data.train.images, arrays["train-images-idx3-ubyte"].reshape(3, 784))
+
+
+def write_keras(path: Path, **changes: np.ndarray) -> dict[str, np.ndarray]:
+    arrays = dict(zip(mnist.ARRAYS, write(path.parent / "idx").values(), strict=True))
+    np.savez_compressed(path, **{**arrays, **changes})
+    return arrays
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("below", [".", "mnist"])
+def test_keras_archive(tmp_path: Path, below: str) -> None:
+    (tmp_path / below).mkdir(exist_ok=True)
+    path = tmp_path / below / "mnist.npz"
+    arrays = write_keras(path)
+    assert [one.layout for one in found(tmp_path) if one.path == path] == ["Keras' archive"]
+    with pytest.warns(DataWarning, match=rf"^{path}: read, but not the published file \(.*x_train"):
+        data = load_mnist(tmp_path)
+    assert np.array_equal(data.train.images, arrays["x_train"].reshape(3, 784))
+    assert np.array_equal(data.test.labels, arrays["y_test"])
+
+
+WRONG = {
+    "type": {"x_train": np.zeros((3, 28, 28), np.float32)},
+    "order": {"x_train": np.zeros((28, 28, 3), np.uint8).T},
+    "shape": {"x_train": np.zeros((3, 784), np.uint8)},
+    "object": {"y_train": np.array([{}, 1, 2], object)},
+    "label": {"y_test": np.array([3, 10], np.uint8)},
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("case", WRONG)
+def test_other_arrays_in_keras_archive_are_refused(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "mnist.npz"
+    write_keras(path, **WRONG[case])
+    with pytest.raises(DataError, match=rf"mnist.npz/{next(iter(WRONG[case]))}: .*expected"):
+        load_mnist(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore::fastmlp.datasets.DataWarning")
+def test_a_damaged_archive_of_keras_is_refused_or_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "mnist.npz"
+    write_keras(path)
+    whole, original = path.read_bytes(), load_mnist(tmp_path).checksum
+    random = np.random.default_rng(0)
+    refused = 0
+    for number in range(400):
+        mutant = bytearray(whole)
+        if number % 4:
+            mutant[random.integers(len(whole))] ^= 1 << random.integers(8)
+        else:
+            del mutant[random.integers(len(whole)) :]
+        path.write_bytes(mutant)
+        try:
+            assert load_mnist(tmp_path).checksum == original
+        except DataError:
+            refused += 1
+    assert refused > 200
+
+
+@pytest.mark.usefixtures("small")
+def test_what_lies_there_is_named_when_a_file_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: object) -> Path:
+        raise DataError("no network")
+
+    write(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    monkeypatch.setattr(download, "download", no_network)
+    with pytest.raises(DataError, match=rf"no network; {tmp_path} lacks t10k-labels-idx1-ubyte"):
+        load_mnist(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_unpacked_fashion_is_compared_with_the_published_sums(tmp_path: Path) -> None:
+    write(tmp_path / "fashion-mnist")
+    with pytest.warns(DataWarning) as said:
+        load_fashion_mnist(tmp_path)
+    assert len(said) == 1
+    assert all(name in str(said[0].message) for name in SHAPES)
+    assert all(one.content_md5 for one in mnist.FASHION_MNIST.files)

@@ -1,5 +1,7 @@
 """Models -> ONNX: ONNX Runtime predicts what the models, and PyTorch's modules, predict."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch_networks import outputs_of, sequential
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPRegressor, Network, TrainConfig
+from fastmlp import DataError, MLPClassifier, MLPRegressor, Network, TrainConfig
 from fastmlp.cli import main
 from fastmlp.datasets import Normalization
 from fastmlp.estimator.export import to_onnx
@@ -179,3 +181,69 @@ def test_estimators_predict_the_same(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(outputs[0], expected)
     np.testing.assert_allclose(outputs[1], model.predict_proba(features), rtol=0, atol=1e-5)
     assert outputs[1].dtype == model.coefs_[0].dtype
+
+
+# -- labels, and the order of columns ----------------------------------------------------------
+
+LABELS: dict[str, Any] = {
+    "beyond 2**31": [5, 2147483655, 3000000000],
+    "beyond 2**53": [2**53 + 1, 2**53 + 2, 2**62],
+    "ends of int64": [-(2**63), 0, 2**63 - 1],
+    "uint32": np.array([5, 2147483655, 3000000000], np.uint32),
+    "uint64": np.array([1, 2, 2**63 - 1], np.uint64),
+    "int8": np.array([-128, 0, 127], np.int8),
+    "float64": [1.0, 2.0**40, 3e9],
+    "float32": np.array([1, 2, 3], np.float32),
+    "float16": np.array([1, 2, 3], np.float16),
+    "text": ["b", "\u00e9 \u4e2d", "a"],
+    "objects": np.array(["b", "c", "a"], object),
+}
+
+
+def columns_of(path: Path) -> list[Any]:
+    (said,) = [one.value for one in onnx.load(path).metadata_props if one.key == "classes"]
+    classes: list[Any] = json.loads(said)
+    return classes
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_of_any_type_are_right(name: str, tmp_path: Path) -> None:
+    labels = np.asarray(LABELS[name])
+    model = MLPClassifier(**SMALL).fit(X, labels[y % 3])
+
+    to_onnx(model, tmp_path / "model.onnx")
+    found, probabilities = run(tmp_path / "model.onnx", X)
+    assert found.tolist() == model.predict(X).tolist()
+    assert columns_of(tmp_path / "model.onnx") == model.classes_.tolist()
+    assert [model.classes_[one] for one in probabilities.argmax(axis=1)] == found.tolist()
+
+
+def test_labels_that_onnx_cannot_hold_are_refused(tmp_path: Path) -> None:
+    labels = np.array([1, 2**63, 2**64 - 1], np.uint64)
+    model = MLPClassifier(**SMALL).fit(X, labels[y % 3])
+    for classes in (labels, np.array([b"a", b"b", b"c"]), np.array([1, "a", None], object)):
+        model.classes_ = classes
+        with pytest.raises(
+            DataError, match=r"classes: found .* expected text, or numbers that int64"
+        ):
+            to_onnx(model, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("classes", [["bird", "airplane"], ["c", "a", "b"]])
+def test_columns_are_in_the_order_of_classes_which_the_file_states(
+    classes: list[str], tmp_path: Path
+) -> None:
+    network = replace(make("linear", "float32", outputs=len(classes)), classes=classes)
+    to_onnx(network, tmp_path / "model.onnx")
+    labels, probabilities = run(tmp_path / "model.onnx", ROWS)
+    assert columns_of(tmp_path / "model.onnx") == list(network.classes) == classes
+    assert [network.classes[one] for one in probabilities.argmax(axis=1)] == labels.tolist()
+    np.testing.assert_allclose(probabilities, network.predict_proba(ROWS), rtol=0, atol=2e-6)
+    assert len(set(labels.tolist())) > 1
+
+
+def test_several_labels_a_row_state_their_order_too(tmp_path: Path) -> None:
+    model = MLPClassifier(**SMALL).fit(X, np.eye(10, dtype=int)[y])
+    to_onnx(model, tmp_path / "model.onnx")
+    assert columns_of(tmp_path / "model.onnx") == list(range(10))

@@ -171,6 +171,7 @@ def test_rows_choose_parts():
         DataTable(name="digits", train=(0, 1), valid=(1, 2), split=(0.8, 0.1, 0.1))
 
 
+@pytest.mark.filterwarnings("ignore::fastmlp.datasets.DataWarning")
 def test_the_study_of_128_models_has_128_points_and_the_published_shares(real_data):
     experiment = Experiment.from_toml(STUDIES / "cifar2-bird-plane-128.toml")
     points = expand(experiment.config, experiment.grid)

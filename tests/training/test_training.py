@@ -1,5 +1,6 @@
 """train(): against a plain loop, with its history, its data and what it refuses."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,10 @@ def test_values_far_from_zero_are_not_mirrored_after_each_got_its_own_scale() ->
     with pytest.raises(ConfigError, match="flip: found with normalize='feature'"):
         train(config, far)
     assert train(config.replace(dtype="float64"), far).status == "done"
-    assert train(config.replace(normalize="channel"), far).status == "done"
+    channels = config.replace(normalize="channel")
+    with pytest.raises(ConfigError, match="flip: found with normalize='feature'"):
+        train(channels, far)  # rows have no channels
+    assert train(channels, replace(far, shape=(1, 2, 4))).status == "done"
 
 
 @pytest.mark.parametrize("factor", [1e46, 1e-39])
