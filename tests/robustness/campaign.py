@@ -151,10 +151,3 @@ def peak() -> int:
 def _status(name: str) -> int:
     text = Path("/proc/self/status").read_text()
     return int(text.partition(f"{name}:")[2].split()[0]) * 1024
-
-
-def readings(name: str, seed: int, first: int, count: int) -> Iterator[Reading]:
-    """Read mutants of a kind in this process."""
-    with KINDS[name]() as kind:
-        for number in range(first, first + count):
-            yield read(kind, mutant_of(kind, seed, number), number)

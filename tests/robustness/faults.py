@@ -39,6 +39,7 @@ FULL, KILL = "full", "kill"
 """From this call on the disk is full, until the command ends; SIGKILL instead of the call."""
 
 EVERY = ("ENOSPC", FULL, "EIO", "EINTR", "EACCES", KILL)
+WARM_UP = 8  # images; an epoch of no more compiles kernels and trains nothing
 TERMINAL = "terminal"  # the folder of stdout and stderr
 
 
@@ -346,8 +347,12 @@ class Attempts:
             call = failed[0]
             problems = self._after(folder, code, error, call)
             if code:
-                kept = command.kept(folder)
+                kept, said = command.kept(folder), self._said(folder)
+                trained = self.epochs and self._epochs(folder) >= self.epochs
+                waits = trained and command.model(folder) != self.model
                 code_again, _ = self._run(folder, lambda call: 0)
+                if waits and error != FULL and (code_again or self._epochs(folder)):
+                    problems.append(f"the trained model was lost: {said}")
                 if code_again:
                     problems.append(f"the same command then ends with {code_again}: {self._said(folder)}")
                 else:
@@ -382,9 +387,6 @@ class Attempts:
             found = content(folder / name)
             if found != b"old" and found != self._new(name):
                 problems.append(f"{name} is damaged")
-        done = self.epochs and self._epochs(folder) >= self.epochs
-        if done and error not in (KILL, FULL) and command.model(folder) != self.model:
-            problems.append(f"the trained model is lost: {said}")
         if code == 0:
             made = command.model(folder) if command.reports else command.product(folder)
             if made != (self.model if command.reports else self.reference):
@@ -424,9 +426,10 @@ class Attempts:
             sys.stdout, sys.stderr = (os.fdopen(number, "w", 1) for number in (1, 2))
             usual = Engine.epoch
 
-            def epoch(*arguments: Any, **options: Any) -> Any:
-                record = usual(*arguments, **options)
-                os.write(marks, b".")
+            def epoch(engine: Engine, samples: Any, order: np.ndarray, *rest: Any, **options: Any) -> Any:
+                record = usual(engine, samples, order, *rest, **options)
+                if len(order) > WARM_UP:
+                    os.write(marks, b".")
                 return record
 
             Engine.epoch = epoch  # type: ignore[method-assign]
@@ -473,7 +476,7 @@ class Attempts:
 def attempts(
     commands: Sequence[str], errors: Sequence[str], most: int | None = None, seed: int = 0
 ) -> Iterator[Attempt]:
-    """Make the calls of some commands fail in turn; at most so many, drawn at random, for each error.
+    """Make the calls of some commands fail in turn; at most so many of each command, drawn at random.
 
     The kernels are compiled and all is loaded first, in this process, which then has no other thread.
     """
@@ -481,10 +484,13 @@ def attempts(
     train(TrainConfig(hidden=(8,), epochs=1, threads=1), digits.train.take(range(32)), digits.test)
     for name in commands:
         all_of = Attempts(COMMANDS[name]())
-        for error in errors:
-            if error in all_of.command.errors:
-                numbers: Sequence[int] = range(all_of.count(error))
-                if most is not None and most < len(numbers):
-                    numbers = sorted(random.Random(f"{name} {error} {seed}").sample(numbers, most))
-                for number in numbers:
-                    yield all_of.attempt(error, number)
+        todo = [
+            (error, number)
+            for error in errors
+            if error in all_of.command.errors
+            for number in range(all_of.count(error))
+        ]
+        if most is not None and most < len(todo):
+            todo = random.Random(f"{name} {seed}").sample(todo, most)
+        for error, number in todo:
+            yield all_of.attempt(error, number)

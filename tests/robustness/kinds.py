@@ -7,6 +7,7 @@ right again, or the format has none, it may also be read as something else that 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,9 @@ class Kind(Protocol):
     def mutant(self, rng: random.Random) -> Mutant:
         """Return a damaged sample."""
 
+    def sound(self, sample: int) -> dict[str, bytes]:
+        """Return the files of a sample."""
+
     def read(self, folder: Path, mutant: Mutant) -> str:
         """Read the files of a mutant in a folder, and return SAME or OTHER.
 
@@ -69,10 +73,16 @@ class Kind(Protocol):
 
 
 class Patching:
-    """The context of a kind, with patches that end with it."""
+    """The context of a kind, with patches that end with it; its samples are folders of files."""
+
+    samples: Sequence[Any]
 
     def __init__(self) -> None:
         self.patches = ExitStack()
+
+    def sound(self, sample: int) -> dict[str, bytes]:
+        """Return the files of a sample."""
+        return dict(self.samples[sample])
 
     def __enter__(self) -> Self:
         self.patches.__enter__()

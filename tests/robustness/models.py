@@ -64,6 +64,10 @@ class Tensors(Patching):
         """Write samples to a path, and yield the bytes of each."""
         raise NotImplementedError
 
+    def sound(self, sample: int) -> dict[str, bytes]:
+        """Return the file of a sample."""
+        return {self.file: self.samples[sample]}
+
     def mutant(self, rng: random.Random) -> Mutant:
         """Return a damaged sample: half of them blindly, half with a right checksum."""
         number = rng.randrange(len(self.samples))

@@ -135,7 +135,7 @@ def at(value: Json, place: Place) -> Json:
 
 def altered(rng: random.Random, value: Json, values: Sequence[Json] = VALUES) -> Json:
     """Return a copy of a JSON value with one to three of its values replaced, removed, moved or renamed."""
-    made = json.loads(json.dumps(value))
+    made = fresh(value)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         made = _altered_once(rng, made, values)
     return made
@@ -144,27 +144,33 @@ def altered(rng: random.Random, value: Json, values: Sequence[Json] = VALUES) ->
 def _altered_once(rng: random.Random, made: Json, values: Sequence[Json]) -> Json:
     known = places(made)
     place = rng.choice(known[1:] or known)
+    other = fresh(rng.choice(values))
     if not place:
-        return rng.choice(values)
+        return other
     holder, key = at(made, place[:-1]), place[-1]
     action = rng.randrange(10)
     if action == 0:
         del holder[key]
     elif action == 1:
-        holder[key] = json.loads(json.dumps(at(made, rng.choice(known))))
+        holder[key] = fresh(at(made, rng.choice(known)))
     elif action == 2 and isinstance(holder, dict):
         new = rng.choice(("", "x", key.upper(), key + " ", *map(str, holder)))
         holder[new] = holder.pop(key)
     elif action == 2:
-        holder.insert(key, rng.choice((holder[key], *values)))
+        holder.insert(key, other)
     elif action <= 5:
-        holder[key] = _near(rng, holder[key], values)
+        holder[key] = _near(rng, holder[key], other)
     else:
-        holder[key] = rng.choice(values)
+        holder[key] = other
     return made
 
 
-def _near(rng: random.Random, value: Json, values: Sequence[Json]) -> Json:
+def fresh(value: Json) -> Json:
+    """Return a copy of a JSON value, deep as it may be."""
+    return json.loads(json.dumps(value))
+
+
+def _near(rng: random.Random, value: Json, other: Json) -> Json:
     """Return a value of the same type or of one that compares as equal, which checks of equality miss."""
     if isinstance(value, bool):
         return rng.choice((int(value), float(value), not value))
@@ -175,8 +181,8 @@ def _near(rng: random.Random, value: Json, values: Sequence[Json]) -> Json:
     if isinstance(value, str):
         return rng.choice((value + " ", value[1:], value.upper(), value * 9, value.encode().hex()))
     if isinstance(value, list):
-        return rng.choice((value * 2, value[1:], value[::-1], [value], [*value, rng.choice(values)]))
-    return {**value, rng.choice(("", "x", "format", "a.b")): rng.choice(values)} if value else None
+        return fresh(rng.choice((value * 2, value[1:], value[::-1], [value], [*value, other])))
+    return {**value, rng.choice(("", "x", "format", "a.b")): other} if value else None
 
 
 def spelled(rng: random.Random, value: Json) -> str:
