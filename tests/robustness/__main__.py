@@ -39,7 +39,10 @@ def mutants(options: argparse.Namespace) -> int:
     with ThreadPoolExecutor(options.jobs) as pool:
         kinds = options.kinds or list(KINDS)
         found = pool.map(lambda kind: campaign(kind, options.seed, options.count), kinds)
-        return sum(keep(options.out, "mutants", {kind: one}) for kind, one in zip(kinds, found, strict=True))
+        return sum(
+            keep(options.out, "mutants", {kind: one})
+            for kind, one in zip(kinds, found, strict=True)
+        )
 
 
 def campaign(kind: str, seed: int, count: int) -> dict[str, Any]:
@@ -56,7 +59,9 @@ def campaign(kind: str, seed: int, count: int) -> dict[str, Any]:
             slowest, grown = max(slowest, reading["seconds"]), max(grown, reading["grown"])
             if reading["result"] in FAULTS:
                 text = f"{reading['result']}: {reading['detail']}"
-                examples.setdefault(text[:120], f"{text} (repeat {kind} {seed} {reading['number']})")
+                examples.setdefault(
+                    text[:120], f"{text} (repeat {kind} {seed} {reading['number']})"
+                )
     return {
         "count": count,
         "seed": seed,
@@ -71,7 +76,16 @@ def campaign(kind: str, seed: int, count: int) -> dict[str, Any]:
 
 def child(kind: str, seed: int, first: int, count: int) -> Iterator[dict[str, Any]]:
     """Yield the readings of a child process; if it dies, the last one is of the mutant that it died of."""
-    command = [sys.executable, "-m", "tests.robustness", "child", kind, str(seed), str(first), str(count)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.robustness",
+        "child",
+        kind,
+        str(seed),
+        str(first),
+        str(count),
+    ]
     number = first
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -86,7 +100,13 @@ def child(kind: str, seed: int, first: int, count: int) -> Iterator[dict[str, An
         raise RuntimeError(f"{' '.join(command)} ended with {code}")
     if code:
         result = "hang" if code == HUNG else "signal"
-        yield {"number": number, "result": result, "detail": f"exit code {code}", "seconds": 0.0, "grown": 0}
+        yield {
+            "number": number,
+            "result": result,
+            "detail": f"exit code {code}",
+            "seconds": 0.0,
+            "grown": 0,
+        }
 
 
 def read_in_child(options: argparse.Namespace) -> int:
@@ -133,7 +153,9 @@ def faults(options: argparse.Namespace) -> int:
             of["count"] += 1
             of["faults"] += bool(one.problems)
             if one.problems and len(of["examples"]) < EXAMPLES:
-                of["examples"].append(f"{one.number} {one.call} {one.path}: {'; '.join(one.problems)}")
+                of["examples"].append(
+                    f"{one.number} {one.call} {one.path}: {'; '.join(one.problems)}"
+                )
         total += sum(one["faults"] for one in found.values())
         keep(options.out, "faults", {command: found})
     return total
@@ -154,8 +176,13 @@ def kills(options: argparse.Namespace) -> int:
             else:
                 killing = Trainings(folder)
             for name, share in (("SIGKILL", 5 / 6), ("SIGTERM", 1 / 6)):
-                tally = killing.kill(round(options.count * share), getattr(signal, name), options.seed)
-                found[name] = asdict(tally) | {"faults": tally.faults, "examples": tally.said[:EXAMPLES]}
+                tally = killing.kill(
+                    round(options.count * share), getattr(signal, name), options.seed
+                )
+                found[name] = asdict(tally) | {
+                    "faults": tally.faults,
+                    "examples": tally.said[:EXAMPLES],
+                }
                 del found[name]["said"]
                 total += tally.faults
         keep(options.out, "kills", {way: found})
@@ -185,7 +212,9 @@ def keep(folder: Path, part: str, found: dict[str, Any]) -> int:
 def everything(options: argparse.Namespace) -> int:
     """Run all parts."""
     counts = {mutants: MUTANTS, faults: 0, kills: KILLS}
-    return sum(part(argparse.Namespace(**vars(options) | {"count": counts[part]})) for part in counts)
+    return sum(
+        part(argparse.Namespace(**vars(options) | {"count": counts[part]})) for part in counts
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -202,7 +231,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one.set_defaults(run=run)
         one.add_argument("--out", type=Path, default=ROOT / "reports" / "robustness")
         one.add_argument("--seed", type=int, default=0)
-        one.add_argument("--count", type=int, default=count, help="mutants of each kind, or kills of each way")
+        one.add_argument(
+            "--count", type=int, default=count, help="mutants of each kind, or kills of each way"
+        )
         one.add_argument("--jobs", type=int, default=2, help="kinds at once")
         one.add_argument("--kinds", nargs="*")
         one.add_argument("--commands", nargs="*")

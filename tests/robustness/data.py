@@ -114,11 +114,15 @@ class Idx(Data):
         name = rng.choice(list(files))
         other = files[rng.choice(list(files))]
         if number == 1 and rng.random() < 0.5:
-            content = damaged(rng, self.plain[name.removesuffix(".gz")], self.plain["t10k-labels-idx1-ubyte"])
+            content = damaged(
+                rng, self.plain[name.removesuffix(".gz")], self.plain["t10k-labels-idx1-ubyte"]
+            )
             files[name] = gzip.compress(content * rng.choice((1, 1, 1, 50)), 1, mtime=0)
         elif rng.random() < 0.3:
             header = bytes(rng.choice(((0, 0, 8, 3), (0, 0, 8, 1), (0, 0, 13, 3), (0, 0, 8, 255))))
-            sizes = b"".join((rng.choice((IMAGES, 28, *COUNTS)) % 2**32).to_bytes(4, "big") for _ in range(3))
+            sizes = b"".join(
+                (rng.choice((IMAGES, 28, *COUNTS)) % 2**32).to_bytes(4, "big") for _ in range(3)
+            )
             files[name] = header + sizes + files[name][16:]
         else:
             files[name] = damaged(rng, files[name], other)
@@ -152,9 +156,27 @@ def pickled(labels: Sequence[int], pixels: bytes) -> bytes:
 
 
 HOSTILE = (  # instructions that build things, call things, or claim gigabytes
-    *(b"cos\nsystem\n", b"cbuiltins\neval\nU\x011\x85R", b"U\x02os\x8c\x06system\x93", b"i__main__\nX\n"),
-    *(b"T\xff\xff\xff\x7f", b"X\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 8, b"\x8b\xff\xff\xff\x7f", b"\x95" + b"\xff" * 8),
-    *(b"r\xff\xff\xff\x7f", b"(" * 5000, b"0" * 50, b"L" + b"9" * 5000 + b"L\n", b"I" + b"1" * 5000 + b"\n", b"}" * 200),
+    *(
+        b"cos\nsystem\n",
+        b"cbuiltins\neval\nU\x011\x85R",
+        b"U\x02os\x8c\x06system\x93",
+        b"i__main__\nX\n",
+    ),
+    *(
+        b"T\xff\xff\xff\x7f",
+        b"X\xff\xff\xff\x7f",
+        b"\x8e" + b"\xff" * 8,
+        b"\x8b\xff\xff\xff\x7f",
+        b"\x95" + b"\xff" * 8,
+    ),
+    *(
+        b"r\xff\xff\xff\x7f",
+        b"(" * 5000,
+        b"0" * 50,
+        b"L" + b"9" * 5000 + b"L\n",
+        b"I" + b"1" * 5000 + b"\n",
+        b"}" * 200,
+    ),
 )
 
 
@@ -215,11 +237,32 @@ FIELDS = {  # of a tar header: where they begin and how long they are
     **{"name": (0, 100), "mode": (100, 8), "size": (124, 12), "type": (156, 1), "link": (157, 100)},
     **{"magic": (257, 8), "prefix": (345, 155), "sparse": (386, 96), "more": (482, 13)},
 }
-OCTALS = (b"77777777777\0", b"00000000000\0", b"\x80" + b"\xff" * 11, b"\xff" * 12, b"-1\0", b"9\0", b"00000001000\0")
+OCTALS = (
+    b"77777777777\0",
+    b"00000000000\0",
+    b"\x80" + b"\xff" * 11,
+    b"\xff" * 12,
+    b"-1\0",
+    b"9\0",
+    b"00000001000\0",
+)
 RECORDS = (
-    *(b"size=99999999999", b"size=-1", b"size=x", b"path=../../up", b"path=/abs", b"GNU.sparse.major=1"),
+    *(
+        b"size=99999999999",
+        b"size=-1",
+        b"size=x",
+        b"path=../../up",
+        b"path=/abs",
+        b"GNU.sparse.major=1",
+    ),
     *(b"GNU.sparse.map=0,1,2", b"GNU.sparse.size=99999999999", b"GNU.sparse.numblocks=9999999"),
-    *(b"hdrcharset=BINARY", b"mtime=nan", b"uid=" + b"9" * 5000, b"linkpath=/etc/passwd", b"path=" + b"x" * 9000),
+    *(
+        b"hdrcharset=BINARY",
+        b"mtime=nan",
+        b"uid=" + b"9" * 5000,
+        b"linkpath=/etc/passwd",
+        b"path=" + b"x" * 9000,
+    ),
 )
 
 
@@ -243,7 +286,9 @@ class Archives(Data):
                     member.size = len(data)
                     archive.addfile(member, io.BytesIO(data))
             self.plain[remote.file] = buffer.getvalue()
-        self.samples = [{name: gzip.compress(data, 1, mtime=0)} for name, data in self.plain.items()]
+        self.samples = [
+            {name: gzip.compress(data, 1, mtime=0)} for name, data in self.plain.items()
+        ]
 
     def __enter__(self) -> Any:
         """Let the small archives be the published ones."""
@@ -308,7 +353,25 @@ def _field(rng: random.Random, archive: bytearray, start: int) -> None:
     name = rng.choice(list(FIELDS))
     place, length = FIELDS[name]
     if name == "type":
-        value = rng.choice((b"0", b"1", b"2", b"3", b"5", b"6", b"7", b"S", b"L", b"K", b"x", b"g", b"X", b"\0", b"Z"))
+        value = rng.choice(
+            (
+                b"0",
+                b"1",
+                b"2",
+                b"3",
+                b"5",
+                b"6",
+                b"7",
+                b"S",
+                b"L",
+                b"K",
+                b"x",
+                b"g",
+                b"X",
+                b"\0",
+                b"Z",
+            )
+        )
     elif name in ("size", "mode", "sparse", "more"):
         value = b"".join(rng.choice(OCTALS) for _ in range(max(1, length // 12)))
     else:
@@ -347,7 +410,9 @@ def _member(rng: random.Random) -> bytes:
     if kind == b"S":  # the map goes on in a block after this one, and for ever
         header[386:482] = b"00000000000\0" * 8
         header[482:483] = b"1"
-        data = (b"00000000000\0" * 42 + b"\x01").ljust(512, b"\0") * rng.choice((3, 3, 3, 3, 500, 40_000))
+        data = (b"00000000000\0" * 42 + b"\x01").ljust(512, b"\0") * rng.choice(
+            (3, 3, 3, 3, 500, 40_000)
+        )
     if rng.random() < 0.2:
         header[124:136] = rng.choice(OCTALS).ljust(12, b"\0")
     _sum(header)
@@ -356,7 +421,17 @@ def _member(rng: random.Random) -> bytes:
 
 # -- TOML ------------------------------------------------------------------------------------------------
 
-SETTINGS = (*VALUES, "sgd", "step", "float64", "digits", [0.5, 0.3, 0.2], [[1, 2]], [8, "tanh"], "a[0m")
+SETTINGS = (
+    *VALUES,
+    "sgd",
+    "step",
+    "float64",
+    "digits",
+    [0.5, 0.3, 0.2],
+    [[1, 2]],
+    [8, "tanh"],
+    "a[0m",
+)
 
 
 class Settings(Patching):
@@ -556,7 +631,12 @@ def told(study: Any, folder: Path) -> None:
 
 def made_up(seed: int, accuracy: float) -> Trial:
     """Return a trial of two epochs."""
-    row = {"train_loss": 1 / 3, "train_accuracy": 0.5, "valid_loss": 1.0, "valid_accuracy": accuracy}
+    row = {
+        "train_loss": 1 / 3,
+        "train_accuracy": 0.5,
+        "valid_loss": 1.0,
+        "valid_accuracy": accuracy,
+    }
     rows = [{"epoch": epoch, **row, "learning_rate": 0.1, "seconds": 1.0} for epoch in (1, 2)]
     return Trial(
         *(seed, "done", "made up", 2, 2, 1 / 3, 0.5, 1.0, accuracy, 2.5, rows, "x", 1.0, accuracy)
@@ -635,11 +715,17 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
     for end, name in sorted(Image.registered_extensions().items()):
         if name in seen or name not in Image.SAVE or name in ("PDF", "MPEG"):
             continue
-        modes = ("RGB", "RGBA", "L", "P", "1", "I;16") if name in ("PNG", "TIFF", "GIF") else ("RGB", "L")
+        modes = (
+            ("RGB", "RGBA", "L", "P", "1", "I;16")
+            if name in ("PNG", "TIFF", "GIF")
+            else ("RGB", "L")
+        )
         for mode in modes:
             buffer = io.BytesIO()
             with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
-                picture = colour.convert("I").convert("I;16") if mode == "I;16" else colour.convert(mode)
+                picture = (
+                    colour.convert("I").convert("I;16") if mode == "I;16" else colour.convert(mode)
+                )
                 picture.save(buffer, name)
                 seen.add(name)
                 yield end[1:], buffer.getvalue()
@@ -696,7 +782,10 @@ def png(rng: random.Random, data: bytes) -> bytes:
         pieces.insert(rng.randrange(len(pieces)), pieces[number])
     pieces[number] = (kind, content)
     return data[:8] + b"".join(
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
         for kind, content in pieces
     )
 

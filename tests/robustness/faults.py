@@ -113,7 +113,13 @@ class Train(Command):
             name: value for name, value in json.loads(found).items() if "second" not in name
         }
         drawn = [(run / name).is_file() for name in ("curves.png", "confusion.png")]
-        return self.model(folder), content(run / "config.toml"), rows(run / "history.csv"), metrics, drawn
+        return (
+            self.model(folder),
+            content(run / "config.toml"),
+            rows(run / "history.csv"),
+            metrics,
+            drawn,
+        )
 
     def model(self, folder: Path) -> bytes | None:
         """Return the model."""
@@ -354,7 +360,9 @@ class Attempts:
                 if waits and error != FULL and (code_again or self._epochs(folder)):
                     problems.append(f"the trained model was lost: {said}")
                 if code_again:
-                    problems.append(f"the same command then ends with {code_again}: {self._said(folder)}")
+                    problems.append(
+                        f"the same command then ends with {code_again}: {self._said(folder)}"
+                    )
                 else:
                     if command.product(folder) != self.reference:
                         problems.append("the same command then makes something else")
@@ -413,7 +421,9 @@ class Attempts:
     def _run(self, folder: Path, decide: Callable[[Call], int]) -> tuple[int, list[Call]]:
         """Run the command in a fork, and return its exit code and its calls."""
         calls: list[Call] = []
-        marks = os.open(folder.with_name(f"{folder.name}-epochs"), os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        marks = os.open(
+            folder.with_name(f"{folder.name}-epochs"), os.O_CREAT | os.O_TRUNC | os.O_WRONLY
+        )
         streams = [
             os.open(folder / TERMINAL / name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o666)
             for name in ("stdout", "stderr")
@@ -426,7 +436,9 @@ class Attempts:
             sys.stdout, sys.stderr = (os.fdopen(number, "w", 1) for number in (1, 2))
             usual = Engine.epoch
 
-            def epoch(engine: Engine, samples: Any, order: np.ndarray, *rest: Any, **options: Any) -> Any:
+            def epoch(
+                engine: Engine, samples: Any, order: np.ndarray, *rest: Any, **options: Any
+            ) -> Any:
                 record = usual(engine, samples, order, *rest, **options)
                 if len(order) > WARM_UP:
                     os.write(marks, b".")

@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -17,8 +19,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import sqlite3
 
 ROOT = Path(__file__).resolve().parents[2]
 GRID = """
@@ -96,9 +96,13 @@ class Running:
             stderr=self.errors,
         )
 
-    def wait(self) -> int:
-        """Wait for the end, and return the exit code."""
-        return self.process.wait()
+    def through(self) -> None:
+        """Wait for the end, which must be a good one."""
+        code = self.process.wait()
+        self.errors.seek(0)
+        said = self.errors.read()
+        self.errors.close()
+        assert code == 0, said
 
     def kill(self, number: int) -> tuple[list[int], list[str]]:
         """Send a signal, wait for the end, and return the processes and the shared memory that are left."""
@@ -111,7 +115,10 @@ class Running:
         for process in left:
             os.kill(process, signal.SIGKILL)
         for path in shared:
-            Path(path).unlink(missing_ok=True) if Path(path).is_file() else None
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
         return left, shared
 
     def left(self) -> list[int]:
@@ -133,12 +140,10 @@ class Running:
             if folder.is_dir():
                 for path in folder.iterdir():
                     numbers = path.name.replace("_", "-").split("-")
-                    if str(self.process.pid) in numbers and ("joblib" in path.name or "loky" in path.name):
+                    if str(self.process.pid) in numbers and (
+                        "joblib" in path.name or "loky" in path.name
+                    ):
                         yield str(path)
-
-    def close(self) -> None:
-        """Release the file of the command's messages."""
-        self.errors.close()
 
 
 def finished(folder: Path) -> dict[tuple[str, int], tuple[Any, ...]]:
@@ -188,9 +193,7 @@ class Searches:
         return Running(["search", self.file, "--out", folder, *self.options])
 
     def _through(self, folder: Path) -> tuple[Any, bytes]:
-        running = self._command(folder)
-        assert running.wait() == 0, running.errors
-        running.close()
+        self._command(folder).through()
         return table(folder / "trials.csv"), (folder / "best" / "model.safetensors").read_bytes()
 
     def kill(self, kills: int, number: int, seed: int) -> Tally:
@@ -229,7 +232,7 @@ class Searches:
             tally.shared += len(shared)
             if left or shared:
                 tally.said.append(f"{folder.name}: left the processes {left}, in memory {shared}")
-        running.close()
+        running.errors.close()
 
     def _compare(self, before: dict[Any, Any], after: dict[Any, Any], tally: Tally) -> None:
         lost = [key for key in before if key not in after]
@@ -265,11 +268,7 @@ class Trainings:
         return Running(["train", *TRAINING, "--out", folder, "--checkpoint"])
 
     def _through(self, folder: Path) -> tuple[Any, ...]:
-        running = self._command(folder)
-        code = running.wait()
-        running.errors.seek(0)
-        assert code == 0, running.errors.read()
-        running.close()
+        self._command(folder).through()
         metrics = json.loads((folder / "metrics.json").read_text())
         scores = {name: value for name, value in metrics.items() if "second" not in name}
         return (folder / "model.safetensors").read_bytes(), table(folder / "history.csv"), scores
@@ -293,7 +292,7 @@ class Trainings:
                 tally.kills += 1
                 tally.processes += len(left)
                 tally.shared += len(shared)
-            running.close()
+            running.errors.close()
             after = epochs(folder)
             tally.midway += 0 < len(after) < 40
             self._compare(before, after, tally)
@@ -305,19 +304,19 @@ class Trainings:
                 self.number += 1
         return tally
 
-    def _compare(self, before: list[str], after: list[str], tally: Tally) -> None:
-        """Count the epochs that were lost or trained again; the last one may not have been stored yet."""
-        lost = max(0, len(before) - 1 - len(after))
-        twice = sum(one != other for one, other in zip(before[:-1], after, strict=False))
-        tally.lost += lost
-        tally.twice += twice
+    def _compare(self, before: dict[str, str], after: dict[str, str], tally: Tally) -> None:
+        lost = sorted(set(before) - set(after))
+        twice = [epoch for epoch in before if epoch in after and before[epoch] != after[epoch]]
+        tally.lost += len(lost)
+        tally.twice += len(twice)
         if lost or twice:
-            tally.said.append(f"of {len(before)} epochs lost {lost}, twice {twice}")
+            tally.said.append(f"the epochs {lost} lost, {twice} trained twice")
 
 
-def epochs(folder: Path) -> list[str]:
-    """Return the whole lines of a history, with their times, which differ if an epoch is trained again."""
+def epochs(folder: Path) -> dict[str, str]:
+    """Return the whole lines of a history, by epoch, with their times, which differ if it is trained again."""
     path = folder / "history.csv"
     if not path.exists():
-        return []
-    return [line for line in path.read_text().splitlines(keepends=True)[1:] if line.endswith("\n")]
+        return {}
+    lines = path.read_text().splitlines(keepends=True)[1:]
+    return {line.partition(",")[0]: line for line in lines if line.endswith("\n")}

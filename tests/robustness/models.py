@@ -107,7 +107,9 @@ class Networks(Tensors):
         believe(mutant.sealed, f"a network of {network.sizes}")
         header, content = unpacked(path.read_bytes())
         written, bits = unpacked(again.read_bytes())
-        description, found = (json.loads(one["__metadata__"]["network"]) for one in (header, written))
+        description, found = (
+            json.loads(one["__metadata__"]["network"]) for one in (header, written)
+        )
         for name in ("classes", "dtype", "residual", "shape", "sizes"):
             believe(same_types(found[name], description[name]), f"{name}: {description[name]!r}")
         believe(sorted(bits) == sorted(content), "other numbers")
@@ -194,7 +196,9 @@ class Estimators(Tensors):
             json.loads(one["__metadata__"]["estimator"]) for one in (header, written)
         )
         for name in found:
-            believe(same_types(found[name], description.get(name)), f"{name}: {description.get(name)!r}")
+            believe(
+                same_types(found[name], description.get(name)), f"{name}: {description.get(name)!r}"
+            )
         believe(sorted(bits) == sorted(content), "other numbers")
         return OTHER
 
@@ -216,7 +220,15 @@ class Stores(Patching):
                     shutil.copytree(folder / "whole", folder / "running")
 
             with steady_clock(), mock.patch("time.strftime"):
-                grid_search(self.config, self.grid, TRAIN, VALID, store=folder / "whole", jobs=1, on_trial=copy)
+                grid_search(
+                    self.config,
+                    self.grid,
+                    TRAIN,
+                    VALID,
+                    store=folder / "whole",
+                    jobs=1,
+                    on_trial=copy,
+                )
             for part in ("whole", "running"):
                 with contextlib.closing(sqlite3.connect(folder / part / FILE)) as database:
                     if part == "whole":
@@ -228,9 +240,16 @@ class Stores(Patching):
     def table(self, folder: Path) -> Any:
         """Return what a search finds in a folder, and how many trials it had to train."""
         result = grid_search(self.config, self.grid, TRAIN, VALID, store=folder, jobs=1)
-        points = [(point.rank, point.parameters, [vars(one) for one in point.trials]) for point in result.points]
+        points = [
+            (point.rank, point.parameters, [vars(one) for one in point.trials])
+            for point in result.points
+        ]
         network = [] if result.network is None else list(result.network.state_dict().values())
-        return result.trained, json.dumps(points, default=str), [array.tobytes() for array in network]
+        return (
+            result.trained,
+            json.dumps(points, default=str),
+            [array.tobytes() for array in network],
+        )
 
     def mutant(self, rng: random.Random) -> Mutant:
         """Return a damaged store: pages, the files beside it, or cells with a right checksum of their row."""

@@ -25,7 +25,21 @@ for _ in range(200):
 # A value of every type, and of each those that are most often forgotten.
 VALUES: tuple[Json, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 1.0, 1.5, -0.0, 1e-320, 1e308, math.nan, math.inf),
-    *(2**31, 2**53 + 1, 2**63, 2**64, 10**30, "", "1", "none", "relu", "\x1b[2J", "a\nb", "\0", "é"),
+    *(
+        2**31,
+        2**53 + 1,
+        2**63,
+        2**64,
+        10**30,
+        "",
+        "1",
+        "none",
+        "relu",
+        "\x1b[2J",
+        "a\nb",
+        "\0",
+        "é",
+    ),
     *("\ud800", "x" * 5000, [], [0], [1, 2], [None], ["a"], [[]], [["a"]], [{}], {}, {"a": 1}),
     *({"": {}}, NESTED, list(range(300)), "../up", "/etc/passwd", "conv 3 3", "dropout 0.5"),
 )
@@ -90,7 +104,9 @@ def _blank(rng: random.Random, data: bytearray, _: bytes) -> None:
 
 
 def _append(rng: random.Random, data: bytearray, _: bytes) -> None:
-    data += rng.choice((b"\0", b"\n", bytes(1000), bytes(data[: rng.randrange(1, 1000)]), bytes(data)))
+    data += rng.choice(
+        (b"\0", b"\n", bytes(1000), bytes(data[: rng.randrange(1, 1000)]), bytes(data))
+    )
 
 
 def _splice(rng: random.Random, data: bytearray, other: bytes) -> None:
@@ -177,7 +193,9 @@ def _near(rng: random.Random, value: Json, other: Json) -> Json:
     if isinstance(value, int):
         return rng.choice((value + 1, value - 1, -value, float(value), bool(value), value * 2**32))
     if isinstance(value, float):
-        return rng.choice((-value, value * 1e300, math.nan, math.inf, int(value) if value == value else 0))
+        return rng.choice(
+            (-value, value * 1e300, math.nan, math.inf, int(value) if value == value else 0)
+        )
     if isinstance(value, str):
         return rng.choice((value + " ", value[1:], value.upper(), value * 9, value.encode().hex()))
     if isinstance(value, list):
@@ -190,7 +208,9 @@ def spelled(rng: random.Random, value: Json) -> str:
     text = json.dumps(value, sort_keys=rng.random() < 0.5)
     draw = rng.random()
     if draw < 0.01:
-        return rng.choice(("", "[" * 100_000, '{"a":' * 5000, "9" * 5000, "nul", text + text, "\ufeff" + text))
+        return rng.choice(
+            ("", "[" * 100_000, '{"a":' * 5000, "9" * 5000, "nul", text + text, "\ufeff" + text)
+        )
     if draw < 0.03 and text.startswith('{"'):  # the same key twice
         key = rng.choice(re.findall(r'"(\w+)": ', text) or ["a"])
         return f'{{"{key}": {json.dumps(rng.choice(VALUES))}, {text[1:]}'
@@ -272,7 +292,9 @@ def container(rng: random.Random, data: bytes, kind: str) -> tuple[bytes, bool]:
 
 def toml(table: Mapping[str, Json]) -> str:
     """Return the text of a TOML file, each table within the first level inline."""
-    lines = [f"{_key(name)} = {_toml(value)}\n" for name, value in table.items() if not _is_table(value)]
+    lines = [
+        f"{_key(name)} = {_toml(value)}\n" for name, value in table.items() if not _is_table(value)
+    ]
     for name, value in table.items():
         if _is_table(value):
             lines.append(f"[{_key(name)}]\n")
@@ -318,16 +340,23 @@ def toml_text(rng: random.Random, text: str) -> bytes:
             lines.insert(place, f"{dotted} = 1\n" * rng.choice((1, 30)))
         elif action == 4:
             depth = rng.choice((3, 50, 1000, 20_000))
-            lines.insert(place, f"x = {rng.choice('[{')}".replace("{", "{a=") + "[" * depth + "]" * depth + "\n")
+            lines.insert(
+                place,
+                f"x = {rng.choice('[{')}".replace("{", "{a=") + "[" * depth + "]" * depth + "\n",
+            )
         elif action == 5:
             lines[place] = line.replace("[", "[[").replace("]", "]]")
         elif action == 6:
             lines[place] = rng.choice(("\0", "\x1b[2J", "é", '"""', "'", "#")) + line
         elif action == 7 and "=" in line:
-            value = rng.choice(("9" * 5000, "0x" + "f" * 300, "1e400", "07:32:00", "1979-05-27", "''", "[{}]"))
+            value = rng.choice(
+                ("9" * 5000, "0x" + "f" * 300, "1e400", "07:32:00", "1979-05-27", "''", "[{}]")
+            )
             lines[place] = f"{line.partition('=')[0]}= {value}\n"
         elif action == 8:
-            lines.insert(place, "".join(f"[t{'.t' * number}]\n" for number in range(rng.choice((2, 200)))))
+            lines.insert(
+                place, "".join(f"[t{'.t' * number}]\n" for number in range(rng.choice((2, 200))))
+            )
         if not lines:
             break
     made = "".join(lines)

@@ -40,9 +40,27 @@ def told(results: Mapping[str, Any]) -> str:
 
 
 def _mutants(kinds: Mapping[str, Any]) -> list[str]:
-    header = ["kind", "mutants", "refused", "as written", "otherwise", "**exceptions**", "**believed**"]
+    header = [
+        "kind",
+        "mutants",
+        "refused",
+        "as written",
+        "otherwise",
+        "**exceptions**",
+        "**believed**",
+    ]
     header += ["**over 1 s**", "**memory**", "**signals**", "**hangs**", "slowest", "most memory"]
-    names = ("refused", "same", "other", "exception", "believed", "slow", "memory", "signal", "hang")
+    names = (
+        "refused",
+        "same",
+        "other",
+        "exception",
+        "believed",
+        "slow",
+        "memory",
+        "signal",
+        "hang",
+    )
     rows = [
         [
             kind,
@@ -78,7 +96,9 @@ def _faults(commands: Mapping[str, Any]) -> list[str]:
         "killed instead). The old file must survive, the message must name the file, the same command must work "
         "afterwards, and a network whose last epoch is done must not be trained again.",
         markdown_table(["command", "error", "calls", "**faults**"], rows, "llrr"),
-        *_examples({f"{name}, {error}": one for name, of in commands.items() for error, one in of.items()}),
+        *_examples(
+            {f"{name}, {error}": one for name, of in commands.items() for error, one in of.items()}
+        ),
     ]
 
 
@@ -96,10 +116,14 @@ def _kills(ways: Mapping[str, Any]) -> list[str]:
         "Searches of 24 trials and trainings of 40 epochs, killed at random instants and started again until they "
         "were through. “Midway”: some of the work was done and some was not.",
         markdown_table(header, rows, "ll" + "r" * (len(header) - 2)),
-        *_examples({f"{way}, {number}": one for way, of in ways.items() for number, one in of.items()}),
+        *_examples(
+            {f"{way}, {number}": one for way, of in ways.items() for number, one in of.items()}
+        ),
     ]
 
 
 def _examples(parts: Mapping[str, Any]) -> list[str]:
-    lines = [f"- {name}: `{text}`" for name, one in parts.items() for text in one.get("examples", [])]
+    lines = [
+        f"- {name}: `{text}`" for name, one in parts.items() for text in one.get("examples", [])
+    ]
     return ["\n".join(lines)] if lines else []

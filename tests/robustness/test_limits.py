@@ -90,7 +90,9 @@ def run(program: str, seconds: float) -> str:
     return output
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to be another user")
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="needs root, to be another user"
+)
 @pytest.mark.timeout(400)
 def test_teams_that_may_not_start_all_their_threads() -> None:
     assert not run(TEAMS, 300)

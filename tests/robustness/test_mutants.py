@@ -16,7 +16,10 @@ COUNTS = {"picture": 200, "store": 60}
 @pytest.mark.parametrize("name", KINDS)
 def test_damaged_files(name: str) -> None:
     with KINDS[name]() as kind:
-        readings = [read(kind, mutant_of(kind, SEED, number), number) for number in range(COUNTS.get(name, 250))]
+        readings = [
+            read(kind, mutant_of(kind, SEED, number), number)
+            for number in range(COUNTS.get(name, 250))
+        ]
     faults = [
         f"python -m tests.robustness repeat {name} {SEED} {one.number}: {one.result}: {one.detail}"
         for one in readings
@@ -37,4 +40,7 @@ def test_sound_files_are_read_and_mutants_repeat(name: str, tmp_path: Path) -> N
             write(tmp_path / str(number), files)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                assert kind.read(tmp_path / str(number), Mutant(files, number, False)) in (SAME, OTHER)
+                assert kind.read(tmp_path / str(number), Mutant(files, number, False)) in (
+                    SAME,
+                    OTHER,
+                )
