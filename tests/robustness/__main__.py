@@ -1,7 +1,7 @@
 """``python -m tests.robustness``: the long runs, and the report of them.
 
-``mutants``, ``faults`` and ``kills`` run a part each, ``all`` runs them one after the other. ``repeat KIND SEED NUMBER``
-reads one mutant again and lets its error through.
+``mutants``, ``faults`` and ``kills`` run a part each, ``all`` runs them one after the other.
+``repeat KIND SEED NUMBER`` reads one mutant again and lets its error through.
 """
 
 from __future__ import annotations

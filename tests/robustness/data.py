@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from fastmlp import Dataset, TrainConfig, datasets
+from fastmlp import TrainConfig, datasets
 from fastmlp.cli import main
 from fastmlp.cli.options import from_file, to_toml
 from fastmlp.datasets import DataWarning, Normalization, cifar10, mnist
@@ -38,7 +38,7 @@ from fastmlp.studies.results import StudyResults, StudyTrial
 from fastmlp.studies.study import FOLDER, find
 from fastmlp.training.network import Network
 
-from .kinds import OTHER, SAME, Believed, Mutant, Patching, believe, same_types
+from .kinds import OTHER, SAME, Mutant, Patching, believe, same_types
 from .mutations import COUNTS, VALUES, altered, damaged, toml, toml_text
 
 IMAGES = 3  # of each part of a small data set
@@ -155,28 +155,12 @@ def pickled(labels: Sequence[int], pixels: bytes) -> bytes:
     )
 
 
+HUGE = b"\xff\xff\xff\x7f"
 HOSTILE = (  # instructions that build things, call things, or claim gigabytes
-    *(
-        b"cos\nsystem\n",
-        b"cbuiltins\neval\nU\x011\x85R",
-        b"U\x02os\x8c\x06system\x93",
-        b"i__main__\nX\n",
-    ),
-    *(
-        b"T\xff\xff\xff\x7f",
-        b"X\xff\xff\xff\x7f",
-        b"\x8e" + b"\xff" * 8,
-        b"\x8b\xff\xff\xff\x7f",
-        b"\x95" + b"\xff" * 8,
-    ),
-    *(
-        b"r\xff\xff\xff\x7f",
-        b"(" * 5000,
-        b"0" * 50,
-        b"L" + b"9" * 5000 + b"L\n",
-        b"I" + b"1" * 5000 + b"\n",
-        b"}" * 200,
-    ),
+    *(b"cos\nsystem\n", b"cbuiltins\neval\nU\x011\x85R", b"U\x02os\x8c\x06system\x93"),
+    *(b"i__main__\nX\n", b"T" + HUGE, b"X" + HUGE, b"r" + HUGE, b"\x8b" + HUGE),
+    *(b"\x8e" + b"\xff" * 8, b"\x95" + b"\xff" * 8, b"(" * 5000, b"0" * 50, b"}" * 200),
+    *(b"L" + b"9" * 5000 + b"L\n", b"I" + b"1" * 5000 + b"\n"),
 )
 
 

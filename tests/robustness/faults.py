@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 import os
 import random
@@ -164,10 +163,12 @@ class Search(Command):
             path = Path(name, "copy", "trials.sqlite")
             if not path.exists() or not path.stat().st_size:
                 return {}
-            with contextlib.closing(sqlite3.connect(path)) as database:
-                with contextlib.suppress(sqlite3.Error):
-                    query = "SELECT parameters, seed, seconds, history FROM trials"
-                    return {row[:2]: row[2:] for row in database.execute(query)}
+            with (
+                contextlib.closing(sqlite3.connect(path)) as database,
+                contextlib.suppress(sqlite3.Error),
+            ):
+                query = "SELECT parameters, seed, seconds, history FROM trials"
+                return {row[:2]: row[2:] for row in database.execute(query)}
         return {}
 
 

@@ -88,7 +88,7 @@ class Running:
         self.mark = uuid.uuid4().hex
         script = "import sys; from fastmlp.cli import main; sys.exit(main())"
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        self.errors = tempfile.TemporaryFile("w+")
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-c", script, *map(str, arguments)],
             env=os.environ | {"PYTHONPATH": path, MARK: self.mark},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import itertools
 import json
 import random
@@ -12,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,9 +19,7 @@ from unittest import mock
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastmlp import MLPClassifier, MLPRegressor, TrainConfig, grid_search, load, train
-from fastmlp._version import __version__
-from fastmlp.errors import FastMLPError
+from fastmlp import MLPClassifier, MLPRegressor, grid_search, load, train
 from fastmlp.estimator.export import load_model
 from fastmlp.search.record import Trial
 from fastmlp.search.store import FILE
@@ -208,10 +205,10 @@ class Stores(Patching):
 
     name = "store"
     config = SMALL.replace(epochs=2)
-    grid = {"momentum": [0.0, 0.9], "hidden": [[4], [5]]}
 
     def __init__(self) -> None:
         super().__init__()
+        self.grid = {"momentum": [0.0, 0.9], "hidden": [[4], [5]]}
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
 
@@ -219,7 +216,7 @@ class Stores(Patching):
                 if progress.done == progress.total:
                     shutil.copytree(folder / "whole", folder / "running")
 
-            with steady_clock(), mock.patch("time.strftime"):
+            with steady_clock():
                 grid_search(
                     self.config,
                     self.grid,

@@ -8,6 +8,7 @@ no privileges are needed.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -119,10 +120,8 @@ def supervised(run: Callable[[], int], decide: Callable[[Call], int]) -> int:
                 sys.excepthook(*sys.exc_info())
             finally:
                 for stream in (sys.stdout, sys.stderr):
-                    try:
+                    with contextlib.suppress(OSError):
                         stream.flush()
-                    except OSError:
-                        pass
                 os._exit(code)
         theirs.close()
         _, (listener,), *_ = socket.recv_fds(ours, 1, 1)

@@ -47,7 +47,8 @@ for limit in range(1, 6):
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code:
-            print(f"{limit} threads allowed, a team of {team}: ended with {code} after {time.monotonic() - start:.1f} s")
+            seconds = time.monotonic() - start
+            print(f"{limit} threads allowed, a team of {team}: ended with {code} after {seconds:.1f} s")
 """
 
 GEVENT = """
