@@ -180,9 +180,11 @@ class Dataset:
         return digest.hexdigest()
 
     @cached_property
-    def levels(self) -> tuple[float, float]:
-        """The least and the greatest value of these images."""
-        return float(self.images.min()), float(self.images.max())
+    def levels(self) -> tuple[float, float] | None:
+        """The least and the greatest value of these images; None if they are not finite."""
+        with np.errstate(invalid="ignore"):
+            low, high = float(self.images.min()), float(self.images.max())
+        return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
     def normalization(self, per: str = "channel") -> transforms.Normalization:
         """Return `Normalization.of` these images, which is measured once however many models train on them."""

@@ -130,14 +130,8 @@ class Normalization:
             Sums are taken in float64, in two passes and always in the same order. The deviation is
             the population's; it is set to 1 (or the rounding, if that is more) where it is 0 up to
             rounding (a pixel that never changes).
-
-        Raises
-        ------
-        DataError
-            If a value is not finite.
         """
-        check_finite("images", part.images)
-        count, width = part.images.shape
+        width = part.images.shape[1]
         if per == "none":
             return cls(np.zeros(width), np.ones(width))
         if per == "range":
@@ -145,38 +139,9 @@ class Normalization:
         if per not in ("channel", "feature"):
             raise ConfigError(f"normalize: found {per!r}, expected channel, feature, range or none")
 
-        single = per == "feature" or is_rows(part.shape)
-
-        def share(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            average: npt.NDArray[np.float64] = sums / count
-            if single:
-                return average
-            channels = average.reshape(part.shape[0], -1)
-            return np.repeat(channels.mean(axis=1), channels.shape[1])
-
-        exponents = _exponents(part.images)
-        if not single:
-            largest = exponents.reshape(part.shape[0], -1).max(axis=1)
-            exponents = np.repeat(largest, width // part.shape[0])
-
-        def chunk(start: int) -> npt.NDArray[Any]:
-            rows = part.images[start : start + CHUNK_ROWS]
-            return np.ldexp(rows, -exponents) if exponents.any() else rows
-
-        total, squares = np.zeros(width), np.zeros(width)
-        starts = range(0, count, CHUNK_ROWS)
-        for start in starts:
-            total += chunk(start).sum(axis=0, dtype=np.float64)
-        mean = share(total)
-        for start in starts:
-            distance = chunk(start) - mean
-            squares += np.einsum("ij,ij->j", distance, distance)
-        std = np.sqrt(share(squares))
-        rounding = np.finfo(np.float64).eps * count * np.abs(mean)
-        constant = std <= rounding
-        mean, std, rounding = (np.ldexp(one, exponents) for one in (mean, std, rounding))
-        std = np.maximum(std, np.finfo(np.float64).smallest_subnormal)
-        return cls(mean, np.where(constant, np.maximum(rounding, 1.0), std))
+        # Of values that are not finite come statistics that are not, and of these a training that says so.
+        with np.errstate(invalid="ignore"):
+            return cls(*_measured(part, single=per == "feature" or is_rows(part.shape)))
 
     def fits(self, dtype: npt.DTypeLike) -> bool:
         """Return whether normalising in a floating-point type keeps 14 bits of the differences between values."""
@@ -209,6 +174,44 @@ class Normalization:
         return normal
 
 
+def _measured(
+    part: Images, *, single: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return mean and deviation of each of the D values: of their channels, or of single values."""
+    count, width = part.images.shape
+
+    def share(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        average: npt.NDArray[np.float64] = sums / count
+        if single:
+            return average
+        channels = average.reshape(part.shape[0], -1)
+        return np.repeat(channels.mean(axis=1), channels.shape[1])
+
+    exponents = _exponents(part.images)
+    if not single:
+        largest = exponents.reshape(part.shape[0], -1).max(axis=1)
+        exponents = np.repeat(largest, width // part.shape[0])
+
+    def chunk(start: int) -> npt.NDArray[Any]:
+        rows = part.images[start : start + CHUNK_ROWS]
+        return np.ldexp(rows, -exponents) if exponents.any() else rows
+
+    total, squares = np.zeros(width), np.zeros(width)
+    starts = range(0, count, CHUNK_ROWS)
+    for start in starts:
+        total += chunk(start).sum(axis=0, dtype=np.float64)
+    mean = share(total)
+    for start in starts:
+        distance = chunk(start) - mean
+        squares += np.einsum("ij,ij->j", distance, distance)
+    std = np.sqrt(share(squares))
+    rounding = np.finfo(np.float64).eps * count * np.abs(mean)
+    constant = std <= rounding
+    mean, std, rounding = (np.ldexp(one, exponents) for one in (mean, std, rounding))
+    std = np.maximum(std, np.finfo(np.float64).smallest_subnormal)
+    return mean, np.where(constant, np.maximum(rounding, 1.0), std)
+
+
 def _exponents(images: npt.NDArray[Any]) -> npt.NDArray[np.intc]:
     """Return what power of two each column is divided by before it is squared; 0 but for extreme float64 numbers.
 
@@ -217,5 +220,5 @@ def _exponents(images: npt.NDArray[Any]) -> npt.NDArray[np.intc]:
     if images.dtype != np.float64:
         return np.zeros(images.shape[1], np.intc)
     peaks = np.maximum(np.abs(images.min(axis=0)), np.abs(images.max(axis=0)))
-    exponents = np.frexp(peaks)[1]
+    exponents = np.frexp(np.where(np.isfinite(peaks), peaks, 0))[1]
     return np.where(np.abs(exponents) > USUAL_EXPONENT, exponents, 0).astype(np.intc)

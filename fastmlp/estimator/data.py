@@ -44,7 +44,7 @@ class EngineData(BaseMultilayerPerceptron):
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
         """Check the data as scikit-learn does, and refuse numbers whose squares are infinite or zero."""
         X, y = super()._validate_input(X, y, incremental, reset)
-        kind = X.dtype if X.dtype == np.float32 else np.float64
+        kind = np.float32 if self.dtype is not None or X.dtype == np.float32 else np.float64
         if not issparse(X):
             _check_magnitudes("X", X, kind, getattr(self, "feature_names_in_", None))
         if is_regressor(self):

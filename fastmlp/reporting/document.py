@@ -115,7 +115,7 @@ def _markdown(block: Block) -> str:
                 [_plain(cell) for cell in header], [[_plain(cell) for cell in row] for row in rows]
             )
         case Picture(file, caption):
-            return f"![{_plain(caption)}]({file})\n\n*{_plain(caption)}*"
+            return f"![{_plain(caption)}]({file.replace(' ', '%20')})\n\n*{_plain(caption)}*"
         case Details(summary, table):
             return (
                 f"<details><summary>{html.escape(summary)}</summary>\n\n"

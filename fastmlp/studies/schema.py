@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from fastmlp.errors import ConfigError
 
 # A file of a figure lies in the report's folder, under the same name on every system.
-PLAIN_NAME = re.compile(r"\w[\w.+-]{0,99}")
+PLAIN_NAME = re.compile(r"\w(?:[\w.+ -]{0,98}[\w+-])?")
 RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
 
 
@@ -128,7 +128,7 @@ NUMBER = Plain("a finite number", _is_finite)
 POSITIVE = Plain("a number above 0", lambda value: _is_finite(value) and value > 0)
 VALUE = Plain("a number or nan", lambda value: _is_number(value) and not math.isinf(value))
 FILE = Plain(
-    "a plain name without a folder: letters, digits, '_', '-', '+' and '.', which no system reserves",
+    "a plain name without a folder: letters, digits, blanks, '_', '-', '+' and '.', which no system reserves",
     is_file_name,
 )
 YES = Plain("true", lambda value: value is True)

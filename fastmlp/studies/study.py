@@ -142,8 +142,8 @@ class Study:
         try:
             study = checked_table("study", read_toml(path).get("study", {}), list(schema.STUDY))
             schema.check_types(study)
-            if not schema.is_file_name(path.stem):
-                raise ConfigError(f"found this name, expected one that is {schema.FILE.expected}")
+            if not path.stem.strip("."):  # the report's folder has this name
+                raise ConfigError(f"found the name {path.stem!r}, expected a name of a folder")
             tables = {MAIN: {}, **checked_table("study.parts", study.get("parts", {}))}
             parts = {name: _part(name, table, experiment) for name, table in tables.items()}
             sections = study.get("section", [])

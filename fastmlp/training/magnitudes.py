@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets import Normalization
-from fastmlp.datasets.transforms import check_finite
 from fastmlp.errors import DataError
 
 
@@ -21,7 +20,9 @@ def bounds(dtype: npt.DTypeLike) -> tuple[float, float]:
 
 
 def check_values(images: np.ndarray, normalization: Normalization, dtype: npt.DTypeLike) -> None:
-    """Raise a DataError that names the feature, unless all values are finite and can be computed with.
+    """Raise a DataError that names the feature, unless all values that are finite can be computed with.
+
+    Of others a training says that it diverged, and `fastmlp.training.network.forward` refuses them.
 
     Parameters
     ----------
@@ -37,7 +38,8 @@ def check_values(images: np.ndarray, normalization: Normalization, dtype: npt.DT
     _, most = bounds(dtype)
     raw = np.maximum(np.abs(span.low), np.abs(span.high))
     # Values that are not normalised beforehand are converted to the type as they are.
-    wrong = ~(span.far <= most) | (raw > np.finfo(dtype).max) & normalization.fits(dtype)
+    wrong = (span.far > most) | ((raw > np.finfo(dtype).max) & normalization.fits(dtype))
+    wrong &= span.finite
     if wrong.any():
         raise DataError(
             f"images: found {span.told(wrong)}, expected values that are at most {most:.0e} in "
@@ -62,7 +64,7 @@ def check_variation(
     if images.dtype == np.uint8:
         return
     span = _Span(images, normalization)
-    varies = span.high > span.low
+    varies = (span.high > span.low) & span.finite
     # No type helps a feature that weights would have to grow by so much for.
     least = np.maximum(bounds(np.float32)[0], span.far * np.finfo(dtype).eps)
     lost = varies & (span.greatest - span.least < least)
@@ -74,13 +76,12 @@ def check_variation(
 
 
 class _Span:
-    """The least and the greatest value of each feature, raw and normalised; all must be finite."""
+    """The least and the greatest value of each feature, raw and normalised, and whether they are finite."""
 
     def __init__(self, images: np.ndarray, normalization: Normalization) -> None:
         with np.errstate(all="ignore"):
             self.low, self.high = images.min(axis=0), images.max(axis=0)
-            if not (np.isfinite(self.low) & np.isfinite(self.high)).all():
-                check_finite("images", images)
+            self.finite = np.isfinite(self.low) & np.isfinite(self.high)
             self.least, self.greatest = normalization.apply(np.stack([self.low, self.high]))
             self.far = np.maximum(np.abs(self.least), np.abs(self.greatest))
 

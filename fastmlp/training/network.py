@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.datasets.transforms import is_rows
+from fastmlp.datasets.transforms import check_finite, is_rows
 from fastmlp.errors import DataError
 from fastmlp.machine.files import read_tensors, write_tensors
 from fastmlp.training.layers import (
@@ -348,6 +348,7 @@ def forward(network: Network, X: np.ndarray) -> FloatArray:
     DataError
         If images are not finite, or on another scale than those of the training.
     """
+    check_finite("images", X)
     if not is_rows(network.shape):
         check_levels(network.levels, X)
     # This import loads the compiler, which saving and loading do not need.

@@ -36,14 +36,15 @@ def normalized(
     Raises
     ------
     DataError
-        If images are not finite, or too large for the engine's type; it names the feature.
+        If images are too large for the engine's type; it names the feature.
     """
     check_values(images, normalization, engine.dtype)
     if read_as_they_are(images, normalization, engine.dtype):
         scale = 1 / normalization.std
         shift = -normalization.mean * scale
     else:
-        images = normalization.apply(images).astype(engine.dtype)
+        with np.errstate(invalid="ignore"):  # of values that are not finite: the training diverges
+            images = normalization.apply(images).astype(engine.dtype)
         scale, shift = np.ones_like(normalization.std), np.zeros_like(normalization.mean)
     return engine.samples(images, scale, shift, labels=labels, columns=columns)
 

@@ -82,6 +82,7 @@ def test_train_without_arguments_reads_digits_and_writes_everything(capsys: Capt
     ],
     ids=["car-cat", "bird-plane", "mnist"],
 )
+@pytest.mark.filterwarnings("ignore::fastmlp.datasets.DataWarning")
 def test_real_images_reach_the_published_accuracy(
     real_data: Path, least: float, arguments: str
 ) -> None:
@@ -283,10 +284,10 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, function: str, times: int) -> Non
     monkeypatch.setattr(pkgutil.resolve_name(module), name, call)
 
 
-def test_one_class_is_drawn_without_a_warning(capsys: Capture) -> None:
-    assert run("train", "--classes", 3, "--epochs", 1, "--out", "a") == 0
-    assert Path("a/confusion.png").exists()
-    assert "warning" not in capsys.readouterr().err
+def test_one_class_is_refused_before_there_is_a_folder(capsys: Capture) -> None:
+    assert run("train", "--classes", 3, "--epochs", 1, "--out", "a") == 2
+    assert "data.classes: found ('3',), expected a list of names, two" in capsys.readouterr().err
+    assert not Path("a").exists()
 
 
 def test_a_terminal_gets_a_bar_with_the_time_left(

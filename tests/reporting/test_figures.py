@@ -112,6 +112,11 @@ def test_confusion_counts_every_pair(tmp_path: Path, drawn: list[Figure], count:
     assert axes.get_title() == f"{right} of 500 right ({right / 500:.2%})"
 
 
+def test_one_class_is_drawn_without_a_warning(tmp_path: Path) -> None:
+    figures.draw_confusion([0, 0], [0, 0], ["cat"], tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").exists()
+
+
 def test_lines_can_be_told_apart_in_grey() -> None:
     cycle = list(figures.STYLE["axes.prop_cycle"])
     for one, other in itertools.combinations(cycle, 2):

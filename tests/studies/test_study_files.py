@@ -247,7 +247,9 @@ def test_a_figure_goes_nowhere_else(tmp_path: Path, name: str) -> None:
         read(tmp_path, changed)
 
 
-@pytest.mark.parametrize("name", ["a", "a-b_c.d+e", "1", "\u00e9t\u00e9", "console", "com10"])
+@pytest.mark.parametrize(
+    "name", ["a", "a-b_c.d+e", "a b", "1", "\u00e9t\u00e9", "console", "com10"]
+)
 def test_plain_names_stay(tmp_path: Path, name: str) -> None:
     changed = copy.deepcopy(TABLE)
     changed["section"][1]["figure"][0]["file"] = name
@@ -281,7 +283,7 @@ def test_links_in_the_folder_are_not_followed(tmp_path: Path, name: str) -> None
 def test_a_study_of_an_odd_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "...toml"
     path.write_text(HEAD)
-    with pytest.raises(ConfigError, match=r"\.\.\.toml: found this name, expected"):
+    with pytest.raises(ConfigError, match=r"\.\.\.toml: found the name '..', expected"):
         Study.from_toml(path)
 
 

@@ -18,7 +18,6 @@ from fastmlp import (
     grid_search,
     load,
     train,
-    train_many,
 )
 from fastmlp.datasets import Normalization
 from fastmlp.training.levels import bring_to
@@ -126,12 +125,14 @@ def test_a_part_that_is_not_finite_is_refused(value: float, kind: Any) -> None:
     told = rf"images: image 5 holds {value} at value 1, expected finite numbers"
     for use in (
         lambda: evaluate(network, damaged),
-        lambda: train(CONFIG, damaged),
-        lambda: train(CONFIG, sound, damaged),
-        lambda: train_many([CONFIG], sound, damaged),
+        lambda: evaluate(network, replace(damaged, shape=(1, 2, 2))),
     ):
         with pytest.raises(DataError, match=told):
             use()
+    for per in ("channel", "feature", "none"):
+        config = CONFIG.replace(normalize=per)
+        assert train(config, damaged).status == "diverged"
+        assert train(config, sound, damaged).status == "diverged"
     for predict in (network.predict, network.predict_proba):
         with pytest.raises(DataError, match="not finite"):
             predict(damaged)
