@@ -158,6 +158,8 @@ class Search(Command):
 
     def kept(self, folder: Path) -> dict[Any, Any]:
         """Return the finished trials, with the seconds that each took."""
+        if not (folder / "run").is_dir():
+            return {}
         with tempfile.TemporaryDirectory() as name:  # to read a database may change it
             shutil.copytree(folder / "run", Path(name, "copy"), dirs_exist_ok=True)
             path = Path(name, "copy", "trials.sqlite")
