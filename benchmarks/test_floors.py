@@ -1,7 +1,7 @@
 """The last full runs, in reports/, keep what the package promises.
 
-The floors are for two cores with AVX-512: those of linear networks for a Zen 5, where one run was made, those of networks
-of images for the Xeon of the other. These tests measure nothing.
+The floors are for two cores with AVX-512: those of linear networks for a Zen 5, where one run was made, those of
+networks of images for the Xeon of the other. These tests measure nothing.
 """
 
 import csv

@@ -119,15 +119,17 @@ class TrialStore:
 
     def trials(self) -> dict[Key, Trial]:
         """Return all trials of this data and version."""
+        # Those of other versions are checked, too: a damaged version would hide a trial.
         query = (
-            f"SELECT checksum, parameters, {', '.join(_FIELDS)} FROM trials "
-            "WHERE data = ? AND version = ? ORDER BY id"
+            f"SELECT checksum, parameters, version, {', '.join(_FIELDS)} FROM trials ORDER BY id"
         )
         trials = {}
         with self._explained():
-            for checksum, parameters, *values in self._database.execute(query, self._scope):
-                if checksum != self._checksum(parameters, values):
+            for checksum, parameters, version, *values in self._database.execute(query):
+                if checksum != self._checksum(parameters, values, version):
                     raise StoreError(self._damaged("a row that does not match its checksum"))
+                if version != __version__:
+                    continue
                 trial = dict(zip(_FIELDS, values, strict=True))
                 trial["history"] = json.loads(trial["history"])
                 check_trial("trial", trial)
@@ -195,9 +197,11 @@ class TrialStore:
     def _scope(self) -> tuple[str, str]:
         return self.data, __version__
 
-    def _checksum(self, parameters: str, values: Sequence[Any]) -> str:
+    def _checksum(
+        self, parameters: str, values: Sequence[Any], version: object = __version__
+    ) -> str:
         # A damaged row may hold anything: bytes, which JSON cannot hold, become their repr.
-        text = json.dumps([parameters, *self._scope, *values], default=repr)
+        text = json.dumps([parameters, self.data, version, *values], default=repr)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _update(self, database: sqlite3.Connection, key: Key, **changes: object) -> None:
