@@ -360,7 +360,7 @@ class Attempts:
                 trained = self.epochs and self._epochs(folder) >= self.epochs
                 waits = trained and command.model(folder) != self.model
                 code_again, _ = self._run(folder, lambda call: 0)
-                if waits and error != FULL and (code_again or self._epochs(folder)):
+                if waits and error not in (FULL, KILL) and (code_again or self._epochs(folder)):
                     problems.append(f"the trained model was lost: {said}")
                 if code_again:
                     problems.append(
@@ -392,7 +392,7 @@ class Attempts:
             problems.append(f"a traceback: {said}")
         elif code == 2 and not call.path.startswith(TERMINAL) and not self._names(said, call.path):
             problems.append(f"said: {said}")
-        if error == "EINTR" and code != 0:
+        if error == "EINTR" and code != 0 and "sqlite" not in call.path:  # SQLite says so instead
             problems.append("a call that was interrupted was not tried again")
         for name in command.survives:
             found = content(folder / name)
