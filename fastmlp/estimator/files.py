@@ -220,8 +220,10 @@ def _are_labels(labels: Any, output: str, outputs: int) -> bool:
     if labels is None:
         return False
     values, name = labels["values"], labels["dtype"]
-    kind = str if name in _TEXT.values() else bool if name == "bool" else (int, float)
-    if not all(isinstance(value, kind) for value in values):
+    kinds: tuple[type, ...] = (int, float) if name.startswith("float") else (int,)
+    if name in _TEXT.values() or name == "bool":
+        kinds = (bool,) if name == "bool" else (str,)
+    if not all(type(value) in kinds for value in values):  # a bool is an int to isinstance
         return False
     try:
         array = np.asarray(values, dtype=name)

@@ -92,6 +92,7 @@ def _check_entry(study: Study, name: str, table: str, entry: Mapping[str, Any]) 
     if "metric" in entry:
         _one_of(f"{name}.metric", [entry["metric"]], tables.WORDS)
     _one_of(f"{name}.quantities", entry.get("quantities", []), tables.WORDS)
+    _one_of(f"{name}.tell", entry.get("tell", []), settings)
     for side in sides:
         _all_of(f"{name}.sides", side, ["label"])
     if table == "claim":

@@ -5,7 +5,6 @@ What the fields mean together, and which an entry cannot do without, is in `fast
 
 from __future__ import annotations
 
-import math
 import re
 import reprlib
 from collections.abc import Mapping
@@ -112,7 +111,8 @@ def _is_number(value: object) -> bool:
 
 
 def _is_finite(value: object) -> bool:
-    return _is_number(value) and math.isfinite(value) and abs(value) < 1e300  # type: ignore[arg-type]
+    # NaN is below nothing, and an integer may be too large for a float.
+    return _is_number(value) and abs(value) < 1e300  # type: ignore[arg-type]
 
 
 def _whole(least: int) -> Plain:
@@ -126,7 +126,7 @@ TEXT = Plain("text", lambda value: isinstance(value, str))
 FLAG = Plain("true or false", lambda value: isinstance(value, bool))
 NUMBER = Plain("a finite number", _is_finite)
 POSITIVE = Plain("a number above 0", lambda value: _is_finite(value) and value > 0)
-VALUE = Plain("a number or nan", lambda value: _is_number(value) and not math.isinf(value))
+VALUE = Plain("a number or nan", lambda value: _is_number(value) and not abs(value) >= 1e300)
 FILE = Plain(
     "a plain name without a folder: letters, digits, blanks, '_', '-', '+' and '.', which no system reserves",
     is_file_name,

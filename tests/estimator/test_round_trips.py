@@ -288,6 +288,7 @@ def test_files_of_something_else_say_so(tmp_path: Path) -> None:
         {"labels": None},
         {"labels": {"dtype": "int64", "multilabel": False, "values": list(range(9))}},
         {"labels": {"dtype": "int64", "multilabel": False, "values": ["0"] * 10}},
+        {"labels": {"dtype": "int64", "multilabel": False, "values": [*range(-8, 1), True]}},
         {"labels": {"dtype": "V8", "multilabel": False, "values": list(range(10))}},
         {"labels": {"dtype": "int64", "multilabel": 1, "values": list(range(10))}},
         {"more": 1},

@@ -197,7 +197,15 @@ def _near(rng: random.Random, value: Json, other: Json) -> Json:
             (-value, value * 1e300, math.nan, math.inf, int(value) if value == value else 0)
         )
     if isinstance(value, str):
-        return rng.choice((value + " ", value[1:], value.upper(), value * 9, value.encode().hex()))
+        return rng.choice(
+            (
+                value + " ",
+                value[1:],
+                value.upper(),
+                value * 9,
+                value.encode("utf-8", "surrogatepass").hex(),
+            )
+        )
     if isinstance(value, list):
         return fresh(rng.choice((value * 2, value[1:], value[::-1], [value], [*value, other])))
     return {**value, rng.choice(("", "x", "format", "a.b")): other} if value else None

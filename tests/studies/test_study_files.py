@@ -100,6 +100,7 @@ HEAD = '[data]\nname = "digits"\n[config]\nrestore_best = false\n'
 VALUES = (
     7,
     -1,
+    10**400,
     0.5,
     float("nan"),
     float("inf"),
