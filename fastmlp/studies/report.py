@@ -28,7 +28,7 @@ def render(study: Study, folder: Path, *, html: bool = False) -> Path:
     results = StudyResults.read(study, folder)
     for section in study.sections:
         figures.draw(results, section, folder)
-    blocks = report(results)
+    blocks = [_drawn(block, folder) for block in report(results)]
     write_atomic(folder / REPORT, to_markdown(blocks).encode())
     if html:
         write_atomic(folder / PAGE, to_html(blocks, folder).encode())
@@ -43,6 +43,13 @@ def refuse_links(study: Study, folder: Path) -> None:
             raise ConfigError(
                 f"{folder / name}: found a link, expected a file of this report; remove it"
             )
+
+
+def _drawn(block: Block, folder: Path) -> Block:
+    """Return a block, or what stands for a picture of settings that were not run."""
+    if isinstance(block, Picture) and not (folder / block.file).is_file():
+        return Paragraph(f"*{block.caption}*: not drawn, because what it shows was not run.")
+    return block
 
 
 def report(results: StudyResults) -> list[Block]:

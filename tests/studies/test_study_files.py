@@ -14,6 +14,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.reporting import document
 from fastmlp.studies import study as studies
 from fastmlp.studies.check import check
+from fastmlp.studies.report import _drawn as shown
 from fastmlp.studies.report import refuse_links
 from fastmlp.studies.study import Study
 
@@ -279,6 +280,15 @@ def test_links_in_the_folder_are_not_followed(tmp_path: Path, name: str) -> None
         pytest.skip("no symbolic links here")
     with pytest.raises(ConfigError, match=rf"{name}: found a link, expected a file of this report"):
         refuse_links(study, folder)
+
+
+def test_a_picture_of_what_was_not_run_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"PNG")
+    drawn, missing = (document.Picture(f"{name}.png", "what") for name in "ab")
+    assert shown(drawn, tmp_path) is drawn
+    assert shown(missing, tmp_path) == document.Paragraph(
+        "*what*: not drawn, because what it shows was not run."
+    )
 
 
 def test_a_study_of_an_odd_name_is_refused(tmp_path: Path) -> None:
