@@ -91,7 +91,6 @@ def _check_entry(study: Study, name: str, table: str, entry: Mapping[str, Any]) 
         _one_of(f"{name}.axis", [entry["axis"]], settings)
     if "metric" in entry:
         _one_of(f"{name}.metric", [entry["metric"]], tables.WORDS)
-    _one_of(f"{name}.tell", entry.get("tell", []), settings)
     _one_of(f"{name}.quantities", entry.get("quantities", []), tables.WORDS)
     _one_of(f"{name}.tell", entry.get("tell", []), settings)
     for side in sides:
