@@ -194,7 +194,7 @@ def _near(rng: random.Random, value: Json, other: Json) -> Json:
         return rng.choice((value + 1, value - 1, -value, float(value), bool(value), value * 2**32))
     if isinstance(value, float):
         return rng.choice(
-            (-value, value * 1e300, math.nan, math.inf, int(value) if value == value else 0)
+            (-value, value * 1e300, math.nan, math.inf, int(value) if math.isfinite(value) else 0)
         )
     if isinstance(value, str):
         return rng.choice(
