@@ -99,9 +99,8 @@ def _spawn(rows: int, cache: str) -> tuple[float, int | None]:
         assert process.stdout is not None
         try:
             line = process.stdout.readline().strip()
-        except (
-            BaseException
-        ):  # the process gets no Ctrl-C if this one was interrupted by another signal
+        except BaseException:
+            # The process gets no Ctrl-C if this one was interrupted by another signal.
             process.kill()
             raise
         seconds = time.perf_counter() - start

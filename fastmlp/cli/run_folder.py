@@ -7,7 +7,6 @@ import json
 import math
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from fastmlp.errors import StoreError
 from fastmlp.machine.files import append, naming, write_text
 from fastmlp.machine.folders import claim, first_of
+from fastmlp.machine.streams import warn
 from fastmlp.reporting.tables import csv_table
 
 if TYPE_CHECKING:
@@ -139,9 +139,7 @@ class RunFolder:
                 self._begin(history)
         except OSError as error:
             self._begun = False
-            warnings.warn(
-                f"{error.filename}: {error.strerror}; the training goes on", RuntimeWarning, 2
-            )
+            warn(f"{error.filename}: {error.strerror}; the training goes on")
 
     def _begin(self, history: Sequence[Mapping[str, Any]]) -> None:
         write_text(self.path / UNFINISHED, self.config)

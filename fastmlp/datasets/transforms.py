@@ -34,14 +34,19 @@ def is_rows(shape: Sequence[int]) -> bool:
     return tuple(shape[:2]) == (1, 1)
 
 
+def is_finite(array: npt.NDArray[Any]) -> bool:
+    """Return whether all values of an array are finite."""
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    # The least and the greatest value suffice, and need no array as large as np.isfinite(array).
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+
+
 def check_finite(name: str, images: npt.NDArray[Any]) -> None:
     """Raise a DataError that names the first value of images [N, D] that is not finite."""
-    if images.dtype.kind != "f" or not images.size:
+    if is_finite(images):
         return
-    # The least and the greatest value suffice, and need no array as large as np.isfinite(images).
-    with np.errstate(invalid="ignore"):
-        if np.isfinite(images.min()) and np.isfinite(images.max()):
-            return
     row, column = np.argwhere(~np.isfinite(images))[0]
     raise DataError(
         f"{name}: image {row} holds {images[row, column]} at value {column}, expected finite numbers"

@@ -93,9 +93,8 @@ class TrialStore:
                 self._database = sqlite3.connect(
                     self.path, timeout=BUSY_SECONDS, isolation_level=None
                 )
-                self._database.text_factory = (
-                    bytes.decode
-                )  # so that other bytes are an error of their own
+                # Other bytes than UTF-8 are then an error of their own.
+                self._database.text_factory = bytes.decode
                 try:
                     self._open()
                 except BaseException:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 import numpy as np
 
 from fastmlp.datasets import Dataset
+from fastmlp.datasets.transforms import is_finite
 from fastmlp.errors import FormatError, shown
 from fastmlp.machine.files import Layout, read_tensors, write_tensors
 from fastmlp.machine.schema import items, none_or, number, one_of, require, table, whole
@@ -32,7 +33,6 @@ from fastmlp.training.history_file import (
     check_row,
 )
 from fastmlp.training.network import Network
-from fastmlp.training.network_file import is_finite
 from fastmlp.training.schedule import SCHEDULES
 from fastmlp.training.stopping import Patience
 

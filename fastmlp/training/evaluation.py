@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 
 import numpy as np
@@ -46,13 +45,3 @@ def score_each(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
         shifted = logits - logits.max(axis=1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
     return losses, logits.argmax(1) == labels
-
-
-def is_finite(array: np.ndarray) -> bool:
-    """Return whether all elements are finite.
-
-    A sum in float64 is enough: it keeps every NaN and infinity of float32.
-    """
-    # Infinities of both signs, and sums near float64's limit, would warn.
-    with np.errstate(invalid="ignore", over="ignore"):
-        return math.isfinite(array.sum(dtype=np.float64)) or bool(np.isfinite(array).all())

@@ -16,12 +16,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from fastmlp.datasets import Dataset
+from fastmlp.datasets.transforms import is_finite
 from fastmlp.errors import DataError
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import Parameters, draw_epoch, draw_parameters, network_sizes
 from fastmlp.training.engine import EpochRecord
-from fastmlp.training.evaluation import is_finite, score
+from fastmlp.training.evaluation import score
 from fastmlp.training.history import Row, first_not_finite, make_row
 from fastmlp.training.network import Network
 from fastmlp.training.schedule import learning_rates

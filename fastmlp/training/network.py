@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.datasets.transforms import check_finite, is_rows
+from fastmlp.datasets.transforms import check_finite, is_finite, is_rows
 from fastmlp.errors import DataError
 from fastmlp.machine.files import read_tensors, write_tensors
 from fastmlp.training.layers import (
@@ -26,7 +26,7 @@ from fastmlp.training.layers import (
     without_dropout,
 )
 from fastmlp.training.levels import Levels, check_levels
-from fastmlp.training.network_file import check_values, is_finite, layers_of, layout_of
+from fastmlp.training.network_file import check_values, layers_of, layout_of
 from fastmlp.training.shapes import parameter_names, spell_shape
 from fastmlp.training.state import check, check_pairs, from_state, named, to_state
 from fastmlp.training.summary import summary_of

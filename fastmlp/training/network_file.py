@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.datasets.transforms import is_finite
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.machine.files import Layout
@@ -42,15 +43,6 @@ _check_description = table(
         "levels": items(number(), least=2, most=2, words="two finite numbers in order"),
     },
 )
-
-
-def is_finite(array: np.ndarray) -> bool:
-    """Return whether all values of an array are finite."""
-    if array.dtype.kind != "f" or not array.size:
-        return True
-    # The least and the greatest value suffice, and need no array as large as np.isfinite(array).
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def layout_of(description: Any) -> Layout:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from fastmlp.datasets import Dataset, check_parts
 from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import ConfigError
+from fastmlp.machine.streams import warn
 from fastmlp.training.checkpoint import Checkpoint, Progress
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import Parameters, dropout_key, parameter_type
@@ -161,8 +161,6 @@ class Training(Loop):
         try:
             self.checkpoint.write(self.engine, Progress(self.history, self.patience, self.best))
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"{error.filename}: {error.strerror}; the training goes on without this checkpoint",
-                RuntimeWarning,
-                stacklevel=2,
             )

@@ -9,8 +9,9 @@ import pytest
 from training_helpers import SMALL, TRAIN, VALID, parameters
 
 from fastmlp import Dataset
+from fastmlp.datasets.transforms import is_finite
 from fastmlp.training.draws import draw_epoch
-from fastmlp.training.evaluation import evaluate, is_finite
+from fastmlp.training.evaluation import evaluate
 from fastmlp.training.stopping import Patience
 from fastmlp.training.trainer import train
 
