@@ -2,6 +2,7 @@
 
 import compileall
 import errno
+import gc
 import os
 import pickle
 import shutil
@@ -11,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -147,16 +149,20 @@ def test_code_that_was_deleted_is_compiled_again_without_a_word(folder):
     assert is_loaded(doubled, 3)
 
 
-def test_a_change_of_a_file_compiles_its_kernels_again(folder, tmp_path):
+def test_a_change_of_a_file_compiles_its_kernels_again(folder, tmp_path, monkeypatch):
     hits = []
     for number in (1, 2, 1):
-        file = tmp_path / "module.py"
+        file = tmp_path / "changing.py"
         file.write_text(f"NUMBER = {number}\ndef plus(x):\n    return x + NUMBER\n")
-        content: dict[str, Any] = {"__name__": "module"}
-        exec(compile(file.read_text(), file, "exec"), content)
-        compiled = kernel(content["plus"])
+        module = ModuleType("changing")
+        # Numba looks a function's module up by its name when it loads the function's code.
+        monkeypatch.setitem(sys.modules, "changing", module)
+        exec(compile(file.read_text(), file, "exec"), module.__dict__)
+        compiled = kernel(module.plus)
         assert compiled(5) == 5 + number
         hits.append(bool(compiled.stats.cache_hits))
+        del compiled, module
+        gc.collect()  # a new process would have neither
     assert hits == [False, False, True]
 
 
