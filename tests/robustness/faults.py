@@ -416,8 +416,8 @@ class Attempts:
     @contextlib.contextmanager
     def _folder(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="scope-") as name:
-            folder = Path(name).resolve()
-            (folder / TERMINAL).mkdir()
+            folder = Path(name).resolve() / "folder"
+            (folder / TERMINAL).mkdir(parents=True)
             self.command.prepare(folder)
             yield folder
 

@@ -119,8 +119,9 @@ def supervised(run: Callable[[], int], decide: Callable[[Call], int]) -> int:
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
+                # Whatever happens, this process must not go on as its parent does, whose folders it would remove.
                 for stream in (sys.stdout, sys.stderr):
-                    with contextlib.suppress(OSError):
+                    with contextlib.suppress(Exception):  # it cannot be written, is closed, is None
                         stream.flush()
                 os._exit(code)
         theirs.close()
