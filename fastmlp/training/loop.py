@@ -28,6 +28,8 @@ from fastmlp.training.network import Network
 from fastmlp.training.schedule import learning_rates
 from fastmlp.training.shapes import parameter_shapes
 from fastmlp.training.stopping import Patience
+from fastmlp.training.tasks import meaning_of, targets_of
+from fastmlp.training.weighting import Weighting
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 
@@ -44,7 +46,8 @@ class TrainResult:
         One row per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (means over the epoch, each batch
         measured before its step), ``valid_loss`` and ``valid_accuracy`` (after the epoch; None without
         validation data), ``learning_rate``, ``seconds`` and ``samples_per_second`` (of training, without
-        validation and compilation).
+        validation and compilation). A regression has ``train_r2`` and ``valid_r2`` in place of accuracies. The losses
+        are those of `fastmlp.training.evaluation`, but for smoothed labels and weighted classes in training.
     status : {"done", "stopped", "diverged", "interrupted"}
         All epochs; early stopping; a loss or parameter that is not finite; Ctrl-C.
     reason : str
@@ -127,6 +130,10 @@ class Loop(ABC):
     ----------
     normalization : Normalization
         Measured on the training part.
+    targets : Normalization or None
+        Mean and standard deviation of the targets of a regression, measured on the training part.
+    weighting : Weighting
+        How much each row of the training part counts.
     engine : Stepper
     history : list of Row
     patience : Patience
@@ -150,6 +157,8 @@ class Loop(ABC):
         if start is not None:
             _check_start(start, config, train)
         self.normalization = train.normalization(config.normalize)
+        self.targets = targets_of(train)
+        self.weighting = Weighting(config, train)
         self.batch_size = min(config.batch_size, len(train))
         given = None if start is None else (list(start.weights), list(start.biases))
         self.engine: Stepper = self.make_engine(given or draw_parameters(config, train))
@@ -242,11 +251,13 @@ class Loop(ABC):
         seconds = time.perf_counter() - start
         scores = None
         if self.valid is not None:
-            scores = score(self.engine.logits(self.valid_samples), self.valid.labels)
+            outputs = self.engine.logits(self.valid_samples)
+            scores = score(outputs, self.valid.labels, self.valid.weights, self.targets)
             self.patience = self.patience.update(scores["loss"])
             if self.patience.verdict == "improved" and self.config.restore_best:
                 self.best = self.engine.weights()
-        row = make_row(self.epoch + 1, float(rates[0]), record, seconds, scores)
+        trained = self.weighting.scores(record, order)
+        row = make_row(self.epoch + 1, float(rates[0]), trained, seconds, len(order), scores)
         self.measure(row, record)
         return row
 
@@ -268,9 +279,7 @@ class Loop(ABC):
             layers=self.config.layers(len(self.train.classes)),
             activation=self.config.activation,
             normalization=self.normalization,
-            classes=self.train.classes,
-            shape=self.train.shape,
-            levels=self.train.levels,
+            **meaning_of(self.train),
         )
         best_epoch = self.patience.best_epoch
         return TrainResult(network, self.history, status, reason, best_epoch, self.config)
