@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
 
+from fastmlp.datasets.labels import TASKS, Task
 from fastmlp.errors import ConfigError, shown
 
-Task = Literal["classification", "multilabel", "regression"]
-TASKS: tuple[Task, ...] = get_args(Task)
 Missing = Literal["median", "error"]
 
 

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets.dataset import Dataset, permutation
-from fastmlp.datasets.options import OwnOptions, Task
+from fastmlp.datasets.labels import Task
+from fastmlp.datasets.options import OwnOptions
 from fastmlp.errors import ConfigError, DataError
 
 SHARES = (0.8, 0.1, 0.1)  # of data that comes without parts
@@ -62,8 +63,7 @@ def complete(parts: Parts, options: OwnOptions) -> Whole:
     """
     train = parts.train
     missing = [part is None for part in parts[1:]]
-    task: Task = getattr(train, "task", "classification")
-    drawn = draw_missing(np.arange(len(train)), missing, options, train.labels, task=task)
+    drawn = draw_missing(np.arange(len(train)), missing, options, train.labels, task=train.task)
     kept = train.take(drawn[0]) if any(missing) else train
     others = (
         train.take(rows) if part is None else part

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.options import Task
+from fastmlp.datasets.labels import Labels, Task
 from fastmlp.datasets.table_columns import is_number, is_period, numbers_of, refuse, texts_of
 from fastmlp.errors import DataError, shown, suggest
 
@@ -16,24 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_NUMBERED_CLASSES = 100  # whole numbers of more values are taken for a regression
-
-
-class Labels(NamedTuple):
-    """What is to be predicted.
-
-    Attributes
-    ----------
-    values : array
-        int64 [N], index into classes (classification); uint8 [N, T] of 0 and 1 (multilabel); float64 [N, T]
-        (regression).
-    classes : tuple of str
-        The names of the classes, labels or targets.
-    task : {"classification", "multilabel", "regression"}
-    """
-
-    values: npt.NDArray[Any]
-    classes: tuple[str, ...]
-    task: Task
 
 
 def label_names(
@@ -79,8 +61,9 @@ def labels_of(where: object, columns: Sequence[pd.Series[Any]], task: Task | Non
         The name of the table in messages.
     columns : sequence of pandas.Series
     task : str or None
-        None chooses: one column of texts, truth values or up to 100 whole numbers is a classification; several
-        columns of 0 and 1 are multilabel; other numbers are a regression.
+        None chooses: one column of texts, truth values or up to 100 different integers is a classification; several
+        columns of 0 and 1 are multilabel; other numbers are a regression. Floating-point numbers that are whole, of
+        which few differ, could be either, and are refused.
 
     Raises
     ------
@@ -94,7 +77,7 @@ def labels_of(where: object, columns: Sequence[pd.Series[Any]], task: Task | Non
     if task == "classification":
         return _classes(where, columns)
     names = tuple(str(column.name) for column in columns)
-    return Labels(_of_numbers(where, columns, task), names, task)
+    return Labels(task, _of_numbers(where, columns, task), names)
 
 
 def labels_like(
@@ -158,9 +141,14 @@ def _task_of(where: object, columns: Sequence[pd.Series[Any]]) -> Task:
     if not is_number(column):
         return "classification"
     values = numbers_of(where, column)
-    whole = (values % 1 == 0).all()
-    few = len(np.unique(values)) <= MOST_NUMBERED_CLASSES
-    return "classification" if whole and few else "regression"
+    different = np.unique(values)
+    if len(different) > MOST_NUMBERED_CLASSES or (different % 1 != 0).any():
+        return "regression"
+    if column.dtype.kind == "f":
+        found = f"floating-point numbers that are whole, such as {different[0]}"
+        what = "integers or texts for classes, or others to predict; say --task classification or regression"
+        refuse(where, str(column.name), found, what)
+    return "classification"
 
 
 def _numbers(where: object, column: pd.Series[Any], task: Task) -> npt.NDArray[np.float64]:
@@ -188,12 +176,10 @@ def _classes(where: object, columns: Sequence[pd.Series[Any]]) -> Labels:
             found = f"{numbers[row]:g} at row {row} (counted from 0)"
             what = "texts or whole numbers for a classification; --task regression predicts numbers"
             refuse(where, name, found, what)
-        values = dict(zip(texts, numbers, strict=True))
-        names.sort(key=values.__getitem__)
+        names.sort(key=dict(zip(texts, numbers, strict=True)).__getitem__)
     for one in names:
         if not one or not one.isprintable():
             refuse(where, name, f"the class {one!r}", "printable names of classes")
     places = {one: place for place, one in enumerate(names)}
-    return Labels(
-        np.array([places[text] for text in texts], np.int64), tuple(names), "classification"
-    )
+    values = np.array([places[text] for text in texts], np.int64)
+    return Labels("classification", values, tuple(names))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.options import OwnOptions, Task
+from fastmlp.datasets.labels import Labels, Task
+from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.preparation import Category, Preparation, named_columns
 from fastmlp.datasets.table_columns import Kind, kind_of, numbers_of, refuse, texts_of
 from fastmlp.datasets.table_files import SUFFIXES, read_table
 from fastmlp.datasets.table_labels import (
-    Labels,
     check_column,
     label_names,
     labels_like,
