@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from fastmlp.datasets import table_parts, tables
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.splits import Parts, Whole, complete
 from fastmlp.errors import ConfigError, DataError, shown
-
-BUILT_IN = ("digits", "mnist", "fashion_mnist", "cifar10")
 
 
 class Format(NamedTuple):
@@ -38,12 +37,19 @@ class Format(NamedTuple):
     read: Callable[[Path, OwnOptions], Parts]
 
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format("a table", tables.SUFFIXES, tables.OPTIONS, table_parts.read),
+)
 
 
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
     return "/" in name or "\\" in name or _format_of(Path(name)) is not None
+
+
+def is_table(name: str) -> bool:
+    """Return whether a path leads to a table."""
+    return Path(name).name.lower().endswith(tables.SUFFIXES)
 
 
 def load(path: str | Path, options: OwnOptions) -> Whole:
@@ -84,11 +90,10 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
 
 
 def expected() -> str:
-    """Return which paths are possible, for messages."""
-    kinds = "; ".join(
+    """Return what paths may lead to, for messages."""
+    return "; ".join(
         f"{one.words} ({', '.join(one.suffixes)})" if one.suffixes else one.words for one in FORMATS
     )
-    return f"{', '.join(BUILT_IN)}, or a path: {kinds}"
 
 
 def _format_of(path: Path) -> Format | None:
