@@ -49,9 +49,13 @@ def predict(
     spreadsheet would compute. Files that cannot be read are reported at the end, and the exit code is 2.
     """
     if out is not None and out.suffix.lower() not in OUTPUTS:
-        raise ConfigError(f"--out: found {out}, expected a name that ends with {', '.join(OUTPUTS)}")
+        raise ConfigError(
+            f"--out: found {out}, expected a name that ends with {', '.join(OUTPUTS)}"
+        )
     if proba and top is not None:
-        raise ConfigError("--top: found beside --proba, which gives all classes, expected one of them")
+        raise ConfigError(
+            "--top: found beside --proba, which gives all classes, expected one of them"
+        )
     file = model_file(model)
     network = load(file)
     columns = _Columns(network, proba=proba, top=top)
@@ -121,7 +125,7 @@ class _Columns:
             return
         if self.top is not None:
             for share in batch.shares:
-                first = np.argsort(-share, kind="stable")[: self.top]
+                first = np.argsort(-share, kind="stable")[: self.top].tolist()
                 yield [cell for one in first for cell in (classes[one], float(share[one]))]
             return
         for answer, share in zip(batch.predicted.tolist(), batch.shares, strict=True):
@@ -134,17 +138,17 @@ class _Columns:
 
     def lines(self, batch: Batch) -> Iterator[str]:
         """Yield a line to print for each row; of several labels, those that it has."""
-        places = batch.rows or [None] * len(batch.files)
         for number, cells in enumerate(self.cells(batch)):
-            file, row = batch.files[number], places[number]
+            file = batch.files[number]
+            place = file if batch.rows is None else f"{file}:{batch.rows[number]}"
             if self.network.task == "multilabel" and not self.proba and self.top is None:
                 assert batch.shares is not None
                 share = batch.shares[number]
-                has = np.flatnonzero(batch.predicted[number])
+                has = np.flatnonzero(batch.predicted[number]).tolist()
                 cells = [
                     cell for one in has for cell in (self.network.classes[one], float(share[one]))
                 ]
-            yield "\t".join(map(_cell, (file if row is None else f"{file}:{row}", *cells)))
+            yield "\t".join(map(_cell, (place, *cells)))
 
     def array(self, batch: Batch) -> np.ndarray:
         """Return what a .npy file holds: answers, probabilities, or the indices of the likeliest classes."""
@@ -172,9 +176,9 @@ def _write(out: Path, columns: _Columns, batches: Sequence[Batch]) -> None:
     names = ["file", *(["row"] if counted else []), *columns.names]
     rows = []
     for batch in batches:
-        places = batch.rows or [None] * len(batch.files)
-        for file, row, cells in zip(batch.files, places, columns.cells(batch), strict=True):
-            rows.append([file, *([row] if counted else []), *cells])
+        for number, cells in enumerate(columns.cells(batch)):
+            row = None if batch.rows is None else batch.rows[number]
+            rows.append([batch.files[number], *([row] if counted else []), *cells])
     if out.suffix.lower() == ".csv":
         write_atomic(out, csv_table([names, *rows]).encode("utf-8", "backslashreplace"))
         return
@@ -189,7 +193,9 @@ def _write_parquet(out: Path, names: Sequence[str], rows: Sequence[Sequence[Any]
         raise ConfigError(
             f'--out: found {out}, which pandas and pyarrow write, expected "fastmlp[tables]" to be installed'
         ) from None
-    table = pandas.DataFrame({name: [row[place] for row in rows] for place, name in enumerate(names)})
+    table = pandas.DataFrame(
+        {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    )
     if "row" in names:
         table["row"] = table["row"].astype("Int64")
     content = io.BytesIO()

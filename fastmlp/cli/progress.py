@@ -39,7 +39,7 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
 
     few = part.take([0, 0])
     hidden = tuple(min(item, NARROW) if isinstance(item, int) else item for item in config.hidden)
-    brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None)
+    brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None, select="loss")
     notice = threading.Timer(NOTICE_AFTER, say, ["compiling kernels, once on this machine ..."])
     notice.daemon = True
     with suppress(RuntimeError):  # the system allows no more threads

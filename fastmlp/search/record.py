@@ -15,6 +15,7 @@ from fastmlp.datasets import Dataset, Normalization
 from fastmlp.machine.files import tensors_from
 from fastmlp.machine.schema import items, none_or, number, one_of, require, table, text, whole
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.history import Row
 from fastmlp.training.layers import without_dropout
 from fastmlp.training.network import Network
 from fastmlp.training.shapes import parameter_names
@@ -95,7 +96,7 @@ class Trial:
 
 _NUMBER, _COUNT = none_or(number()), whole(0, 2**31 - 1)
 _NUMBERS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-_IN_HISTORY = (*_NUMBERS, *("learning_rate", "seconds", "samples_per_second"))
+_IN_HISTORY = tuple(name for name in Row.__annotations__ if name != "epoch")
 _check_fields = table(
     {
         "seed": whole(),
@@ -108,7 +109,7 @@ _check_fields = table(
         "history": items(
             table(
                 {"epoch": whole(1, 2**31 - 1)},
-                dict.fromkeys((*_IN_HISTORY, "train_cost", "valid_cost"), _NUMBER),
+                dict.fromkeys(_IN_HISTORY, _NUMBER),
             )
         ),
         "test_data": none_or(text()),

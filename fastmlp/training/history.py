@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 from fastmlp.training.engine import EpochRecord
 
@@ -25,6 +25,8 @@ class Row(TypedDict):
         Of training, without validation and compilation.
     train_cost, valid_cost : float, optional
         Loss plus the penalty of the weight decay, if the training measures it.
+    valid_f1_macro and so on : float, optional
+        The metric of `fastmlp.training.metrics` that the configuration selects by.
     """
 
     epoch: int
@@ -37,6 +39,21 @@ class Row(TypedDict):
     samples_per_second: float
     train_cost: NotRequired[float]
     valid_cost: NotRequired[float]
+    valid_balanced_accuracy: NotRequired[float]
+    valid_precision_macro: NotRequired[float]
+    valid_recall_macro: NotRequired[float]
+    valid_f1_macro: NotRequired[float]
+    valid_precision_weighted: NotRequired[float]
+    valid_recall_weighted: NotRequired[float]
+    valid_f1_weighted: NotRequired[float]
+    valid_top_5_accuracy: NotRequired[float]
+    valid_roc_auc: NotRequired[float]
+    valid_average_precision: NotRequired[float]
+    valid_log_loss: NotRequired[float]
+    valid_calibration_error: NotRequired[float]
+    valid_r2: NotRequired[float]
+    valid_mae: NotRequired[float]
+    valid_rmse: NotRequired[float]
 
 
 def make_row(
@@ -58,9 +75,9 @@ def make_row(
     seconds : float
         How long the steps took.
     scores : mapping, optional
-        ``loss`` and ``accuracy`` on the validation part.
+        ``loss`` and ``accuracy`` on the validation part, and further metrics.
     """
-    return {
+    row: Row = {
         "epoch": epoch,
         "train_loss": float(record.losses.mean()),
         "train_accuracy": float(record.correct.mean()),
@@ -70,6 +87,8 @@ def make_row(
         "seconds": seconds,
         "samples_per_second": len(record.losses) / seconds,
     }
+    others = {f"valid_{name}": value for name, value in (scores or {}).items()}
+    return cast(Row, row | others)
 
 
 def first_not_finite(row: Row) -> str | None:

@@ -5,7 +5,7 @@ scikit-learn is imported when a metric is computed, because that takes a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
+from fastmlp.datasets.transforms import is_finite
 from fastmlp.errors import ConfigError
 from fastmlp.training.bootstrap import (
     LEVEL,
@@ -65,7 +66,7 @@ class Answers:
     def predicted(self) -> NDArray[Any]:
         """The answers: class indices [N], labels of 0 and 1 [N, T], or numbers [N, T]."""
         if self.task == "classification":
-            return self.outputs.argmax(axis=1)
+            return np.asarray(self.outputs.argmax(axis=1))
         return (self.outputs > 0.5).astype(np.uint8) if self.task == "multilabel" else self.outputs
 
     @cached_property
@@ -73,14 +74,14 @@ class Answers:
         """Whether a class or label [N, C] is that of the row."""
         if self.task == "classification":
             return np.asarray(self.truth[:, None] == np.arange(len(self.classes)))
-        return self.truth != 0
+        return np.asarray(self.truth != 0)
 
     @cached_property
     def answered(self) -> NDArray[np.bool_]:
         """Whether a class or label [N, C] was given to the row."""
         if self.task == "classification":
             return np.asarray(self.predicted[:, None] == np.arange(len(self.classes)))
-        return self.predicted != 0
+        return np.asarray(self.predicted != 0)
 
     @cached_property
     def split(self) -> NDArray[np.int64]:
@@ -151,16 +152,28 @@ def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> 
 
 
 def metric_of(name: str, dataset: Dataset, outputs: Floats) -> float | None:
-    """Return one metric of `metrics_of` by its name; None where it does not exist."""
+    """Return one metric of `metrics_of` by its name; None where it does not exist, or outputs are not finite."""
+    if not is_finite(outputs):
+        return None
     return METRICS[dataset.task][name](Answers.of(dataset, np.asarray(outputs, np.float64)))
 
 
-def check_selected(name: str, task: str) -> None:
-    """Raise a ConfigError unless a network for a task can be selected by a metric."""
+def check_selected(name: str, valid: Dataset | None, task: str) -> None:
+    """Raise a ConfigError unless networks for a task can be compared by a metric of a validation part."""
+    if name == "loss":
+        return
+    if valid is None:
+        raise ConfigError(f"select: found {name!r} without validation data, expected a part for it")
     known = ("loss", *METRICS[task])
     if name not in known:
         raise ConfigError(
-            f"select: found {name!r} in a {task}, expected one of {', '.join(known)}"
+            f"select: found {name!r} for a {task}, expected one of {', '.join(known)}"
+        )
+    even = np.full((len(valid), len(valid.classes)), 1 / len(valid.classes))
+    if metric_of(name, valid, even) is None:
+        raise ConfigError(
+            f"select: found {name!r}, which the validation part does not have with {len(valid):,} rows of "
+            f"{len(valid.classes)} classes, expected another metric, or a part with rows of several classes"
         )
 
 
@@ -177,9 +190,7 @@ def loss_of(name: str, value: float | None) -> float:
 def _accuracy(answers: Answers) -> float:
     from sklearn.metrics import accuracy_score
 
-    return float(
-        accuracy_score(answers.truth, answers.predicted, sample_weight=answers.weights)
-    )
+    return float(accuracy_score(answers.truth, answers.predicted, sample_weight=answers.weights))
 
 
 def _balanced_accuracy(answers: Answers) -> float:
@@ -392,9 +403,7 @@ def _of_classes(answers: Answers) -> Statistics:
     )
     right = (yes == answered).all(axis=1).astype(np.float64)
     own = np.clip(answers.outputs, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-    losses = (
-        -np.log(own[yes]) if single else -np.log(np.where(yes, own, 1 - own)).mean(axis=1)
-    )
+    losses = -np.log(own[yes]) if single else -np.log(np.where(yes, own, 1 - own)).mean(axis=1)
     # Of many classes, the curves would take longer than everything else together.
     labels = answers.split[-1:] if len(answers.classes) <= 1 + single else ()
     curves = [areas_under_curve(answers.outputs[:, one], yes[:, one]) for one in labels]
@@ -411,9 +420,7 @@ def _of_classes(answers: Answers) -> Statistics:
         found["balanced_accuracy"] = recall.sum(axis=0) / present.sum(axis=0)
         for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
             found[f"{name}_macro"] = values.sum(axis=0) / counted.sum(axis=0)
-            found[f"{name}_weighted"] = shares(
-                (values * support).sum(axis=0), support.sum(axis=0)
-            )
+            found[f"{name}_weighted"] = shares((values * support).sum(axis=0), support.sum(axis=0))
         for area in curves:
             found["roc_auc"] = area(weights)
         return found
@@ -437,8 +444,3 @@ def _of_errors(answers: Answers) -> Statistics:
         }
 
     return compute
-
-
-def names_of(task: str) -> Sequence[str]:
-    """Return the names of a task's metrics, in the order in which they are shown."""
-    return tuple(METRICS[task])
