@@ -7,6 +7,7 @@ without pyplot's global state: no window opens, no figure stays open, and any th
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,9 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
     Figure
         With Matplotlib's constrained layout, which makes room for ``loc="outside ..."``.
     """
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        # A letter that the font does not have is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure

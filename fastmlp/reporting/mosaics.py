@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.errors import printable
 from fastmlp.reporting.figures import new_figure
 
 MOST_PIXELS = 128  # a side of a picture in the figure; larger ones are thinned out
@@ -101,4 +102,5 @@ def draw_predictions(
 
 
 def _short(text: str) -> str:
+    text = printable(text)
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"

@@ -28,6 +28,7 @@ from fastmlp.training.bootstrap import (
 
 CALIBRATION_BINS = 15
 TOP = 5
+MOST_IN_CURVES = 5_000_000  # probabilities, which scikit-learn sorts in about five seconds
 MANY_CLASSES = 10  # from which the share of right answers among the first `TOP` says something
 LOWER_IS_BETTER = ("loss", "log_loss", "calibration_error", "mae", "rmse")
 
@@ -84,8 +85,15 @@ class Answers:
         return np.asarray(self.predicted != 0)
 
     @cached_property
+    def areas(self) -> dict[tuple[str, int], float]:
+        """Areas under curves by function and class, as far as they were computed."""
+        return {}
+
+    @cached_property
     def split(self) -> NDArray[np.int64]:
-        """The classes that some rows have and others have not, for which there are curves."""
+        """The classes that some rows have and others have not, for which there are curves; none if that took long."""
+        if self.outputs.size > MOST_IN_CURVES:
+            return np.empty(0, np.int64)
         count = self.yes.sum(axis=0)
         return np.flatnonzero((count > 0) & (count < len(self.truth)))
 
@@ -127,7 +135,8 @@ def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> 
           rows' number or weight;
         - ``intervals``: ``level``, ``draws``, and for each name the two ends; see `fastmlp.training.bootstrap`.
 
-        What does not exist, such as a curve of a class without rows, is left out.
+        What does not exist, such as a curve of a class without rows, is left out. So are the curves of more than
+        `MOST_IN_CURVES` probabilities, and intervals of curves of several classes, which would take long.
     """
     answers = Answers.of(dataset, np.asarray(outputs, np.float64))
     found: dict[str, Any] = {}
@@ -240,11 +249,12 @@ def _over_classes(function: str) -> Callable[[Answers], float | None]:
 def _of_class(function: str, answers: Answers, label: int) -> float:
     from sklearn import metrics
 
-    return float(
-        getattr(metrics, function)(
+    if (function, label) not in answers.areas:
+        area = getattr(metrics, function)(
             answers.yes[:, label], answers.outputs[:, label], sample_weight=answers.weights
         )
-    )
+        answers.areas[function, label] = float(area)
+    return answers.areas[function, label]
 
 
 def _top(answers: Answers) -> float | None:
