@@ -183,7 +183,7 @@ class TrainConfig:
                 raise ConfigError(rule.message.format_map(self.as_dict()))
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
+    def from_toml(cls, path: str | Path, base: Self | None = None) -> Self:
         """Read a configuration from a TOML file.
 
         Parameters
@@ -191,11 +191,12 @@ class TrainConfig:
         path : str or Path
             A file with fields of TrainConfig as keys, all at top level or all under ``[config]``.
             With ``[config]``, other tables (``[data]``, ``[grid]``) are left to who knows them.
+        base : TrainConfig, optional
+            What fields have that the file does not name; by default their defaults.
 
         Returns
         -------
         TrainConfig
-            Fields that the file does not name have their defaults.
 
         Raises
         ------
@@ -213,7 +214,7 @@ class TrainConfig:
                     raise ConfigError(
                         f"{stray[0]}: found outside [config], expected every parameter inside it"
                     )
-            return cls().replace(**fields)
+            return (base or cls()).replace(**fields)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
