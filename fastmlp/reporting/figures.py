@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from fastmlp.errors import printable
 from fastmlp.machine.files import write_atomic
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "draw_curves",
     "name_axes_by_epoch",
     "new_figure",
+    "shortened",
 ]
 
 # From dark to light, each with its own dashes, so that lines differ in grey print and for
@@ -55,6 +57,7 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "text.parse_math": False,  # a class may be called "$"
 }
+LETTERS = 15  # of a name in a figure
 FEW_EPOCHS = 40  # up to which each epoch gets a dot; a single epoch would not show without one
 ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
 
@@ -132,6 +135,7 @@ def draw_confusion(
     from sklearn.metrics import ConfusionMatrixDisplay
 
     labels, predicted = np.asarray(labels), np.asarray(predicted)
+    classes = list(map(shortened, classes))
     # scikit-learn's confusion_matrix would warn about a single class even if `labels` names it.
     counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, (labels, predicted), 1)
@@ -158,6 +162,12 @@ def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     """Return a column of a history as float64 [epochs], with NaN for None and infinity."""
     values = np.array([np.nan if row[name] is None else row[name] for row in history], np.float64)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def shortened(text: str) -> str:
+    """Return a name of at most `LETTERS` printable letters."""
+    text = printable(text)
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
 def name_axes_by_epoch(axes: Axes, quantity: str) -> None:

@@ -43,6 +43,7 @@ MOST_ROWS = 30  # of a table that is not folded away
 MOST_WRONG = 20  # examples
 MOST_CONFUSED = 10  # pairs of classes
 MOST_COLUMNS = 20  # whose importance is shown
+NARROW = "\u00a0"  # a space at which no line ends
 WORDS = {
     "roc_auc": "ROC AUC",
     "r2": "R2",
@@ -88,7 +89,7 @@ class Run:
             errors = (self.outputs - truth) / self.result.network.targets.std
             return np.asarray((errors**2).mean(axis=1))
         if self.test.task == "classification":
-            return 1 - self.outputs[np.arange(len(truth)), truth]
+            return np.asarray(1 - self.outputs[np.arange(len(truth)), truth])
         return np.asarray(np.abs(self.outputs - truth).max(axis=1))
 
     @cached_property
@@ -99,7 +100,7 @@ class Run:
             return order
         said = report_data.answers_of(self.test.task, self.outputs)
         wrong = (said != self.test.labels).reshape(len(said), -1).any(axis=1)
-        return order[wrong[order]]
+        return np.asarray(order[wrong[order]])
 
     @cached_property
     def importance(self) -> dict[str, tuple[float, float]]:
@@ -178,7 +179,7 @@ def _summary(run: Run) -> Iterator[Block]:
     for name in ("loss", *METRICS[run.test.task]):
         if name in tested:
             ends = intervals.get(name)
-            span = "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
+            span = "" if ends is None else f"{ends[0]:.4f}{NARROW}to{NARROW}{ends[1]:.4f}"
             others = [_number(run.metrics[part].get(name)) for part in ("train", "valid")]
             rows.append([words_of(name), f"**{tested[name]:.4f}**", span, *others])
     header = ["metric", "test part", "95 % interval", "training part", "validation part"]
@@ -201,12 +202,14 @@ def _restored(run: Run) -> bool:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _data(run: Run) -> Iterator[Block]:
     counts = ", ".join(f"{len(part):,} in the {name} part" for name, part in run.parts.items())
-    yield Paragraph(f"Rows of {spell_shape(run.test.shape)} values: {counts}.")
+    yield Paragraph(f"{spell_shape(run.test.shape)} values a row: {counts}.")
     yield _folded("Balance", report_data.balance(run.parts))
     if run.test.preparation is not None:
         for line in run.test.preparation.lines():
@@ -245,18 +248,13 @@ def _each(run: Run) -> Iterator[Block]:
     names = list(dict.fromkeys(name for one in tested[kind].values() for name in one))
     rows = []
     for name, values in tested[kind].items():
-        cells = (values.get(key) for key in names)
-        texts = [
-            "" if one is None else f"{one:,}" if isinstance(one, int) else f"{one:.4f}"
-            for one in cells
-        ]
-        rows.append([literal(name), *texts])
+        rows.append([literal(name), *(_number(values.get(key)) for key in names)])
     yield _folded("Each of them", Table(["name", *map(words_of, names)], rows))
     if run.test.task == "classification":
         pairs = report_data.confused(run.test, run.outputs)[:MOST_CONFUSED]
         if pairs:
             yield Heading("Taken for another", 3)
-            texts = [[literal(one) for one in pair[:2]] + [f"{pair[2]:,}"] for pair in pairs]
+            texts = [[literal(true), literal(said), f"{count:,}"] for true, said, count in pairs]
             yield Table(["true class", "predicted class", "rows"], texts)
 
 

@@ -14,9 +14,9 @@ from fastmlp.datasets.preparation import Number
 from fastmlp.reporting.document import Table, literal
 from fastmlp.training.levels import WHITE
 
-SAMPLES = 10  # of each class
+SAMPLES = 6  # of each class
 SAMPLE_ROWS = 12  # classes that samples are drawn of
-ACROSS = 5  # examples beside each other
+ACROSS = 4  # examples beside each other
 SHOWN_COLUMNS = 4  # of a table, beside a wrong answer
 MOST_TARGETS = 3  # squares of predictions
 
@@ -58,7 +58,7 @@ def draw_samples(part: Dataset, path: Path) -> None:
         named = [(name, row) for name, row in zip(part.classes, rows, strict=True) if len(row)]
         named = named[:SAMPLE_ROWS]
     else:
-        few = np.arange(min(len(part), 3 * SAMPLES))
+        few = np.arange(min(len(part), 4 * SAMPLES))
         named = [("", few[first : first + SAMPLES]) for first in range(0, len(few), SAMPLES)]
     across = max(len(row) for _, row in named)
     pictures = np.full((len(named), across, *part.shape), WHITE, np.uint8)
@@ -109,15 +109,17 @@ def told(part: Dataset, outputs: NDArray[np.float64], rows: NDArray[np.int64]) -
 
 
 def _told(part: Dataset, output: NDArray[np.float64], truth: Any) -> tuple[str, str]:
+    """Return the true answer and what the network says, both in words."""
     classes = part.classes
     if part.task == "regression":
-        return tuple(", ".join(f"{one:.4g}" for one in values) for values in (truth, output))  # type: ignore[return-value]
+        true, said = (", ".join(f"{one:.4g}" for one in values) for values in (truth, output))
+        return true, said
     if part.task == "classification":
-        said = int(output.argmax())
-        return classes[truth], f"{classes[said]} {output[said]:.2f}"
-    said, has = (
+        likeliest = int(output.argmax())
+        return classes[truth], f"{classes[likeliest]} {output[likeliest]:.2f}"
+    has, said = (
         ", ".join(classes[one] for one in np.flatnonzero(row)) or "none"
-        for row in (output > 0.5, truth)
+        for row in (truth, output > 0.5)
     )
     return has, said
 
