@@ -34,11 +34,6 @@ EARLIER = f"{CHECKPOINT}.history"  # see `fastmlp.training.checkpoint`
 FILES = (CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, CHECKPOINT, EARLIER)
 UNFINISHED = "unfinished.toml"  # there from the first epoch until all files are written
 
-HISTORY_COLUMNS = (
-    *("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
-    *("learning_rate", "seconds", "samples_per_second"),
-)
-
 
 def new_folder(parent: Path, name: str) -> Path:
     """Make a folder ``parent/name-date-time`` that no other run has, and return it."""
@@ -144,7 +139,7 @@ class RunFolder:
     def _begin(self, history: Sequence[Mapping[str, Any]]) -> None:
         write_text(self.path / UNFINISHED, self.config)
         write_text(self.path / CONFIG, self.config)
-        write_text(self.path / HISTORY, csv_table([HISTORY_COLUMNS]) + _lines(history))
+        write_text(self.path / HISTORY, csv_table([history[0]]) + _lines(history))
         self._begun = True
 
     def keep(self, network: Network) -> None:
@@ -201,7 +196,7 @@ class RunFolder:
 
 def _lines(history: Sequence[Mapping[str, Any]]) -> str:
     """Return lines of history.csv, from which numbers read back the same."""
-    return csv_table([row[name] for name in HISTORY_COLUMNS] for row in history)
+    return csv_table(row.values() for row in history)
 
 
 def _plain(value: Any) -> Any:

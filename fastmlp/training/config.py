@@ -30,6 +30,7 @@ Stopping = Literal["best", "rises"]
 Normalize = Literal["channel", "feature", "range", "none"]
 Dtype = Literal["float32", "float64", "bfloat16"]
 Reduction = Literal["mean", "sum"]
+ClassWeight = Literal["none", "balanced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,9 @@ class TrainConfig:
     label_smoothing : float
         The share of a label's probability, below 1, that training divides evenly between all classes, as in
         ``torch.nn.CrossEntropyLoss``. The training loss is that of the smoothed labels.
+    class_weight : {"none", "balanced"}
+        With "balanced" a row of the training part counts by the weight of its class, which is scikit-learn's:
+        ``rows / (classes * rows of the class)``. Weights of rows are multiplied by it.
     seed : int
         Of initialisation, data order, flips and dropout.
     dtype : {"float32", "float64", "bfloat16"}
@@ -161,6 +165,7 @@ class TrainConfig:
     normalize: Normalize = "channel"
     dropout: float = 0.0
     label_smoothing: float = 0.0
+    class_weight: ClassWeight = "none"
     seed: int = 0
     dtype: Dtype = "float32"
     threads: int | None = None
@@ -292,7 +297,7 @@ class _Rule(NamedTuple):
 
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
-    *("dropout", "label_smoothing", "warmup_epochs"),
+    *("dropout", "label_smoothing", "warmup_epochs", "class_weight"),
     *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon", "select"),
 )
 
@@ -342,6 +347,7 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "normalize": choice(get_args(Normalize)),
     "dropout": real(_is_share, "from 0 up to, not including, 1"),
     "label_smoothing": real(_is_share, "from 0 up to, not including, 1"),
+    "class_weight": choice(get_args(ClassWeight)),
     "seed": integer(0, 2**63 - 1),
     "dtype": choice(get_args(Dtype)),
     "threads": optional(integer(1, 1024)),
