@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import click
 
 from fastmlp import datasets
-from fastmlp.datasets import own
+from fastmlp.datasets import Dataset, own
 from fastmlp.datasets.labels import TASKS
 from fastmlp.machine.toml import read_toml
 from fastmlp.search.experiment import DataTable, Experiment
@@ -124,6 +124,7 @@ data_options = options(
     ),
     data_home_option,
 )
+MOST_SHOWN = 10  # names of classes in a line
 DATA_FIELDS = {
     "data": "name",
     **{
@@ -167,6 +168,15 @@ def from_file(
         return TrainConfig.from_toml(path, table.base_config), table
     experiment = Experiment.from_toml(path, changes)
     return experiment.config, experiment.data
+
+
+def describe_own(part: Dataset, table: DataTable) -> list[str]:
+    """Return what is said about your own data before a training: its task, and what is done with columns."""
+    kinds = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
+    names = ", ".join(part.classes[:MOST_SHOWN]) + ", ..." * (len(part.classes) > MOST_SHOWN)
+    chosen = "" if table.task else "; chosen by the labels' type, --task says another"
+    lines = [f"task: {part.task}, {len(part.classes)} {kinds[part.task]} ({names}){chosen}"]
+    return lines + (part.preparation.lines() if part.preparation is not None else [])
 
 
 def to_toml(config: TrainConfig, data: DataTable) -> str:

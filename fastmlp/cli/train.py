@@ -18,6 +18,7 @@ from fastmlp.cli.options import (
     config_options,
     data_changes,
     data_options,
+    describe_own,
     from_file,
     given,
     options,
@@ -26,6 +27,7 @@ from fastmlp.cli.options import (
 from fastmlp.cli.progress import compile_kernels, show_epoch
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
+from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import ConfigError, printable
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
@@ -91,7 +93,7 @@ def train(
         out = new_folder(Path("runs"), table.title)
         context.call_on_close(partial(remove_empty, out))
     with RunFolder(out, to_toml(settings, table), checkpoint=checkpoint) as folder:
-        _announce(settings, parts)
+        _announce(settings, parts, table)
         result = _train(settings, parts, folder)
         code = {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
         if result.history:
@@ -130,7 +132,7 @@ def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, D
     return config.replace(**given(context, fields)), table
 
 
-def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
+def _announce(config: TrainConfig, parts: dict[str, Dataset], table: DataTable) -> None:
     part = parts["train"]
     layers = config.layers(len(part.classes))
     if has_images(layers):
@@ -140,7 +142,12 @@ def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
     else:
         network = "-".join(map(str, (part.images.shape[1], *config.hidden, len(part.classes))))
     counts = ", ".join(f"{len(one):,} {name}" for name, one in parts.items())
-    click.echo(f"{part.name}: {counts} images of {spell_shape(part.shape)}", err=True)
+    images = f"images of {spell_shape(part.shape)}"
+    what = f"rows of {part.shape[2]} features" if is_rows(part.shape) else images
+    click.echo(printable(f"{part.name}: {counts} {what}"), err=True)
+    if table.is_own:
+        for line in describe_own(part, table):
+            click.echo(printable(line), err=True)
     click.echo(f"network: {network}", err=True)
 
 

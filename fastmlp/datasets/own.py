@@ -44,7 +44,7 @@ FORMATS: tuple[Format, ...] = (
 
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
-    return "/" in name or "\\" in name or _format_of(Path(name)) is not None
+    return "/" in name or "\\" in name or Path(name).suffix != "" or Path(name).exists()
 
 
 def is_table(name: str) -> bool:

@@ -102,8 +102,9 @@ class DataTable(OwnOptions):
     @classmethod
     def from_table(cls, table: object, changes: Mapping[str, Any] | None = None) -> Self:
         """Return what a ``[data]`` table of a TOML file says, with some fields changed."""
-        known = [*(field.name for field in dataclasses.fields(cls)), "path"]
-        values = checked_table("data", table, known)
+        fields = (field.name for field in dataclasses.fields(cls))
+        known = dict.fromkeys(("name", "classes", "size", *fields, "path"))
+        values = checked_table("data", table, list(known))
         if "path" in values:
             if "name" in values:
                 raise ConfigError("data.path: found beside name, expected one or the other")
