@@ -22,9 +22,10 @@ from fastmlp.cli.doctor import doctor
 from fastmlp.cli.export import export
 from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
+from fastmlp.cli.results import INTERRUPTED
 from fastmlp.cli.search import search
 from fastmlp.cli.show import show
-from fastmlp.cli.train import INTERRUPTED, train
+from fastmlp.cli.train import train
 from fastmlp.errors import FastMLPError, line_of, printable
 from fastmlp.machine.interrupts import ended_by_signals
 from fastmlp.machine.streams import best_effort_streams

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.pictures import MODES, read_picture
+from fastmlp.datasets.tables import SUFFIXES, raw_table
 from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import DataError, line_of
 from fastmlp.machine.files import found_at
+from fastmlp.machine.streams import warn
 from fastmlp.training.levels import bring_to
 from fastmlp.training.network import Network
 from fastmlp.training.shapes import spell_shape
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
-TABLES = (".csv", ".tsv", ".parquet", ".feather", ".arrow")
 ARRAYS = (".npy", ".npz")
 AT_ONCE = 1 << 22  # values of pictures, or of an array, that are answered together
 
@@ -97,7 +98,8 @@ class Inputs:
         """
         pictures: list[Path] = []
         for file in self.files:
-            read = next((READERS[ends] for ends in READERS if file.suffix.lower() in ends), None)
+            name = file.name.lower()
+            read = next((READERS[ends] for ends in READERS if name.endswith(ends)), None)
             if read is None:
                 self._check_pictures()
                 pictures.append(file)
@@ -138,7 +140,9 @@ class Inputs:
         if pictures:
             yield self._answered(names, None, bring_to(self.network.levels, np.stack(pictures)))
 
-    def _of_file(self, file: Path, read: Callable[[Path, Network], Any]) -> Iterator[Batch]:
+    def _of_file(
+        self, file: Path, read: Callable[[Path, Network], NDArray[Any]]
+    ) -> Iterator[Batch]:
         if not file.is_file():
             self.problems.append(f"{file}: found {found_at(file)}, expected a file")
             return
@@ -147,13 +151,12 @@ class Inputs:
             whole = read(file, self.network)
             step = max(1, AT_ONCE // self.network.sizes[0])
             for first in range(0, len(whole), step):
-                part = whole[first : first + step]
+                part = _as_trained(whole[first : first + step], self.network)
                 rows = range(first, first + len(part))
-                if isinstance(part, np.ndarray):
-                    part = _as_trained(part, self.network)
                 batches.append(self._answered([str(file)] * len(part), rows, part))
         except (DataError, OSError) as error:
-            self.problems.append(f"{file}: {error}")
+            told = str(error)
+            self.problems.append(told if told.startswith(str(file)) else f"{file}: {told}")
             return
         yield from batches
 
@@ -201,11 +204,18 @@ def _as_trained(part: NDArray[Any], network: Network) -> NDArray[Any]:
     return rows.images
 
 
-def _table(file: Path, network: Network) -> Any:
-    """Return the table of a file, as a network with a preparation takes it."""
+def _table(file: Path, network: Network) -> NDArray[Any]:
+    """Return the rows of a table, prepared as that which a network was trained on."""
     if network.preparation is None:
         raise DataError("found a table, expected a network that was trained on one")
-    raise NotImplementedError
+    where, frame = raw_table(file, network.preparation)
+    rows, notes = network.preparation.apply(frame, where)
+    for note in notes:
+        warn(f"{file}: {note}", UserWarning)
+    return rows
 
 
-READERS: Mapping[tuple[str, ...], Callable[[Path, Network], Any]] = {TABLES: _table, ARRAYS: _array}
+READERS: Mapping[tuple[str, ...], Callable[[Path, Network], NDArray[Any]]] = {
+    SUFFIXES: _table,
+    ARRAYS: _array,
+}

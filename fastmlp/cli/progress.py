@@ -13,6 +13,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.machine.streams import say
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import words_of
 
 NOTICE_AFTER = 1.0  # seconds; machine code out of the cache is there sooner
 NARROW = 8  # units: compiled functions are the same for all widths, and few weights are drawn fast
@@ -73,7 +74,12 @@ def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) ->
         How many there will be at most.
     """
     count = str(row["epoch"]).rjust(len(str(epochs)))
-    train = f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}"
-    valid = f"valid loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
+    train, valid = (f"{part} {_scores(row, part)}" for part in ("train", "valid"))
     line = f"epoch {count}/{epochs}  {train}  {valid}  {row['seconds']:.3g} s"
     display.show(row["epoch"], line, valid)
+
+
+def _scores(row: Mapping[str, Any], part: str) -> str:
+    """Return the scores of a part in an epoch's row, such as "loss 0.5000 accuracy 0.9000"."""
+    names = (name.removeprefix(f"{part}_") for name in row if name.startswith(f"{part}_"))
+    return " ".join(f"{words_of(name)} {row[f'{part}_{name}']:.4f}" for name in names)

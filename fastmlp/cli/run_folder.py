@@ -29,9 +29,14 @@ METRICS = "metrics.json"
 MODEL = "model.safetensors"
 CURVES = "curves.png"
 CONFUSION = "confusion.png"
+# See `fastmlp.training.report`, which takes long to import.
+REPORT = ("samples.png", "mistakes.png", "predictions.png", "report.md", "report.html")
 CHECKPOINT = "checkpoint.safetensors"
 EARLIER = f"{CHECKPOINT}.history"  # see `fastmlp.training.checkpoint`
-FILES = (CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, CHECKPOINT, EARLIER)
+FILES = (
+    *(CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, *REPORT),
+    *(CHECKPOINT, EARLIER),
+)
 UNFINISHED = "unfinished.toml"  # there from the first epoch until all files are written
 
 

@@ -93,7 +93,9 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
 def draw_curves(
     history: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int = 0
 ) -> None:
-    """Draw loss and accuracy by epoch, of the training part and, if there is one, the validation part.
+    """Draw loss and accuracy or R2 by epoch, of the training part and, if there is one, the validation part.
+
+    A further metric that the history has is drawn, too.
 
     Parameters
     ----------
@@ -104,19 +106,23 @@ def draw_curves(
     best_epoch : int
         The epoch whose parameters the network has, marked by a vertical line; 0 marks none.
     """
-    with new_figure(path, 8, 3.2) as figure:
-        left, right = figure.subplots(1, 2)
-        for axes, quantity in ((left, "loss"), (right, "accuracy")):
+    scores = [name.split("_", 1) for name in history[0] if name.startswith(("train_", "valid_"))]
+    quantities = [name for name in dict.fromkeys(name for _, name in scores) if name != "cost"]
+    with new_figure(path, 4 * len(quantities), 3.2) as figure:
+        panels = figure.subplots(1, len(quantities))
+        for axes, quantity in zip(panels, quantities, strict=True):
             for part, words in (("train", "training"), ("valid", "validation")):
                 values = column(history, f"{part}_{quantity}")
                 if np.isfinite(values).any():
                     epochs = column(history, "epoch")
                     marker = "o" if len(epochs) <= FEW_EPOCHS else ""
                     axes.plot(epochs, values, marker=marker, markersize=3, label=words)
+                else:
+                    axes.plot([], [])  # the other part keeps its colour
             if best_epoch:
                 axes.axvline(best_epoch, color="#999999", linestyle=":", label="network kept")
-            name_axes_by_epoch(axes, quantity)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+            name_axes_by_epoch(axes, quantity.replace("_", " "))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def draw_confusion(
@@ -159,8 +165,9 @@ def draw_confusion(
 
 
 def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """Return a column of a history as float64 [epochs], with NaN for None and infinity."""
-    values = np.array([np.nan if row[name] is None else row[name] for row in history], np.float64)
+    """Return a column of a history as float64 [epochs], with NaN for None and infinity, and where there is none."""
+    found = [row.get(name) for row in history]
+    values = np.array([np.nan if one is None else one for one in found], np.float64)
     return np.where(np.isfinite(values), values, np.nan)
 
 

@@ -30,6 +30,14 @@ CALIBRATION_BINS = 15
 TOP = 5
 MOST_IN_CURVES = 5_000_000  # probabilities, which scikit-learn sorts in about five seconds
 MANY_CLASSES = 10  # from which the share of right answers among the first `TOP` says something
+WORDS = {
+    "roc_auc": "ROC AUC",
+    "r2": "R2",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "log_loss": "log loss",
+    "top_5_accuracy": "top-5 accuracy",
+}
 LOWER_IS_BETTER = ("loss", "log_loss", "calibration_error", "mae", "rmse")
 
 
@@ -184,6 +192,11 @@ def check_selected(name: str, valid: Dataset | None, task: str) -> None:
             f"select: found {name!r}, which the validation part does not have with {len(valid):,} rows of "
             f"{len(valid.classes)} classes, expected another metric, or a part with rows of several classes"
         )
+
+
+def words_of(name: str) -> str:
+    """Return the name of a metric in words."""
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def loss_of(name: str, value: float | None) -> float:

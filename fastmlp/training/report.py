@@ -32,7 +32,7 @@ from fastmlp.training import report_data
 from fastmlp.training.importance import importance_of
 from fastmlp.training.layers import Residual, spell_layer
 from fastmlp.training.loop import TrainResult
-from fastmlp.training.metrics import METRICS
+from fastmlp.training.metrics import METRICS, words_of
 from fastmlp.training.shapes import spell_shape
 from fastmlp.training.summary import HEADER, lines_of
 
@@ -44,14 +44,6 @@ MOST_WRONG = 20  # examples
 MOST_CONFUSED = 10  # pairs of classes
 MOST_COLUMNS = 20  # whose importance is shown
 NARROW = "\u00a0"  # a space at which no line ends
-WORDS = {
-    "roc_auc": "ROC AUC",
-    "r2": "R2",
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "log_loss": "log loss",
-    "top_5_accuracy": "top-5 accuracy",
-}
 
 
 @dataclass(frozen=True)
@@ -163,11 +155,6 @@ def blocks_of(run: Run, pictures: Mapping[str, str]) -> Iterator[Block]:
         f"{machine['versions']['fastmlp']}: {run.result.seconds:.2f} seconds, "
         f"{run.result.samples_per_second:,.0f} rows a second."
     )
-
-
-def words_of(name: str) -> str:
-    """Return the name of a metric in words."""
-    return WORDS.get(name, name.replace("_", " "))
 
 
 def _summary(run: Run) -> Iterator[Block]:
