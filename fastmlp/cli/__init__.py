@@ -19,6 +19,7 @@ from fastmlp._version import __version__
 from fastmlp.cli.bench import bench
 from fastmlp.cli.data import data
 from fastmlp.cli.doctor import doctor
+from fastmlp.cli.evaluate import evaluate
 from fastmlp.cli.export import export
 from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
@@ -56,7 +57,7 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, reproduce, predict, show, export, data, bench, doctor):
+for command in (train, search, reproduce, predict, evaluate, show, export, data, bench, doctor):
     fastmlp.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +66,15 @@ class Inputs:
     files : list of Path
     problems : list of str
         Why files could not be answered, one line each.
+    preparing : float
+        Seconds that compiling, or loading what is compiled, took before the first answer.
     """
 
     def __init__(self, network: Network, model: Path, what: Sequence[Path]) -> None:
         self.network, self.model = network, model
         self.problems: list[str] = []
+        self.preparing = 0.0
+        self._prepared = False
         self.files = [file for one in what for file in self._files_of(one)]
 
     def _files_of(self, path: Path) -> list[Path]:
@@ -160,7 +165,11 @@ class Inputs:
             return
         yield from batches
 
-    def _answered(self, files: Sequence[str], rows: Sequence[int] | None, X: Any) -> Batch:
+    def _answered(self, files: Sequence[str], rows: Sequence[int] | None, X: NDArray[Any]) -> Batch:
+        if not self._prepared:
+            start = time.perf_counter()
+            self.network.predict(X[:1])
+            self.preparing, self._prepared = time.perf_counter() - start, True
         if self.network.task == "regression":
             return Batch(files, rows, self.network.predict(X), None)
         shares = self.network.predict_proba(X)

@@ -75,7 +75,7 @@ def predict(
         _write(out, columns, kept)
         click.echo(f"{printable(out)}: {count:,} rows")
     if count:
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start - inputs.preparing
         say(f"{count:,} predicted in {seconds:.2f} s, {count / seconds:,.0f} a second")
     if inputs.problems:
         raise DataError(_all_problems(inputs))

@@ -103,11 +103,12 @@ def lines_of(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, score in scores.items():
         if "intervals" in score:
             told = [one for one in HEADLINES if one in score]
-            texts = (f"{words_of(one)} {score[one]:.4f}{_interval(score, one)}" for one in told)
+            texts = (f"{words_of(one)} {score[one]:.4f}{interval_of(score, one)}" for one in told)
             yield f"{name:5}  {'  '.join(texts)}"
 
 
-def _interval(score: Mapping[str, Any], name: str) -> str:
+def interval_of(score: Mapping[str, Any], name: str) -> str:
+    """Return the interval of a metric in parentheses, if it has one."""
     if name not in score["intervals"]:
         return ""
     low, high = score["intervals"][name]
@@ -140,7 +141,7 @@ def _report(
         from fastmlp.training.evaluation import outputs_of
         from fastmlp.training.report import Run, write_report
 
-        captions = {CURVES: "Loss and accuracy by epoch", CONFUSION: "Classes of the test part"}
+        captions = {CURVES: "Curves by epoch", CONFUSION: "Classes of the test part"}
         there = {name: text for name, text in captions.items() if (folder.path / name).is_file()}
         run = Run(result, parts, metrics, outputs_of(result.network, parts["test"]))
         write_report(folder.path, run, there)

@@ -176,8 +176,7 @@ class RunFolder:
         with self.trying():
             self._begin(history)
         with self.trying():
-            text = json.dumps(_plain(metrics), indent=2, allow_nan=False) + "\n"
-            write_text(self.path / METRICS, text)
+            write_metrics(self.path / METRICS, metrics)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -197,6 +196,11 @@ class RunFolder:
         """Return the names of the run's files that exist."""
         # A question that the system cannot answer must not end a run whose files are all there.
         return [name for name in FILES if os.path.exists(self.path / name)]
+
+
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics as JSON, in which null stands for numbers that are not finite."""
+    write_text(path, json.dumps(_plain(metrics), indent=2, allow_nan=False) + "\n")
 
 
 def _lines(history: Sequence[Mapping[str, Any]]) -> str:

@@ -33,6 +33,7 @@ from fastmlp.training.importance import importance_of
 from fastmlp.training.layers import Residual, spell_layer
 from fastmlp.training.loop import TrainResult
 from fastmlp.training.metrics import METRICS, words_of
+from fastmlp.training.report_data import number
 from fastmlp.training.shapes import spell_shape
 from fastmlp.training.summary import HEADER, lines_of
 
@@ -167,7 +168,7 @@ def _summary(run: Run) -> Iterator[Block]:
         if name in tested:
             ends = intervals.get(name)
             span = "" if ends is None else f"{ends[0]:.4f}{NARROW}to{NARROW}{ends[1]:.4f}"
-            others = [_number(run.metrics[part].get(name)) for part in ("train", "valid")]
+            others = [number(run.metrics[part].get(name)) for part in ("train", "valid")]
             rows.append([words_of(name), f"**{tested[name]:.4f}**", span, *others])
     header = ["metric", "test part", "95 % interval", "training part", "validation part"]
     yield Table(header, rows)
@@ -188,15 +189,11 @@ def _restored(run: Run) -> bool:
     return run.result.config.restore_best and run.result.best_epoch > 0
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
 def _data(run: Run) -> Iterator[Block]:
     counts = ", ".join(f"{len(part):,} in the {name} part" for name, part in run.parts.items())
-    yield Paragraph(f"{spell_shape(run.test.shape)} values a row: {counts}.")
+    shape = run.test.shape
+    what = f"{shape[2]:,} features a row" if is_rows(shape) else f"Images of {spell_shape(shape)}"
+    yield Paragraph(f"{what}: {counts}.")
     yield _folded("Balance", report_data.balance(run.parts))
     if run.test.preparation is not None:
         for line in run.test.preparation.lines():
@@ -227,16 +224,9 @@ def _network(run: Run) -> Iterator[Block]:
 
 
 def _each(run: Run) -> Iterator[Block]:
-    tested = run.metrics["test"]
-    kind = "targets" if run.test.task == "regression" else "classes"
-    if kind not in tested:
-        return
-    yield Heading("Each target" if kind == "targets" else "Each class", 3)
-    names = list(dict.fromkeys(name for one in tested[kind].values() for name in one))
-    rows = []
-    for name, values in tested[kind].items():
-        rows.append([literal(name), *(_number(values.get(key)) for key in names)])
-    yield _folded("Each of them", Table(["name", *map(words_of, names)], rows))
+    header, rows = report_data.each_of(run.metrics["test"])
+    yield Heading("Each target" if run.test.task == "regression" else "Each class", 3)
+    yield _folded("Each of them", Table(header, [[literal(name), *cells] for name, *cells in rows]))
     if run.test.task == "classification":
         pairs = report_data.confused(run.test, run.outputs)[:MOST_CONFUSED]
         if pairs:

@@ -13,6 +13,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.datasets.preparation import Number
 from fastmlp.reporting.document import Table, literal
 from fastmlp.training.levels import WHITE
+from fastmlp.training.metrics import words_of
 
 SAMPLES = 6  # of each class
 SAMPLE_ROWS = 12  # classes that samples are drawn of
@@ -43,6 +44,21 @@ def balance(parts: Mapping[str, Dataset]) -> Table:
         columns.append([f"{one:,} ({one / len(part):.1%})" for one in found.tolist()])
     rows = [[literal(name), *cells] for name, *cells in zip(first.classes, *columns, strict=True)]
     return Table(["class" if first.task == "classification" else "label", *parts], rows)
+
+
+def each_of(tested: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return a header, and a row of texts for each class or target, of what `metrics_of` says of it alone."""
+    each = tested["classes"] if "classes" in tested else tested["targets"]
+    names = list(dict.fromkeys(name for one in each.values() for name in one))
+    rows = [[name, *(number(one.get(key)) for key in names)] for name, one in each.items()]
+    return ["name", *map(words_of, names)], rows
+
+
+def number(value: float | None) -> str:
+    """Return a number for a table, with four digits behind the point; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _spread(values: NDArray[np.float64]) -> list[float]:
