@@ -93,7 +93,7 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
 def draw_curves(
     history: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int = 0
 ) -> None:
-    """Draw loss and accuracy or R2 by epoch, of the training part and, if there is one, the validation part.
+    """Draw loss and accuracy, or R2, by epoch, of the training part and, if there is one, the validation part.
 
     A further metric that the history has is drawn, too.
 
@@ -106,7 +106,8 @@ def draw_curves(
     best_epoch : int
         The epoch whose parameters the network has, marked by a vertical line; 0 marks none.
     """
-    scores = [name.split("_", 1) for name in history[0] if name.startswith(("train_", "valid_"))]
+    names = history[0] if history else ("train_loss", "train_accuracy")
+    scores = [name.split("_", 1) for name in names if name.startswith(("train_", "valid_"))]
     quantities = [name for name in dict.fromkeys(name for _, name in scores) if name != "cost"]
     with new_figure(path, 4 * len(quantities), 3.2) as figure:
         panels = figure.subplots(1, len(quantities))
@@ -121,7 +122,7 @@ def draw_curves(
                     axes.plot([], [])  # the other part keeps its colour
             if best_epoch:
                 axes.axvline(best_epoch, color="#999999", linestyle=":", label="network kept")
-            name_axes_by_epoch(axes, quantity.replace("_", " "))
+            name_axes_by_epoch(axes, quantity.replace("_", " ").replace("r2", "R2"))
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 

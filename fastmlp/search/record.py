@@ -63,7 +63,7 @@ class Trial:
     epoch : int
         The epoch that the network and the next four numbers belong to.
     train_loss, train_accuracy, valid_loss, valid_accuracy : float or None
-        None if not finite, or if no epoch was trained.
+        None if not finite, or if no epoch was trained. Of a regression R2 stands in the place of the accuracy.
     seconds : float
         From the start of the trial to its end.
     history : list of dict
@@ -130,6 +130,20 @@ def check_trial(name: str, fields: Mapping[str, Any]) -> None:
 def finite(value: float | None) -> float | None:
     """Return a number that JSON and SQLite can hold: None if it is not finite, and no negative zero."""
     return value + 0 if value is not None and math.isfinite(value) else None
+
+
+def score_in(values: Mapping[str, Any], part: str = "") -> float | None:
+    """Return the accuracy among some results, or the R2 of a regression; None if there is none.
+
+    Parameters
+    ----------
+    values : mapping
+        A row of a history, or the answer of `fastmlp.evaluate`.
+    part : str
+        What stands before the name, such as "valid_".
+    """
+    score: float | None = values.get(f"{part}accuracy", values.get(f"{part}r2"))
+    return score
 
 
 def checksum_of(parts: Iterable[Dataset]) -> str:
