@@ -13,6 +13,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.machine.streams import say
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import words_of
 
 NOTICE_AFTER = 1.0  # seconds; machine code out of the cache is there sooner
 NARROW = 8  # units: compiled functions are the same for all widths, and few weights are drawn fast
@@ -47,7 +48,7 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
         labels[1] = 1
     few = replace(few, labels=labels, weights=None if weights is None else np.ones(2))
     hidden = tuple(min(item, NARROW) if isinstance(item, int) else item for item in config.hidden)
-    brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None)
+    brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None, select="loss")
     notice = threading.Timer(NOTICE_AFTER, say, ["compiling kernels, once on this machine ..."])
     notice.daemon = True
     with suppress(RuntimeError):  # the system allows no more threads
@@ -73,10 +74,12 @@ def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) ->
         How many there will be at most.
     """
     count = str(row["epoch"]).rjust(len(str(epochs)))
-    name = "r2" if "train_r2" in row else "accuracy"
-    train, valid = (
-        f"{part} loss {row[f'{part}_loss']:.4f} {name.replace('r2', 'R2')} {row[f'{part}_{name}']:.4f}"
-        for part in ("train", "valid")
-    )
+    train, valid = (f"{part} {_scores(row, part)}" for part in ("train", "valid"))
     line = f"epoch {count}/{epochs}  {train}  {valid}  {row['seconds']:.3g} s"
     display.show(row["epoch"], line, valid)
+
+
+def _scores(row: Mapping[str, Any], part: str) -> str:
+    """Return the scores of a part in an epoch's row, such as "loss 0.5000 accuracy 0.9000"."""
+    names = (name.removeprefix(f"{part}_") for name in row if name.startswith(f"{part}_"))
+    return " ".join(f"{words_of(name)} {row[f'{part}_{name}']:.4f}" for name in names)

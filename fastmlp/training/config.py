@@ -21,6 +21,7 @@ from fastmlp.training.constraints import (
     tuple_of,
 )
 from fastmlp.training.layers import ORDER, Layer, Residual, count_heads, misplaced, network_layers
+from fastmlp.training.metrics import SELECTED
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
 
@@ -100,6 +101,10 @@ class TrainConfig:
         Count epochs without a new best validation loss, or rises of validation loss in a row.
     restore_best : bool
         Return the parameters of the epoch with the lowest validation loss, not the last epoch's.
+    select : str
+        What takes the place of the validation loss in `patience` and `restore_best`: a metric of the validation part,
+        such as "accuracy", "f1_macro", "balanced_accuracy" or "roc_auc", of a regression "r2", "mae" or "rmse"; see
+        `fastmlp.training.metrics.metrics_of`.
     flip : bool
         Mirror each training image left to right with probability 1/2, anew each epoch.
     normalize : {"channel", "feature", "range", "none"}
@@ -155,6 +160,7 @@ class TrainConfig:
     patience: int | None = None
     stopping: Stopping = "best"
     restore_best: bool = True
+    select: str = "loss"
     flip: bool = False
     normalize: Normalize = "channel"
     dropout: float = 0.0
@@ -292,7 +298,7 @@ class _Rule(NamedTuple):
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
     *("dropout", "label_smoothing", "warmup_epochs", "class_weight"),
-    *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon"),
+    *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon", "select"),
 )
 
 _FACTORS = tuple_of(
@@ -336,6 +342,7 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "patience": optional(COUNT),
     "stopping": choice(get_args(Stopping)),
     "restore_best": flag(),
+    "select": choice(SELECTED),
     "flip": flag(),
     "normalize": choice(get_args(Normalize)),
     "dropout": real(_is_share, "from 0 up to, not including, 1"),

@@ -14,12 +14,14 @@ right. R2 is the mean over targets, as of ``sklearn.metrics.r2_score``.
 from __future__ import annotations
 
 import reprlib
+from typing import Any
 
 import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.datasets.parts import check_dataset
 from fastmlp.errors import DataError
+from fastmlp.training.metrics import metrics_of
 from fastmlp.training.network import Network, forward
 
 
@@ -45,6 +47,24 @@ def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
         )
     outputs = forward(network, dataset.images)
     return score(outputs, dataset.labels, dataset.weights, network.targets)
+
+
+def measure(network: Network, dataset: Dataset) -> dict[str, Any]:
+    """Return the loss of `evaluate` and all metrics of `fastmlp.training.metrics.metrics_of`, with intervals.
+
+    Raises
+    ------
+    DataError
+        As for `evaluate`; also if the network's outputs are not finite.
+    """
+    loss = evaluate(network, dataset)["loss"]
+    return {"loss": loss, **metrics_of(dataset, outputs_of(network, dataset))}
+
+
+def outputs_of(network: Network, dataset: Dataset) -> np.ndarray:
+    """Return what metrics of a network are computed of: probabilities [N, T], of a regression its predictions."""
+    ask = network.predict if network.task == "regression" else network.predict_proba
+    return ask(dataset)
 
 
 def score(

@@ -25,6 +25,8 @@ class Row(TypedDict):
         Of training, without validation and compilation.
     train_cost, valid_cost : float, optional
         Loss plus the penalty of the weight decay, if the training measures it.
+    valid_f1_macro and so on : float, optional
+        The metric of `fastmlp.training.metrics` that the configuration selects by.
     """
 
     epoch: int
@@ -39,6 +41,20 @@ class Row(TypedDict):
     samples_per_second: float
     train_cost: NotRequired[float]
     valid_cost: NotRequired[float]
+    valid_balanced_accuracy: NotRequired[float]
+    valid_precision_macro: NotRequired[float]
+    valid_recall_macro: NotRequired[float]
+    valid_f1_macro: NotRequired[float]
+    valid_precision_weighted: NotRequired[float]
+    valid_recall_weighted: NotRequired[float]
+    valid_f1_weighted: NotRequired[float]
+    valid_top_5_accuracy: NotRequired[float]
+    valid_roc_auc: NotRequired[float]
+    valid_average_precision: NotRequired[float]
+    valid_log_loss: NotRequired[float]
+    valid_calibration_error: NotRequired[float]
+    valid_mae: NotRequired[float]
+    valid_rmse: NotRequired[float]
 
 
 def make_row(
@@ -63,11 +79,12 @@ def make_row(
     samples : int
         How many rows they were taken with.
     valid : mapping, optional
-        The same as `train`, on the validation part.
+        The same as `train` on the validation part, and what the configuration selects by.
     """
     scores: dict[str, Any] = {}
     for part, values in (("train", train), ("valid", valid)):
         scores |= {f"{part}_{name}": None if values is None else values[name] for name in train}
+    scores |= {f"valid_{name}": value for name, value in (valid or {}).items()}
     row = {
         "epoch": epoch,
         **scores,

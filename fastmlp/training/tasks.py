@@ -97,3 +97,8 @@ def probabilities(task: Task, outputs: FloatArray) -> NDArray[np.float64]:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return shares
+
+
+def judged(task: Task, outputs: FloatArray, targets: Normalization | None) -> NDArray[np.float64]:
+    """Return what metrics are computed of: probabilities [N, T], or what a regression predicts."""
+    return answers(task, outputs, targets) if targets is not None else probabilities(task, outputs)
