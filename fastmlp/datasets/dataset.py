@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets import transforms
+from fastmlp.datasets.rows import blocks, chosen
 from fastmlp.errors import DataError
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
@@ -175,7 +176,8 @@ class Dataset:
         digest = hashlib.sha256(
             repr((self.images.dtype.str, len(self), self.shape, self.classes)).encode()
         )
-        digest.update(self.images.data)
+        for block in blocks(self.images):
+            digest.update(block.data)
         digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
@@ -284,7 +286,8 @@ class Dataset:
         return self._rows(rows)
 
     def _rows(self, rows: slice | npt.NDArray[Any]) -> Dataset:
-        return replace(self, images=self.images[rows], labels=self.labels[rows], train_size=None)
+        images = chosen(self.images, rows)
+        return replace(self, images=images, labels=self.labels[rows], train_size=None)
 
     def _official(self) -> int:
         if self.train_size is None:

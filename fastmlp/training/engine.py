@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.datasets.rows import Rows
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import (
     PAIR,
@@ -39,6 +40,7 @@ from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.streams import warn
+from fastmlp.training.chosen import Chosen, Given, in_place, numbered
 from fastmlp.training.fusing import fused
 from fastmlp.training.layers import Layer, network_layers, sizes_of
 from fastmlp.training.memory import aligned, plain
@@ -192,12 +194,12 @@ class Engine:
         labels: np.ndarray | None = None,
         targets: np.ndarray | None = None,
         columns: int | None = None,
-    ) -> Samples:
+    ) -> Given:
         """Describe a data set to the kernels.
 
         Parameters
         ----------
-        images : array [N, D] of uint8, float32 or float64
+        images : array [N, D] of uint8, float32 or float64, or Rows of one
         scale, shift : arrays [D]
             A feature enters the network as ``image * scale + shift``.
         labels : array [N] of int64, optional
@@ -216,6 +218,17 @@ class Engine:
             raise DataError(
                 f"images: found shape {images.shape}, expected [N, {self.sizes[0]}], the network's inputs"
             )
+        if isinstance(images, Rows):
+            whole = self.samples(
+                images.source,
+                scale,
+                shift,
+                labels=in_place(labels, images),
+                targets=in_place(targets, images),
+                columns=columns,
+            )
+            assert isinstance(whole, Samples)
+            return Chosen(whole, images.numbers)
         if labels is None:
             labels = np.zeros(len(images), np.int64)
         if targets is None:
@@ -231,7 +244,7 @@ class Engine:
 
     def epoch(
         self,
-        samples: Samples,
+        samples: Given,
         order: np.ndarray,
         steps: Steps,
         *,
@@ -244,7 +257,7 @@ class Engine:
 
         Parameters
         ----------
-        samples : Samples
+        samples : Samples or Chosen
         order : array [n] of int64
         steps : Steps
             The optimiser's numbers for each batch.
@@ -257,6 +270,7 @@ class Engine:
         dropout_key : int
             Seed of dropout's random numbers, at least 0 and below 2**64.
         """
+        samples, order = numbered(samples, order)
         count, size = len(order), self.batch_size
         assert len(steps.hyper) == -(-count // size)
         assert steps.hyper.shape[1] > self.layout.last_group or not count
@@ -288,10 +302,9 @@ class Engine:
         )
         return EpochRecord(record.losses, record.correct, record.penalties)
 
-    def logits(self, samples: Samples, indices: np.ndarray | None = None) -> np.ndarray:
+    def logits(self, samples: Given, indices: np.ndarray | None = None) -> np.ndarray:
         """Return the logits [n, classes] of ``samples[indices]``, by default of all; no row depends on the others."""
-        if indices is None:
-            indices = np.arange(len(samples.images))
+        samples, indices = numbered(samples, indices)
         plan = self._evaluation
         if not self._evaluation_rooms:
             self._evaluation_rooms = [self._memory(plan) for _ in range(self.threads)]
@@ -327,7 +340,7 @@ class Engine:
         world = World(samples, batches, self.model, room, rule, record)
         run(program, world, team, *self._needs)
 
-    def warm_up(self, samples: Samples) -> None:
+    def warm_up(self, samples: Given) -> None:
         """Compile what training on `samples` needs, or load it from the cache; no step is taken."""
         nothing = np.zeros(0, np.int64)
         self.epoch(samples, nothing, sgd(0, 0.0))

@@ -371,7 +371,7 @@ def forward(network: Network, X: np.ndarray) -> FloatArray:
 
 def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
     """Return X as a C-contiguous array [N, D] of an image type, or raise a DataError that says what is wrong."""
-    array = np.asarray(X.images if isinstance(X, Dataset) else X)
+    array = X.images if isinstance(X, Dataset) else np.asarray(X)
     values = network.sizes[0]
     rows = f"[N, {values}] ({spell_shape(network.shape)} values an image)"
     if array.shape == (values,):
@@ -381,4 +381,4 @@ def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
     check(array.shape[1:] == (values,), "X", f"shape {array.shape}", rows)
     check(array.dtype in _IMAGE_TYPES, "X", str(array.dtype), ", ".join(_IMAGE_TYPES))
     check(is_finite(array), "X", "values that are not finite", "grey levels")
-    return np.ascontiguousarray(array)
+    return array if isinstance(X, Dataset) else np.ascontiguousarray(array)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.kernels.arguments import Samples as Samples
+from fastmlp.training.chosen import Given as Given
 from fastmlp.training.engine import Engine
 from fastmlp.training.magnitudes import check_values
 
@@ -27,7 +27,7 @@ def normalized(
     *,
     labels: np.ndarray | None = None,
     columns: int | None = None,
-) -> Samples:
+) -> Given:
     """Return `Engine.samples` of raw images, which are scaled when a batch is gathered.
 
     float64 values far from zero, such as times in seconds, would be rounded to equal numbers in float32. Such images
@@ -49,7 +49,7 @@ def normalized(
     return engine.samples(images, scale, shift, labels=labels, columns=columns)
 
 
-def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
+def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Given:
     """Return `Engine.samples` of a data set, as `normalized` makes them."""
     images, labels, columns = dataset.images, dataset.labels, dataset.shape[2]
     return normalized(engine, images, normalization, labels=labels, columns=columns)

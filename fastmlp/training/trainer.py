@@ -20,7 +20,7 @@ from fastmlp.training.loop import Loop, TrainResult
 from fastmlp.training.magnitudes import check_variation
 from fastmlp.training.network import Network
 from fastmlp.training.optimizers import STATES, Steps, steps_of
-from fastmlp.training.samples import Samples, read_as_they_are, samples_of
+from fastmlp.training.samples import Given, read_as_they_are, samples_of
 
 
 def train(
@@ -134,7 +134,7 @@ class Training(Loop):
             group_by_layer=config.layer_factors() is not None,
         )
 
-    def samples(self, dataset: Dataset) -> Samples:
+    def samples(self, dataset: Dataset) -> Given:
         """Return a data set in the kernels' form."""
         return samples_of(self.engine, dataset, self.normalization)
 
