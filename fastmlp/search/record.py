@@ -18,6 +18,7 @@ from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import without_dropout
 from fastmlp.training.network import Network
 from fastmlp.training.shapes import parameter_names
+from fastmlp.training.tasks import meaning_of
 
 NOT_IN_A_KEY = ("seed", "threads")  # the seed has a field of its own; threads change no result
 
@@ -164,7 +165,5 @@ def from_bytes(data: bytes, config: TrainConfig, train: Dataset) -> Network:
         layers=layers,
         activation=config.activation,
         normalization=Normalization(*scaling),
-        classes=train.classes,
-        shape=train.shape,
-        levels=train.levels,
+        **meaning_of(train),
     )

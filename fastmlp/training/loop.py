@@ -28,6 +28,7 @@ from fastmlp.training.network import Network
 from fastmlp.training.schedule import learning_rates
 from fastmlp.training.shapes import parameter_shapes
 from fastmlp.training.stopping import Patience
+from fastmlp.training.tasks import meaning_of, targets_of
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 
@@ -150,6 +151,7 @@ class Loop(ABC):
         if start is not None:
             _check_start(start, config, train)
         self.normalization = train.normalization(config.normalize)
+        self.targets = targets_of(train)
         self.batch_size = min(config.batch_size, len(train))
         given = None if start is None else (list(start.weights), list(start.biases))
         self.engine: Stepper = self.make_engine(given or draw_parameters(config, train))
@@ -242,7 +244,8 @@ class Loop(ABC):
         seconds = time.perf_counter() - start
         scores = None
         if self.valid is not None:
-            scores = score(self.engine.logits(self.valid_samples), self.valid.labels)
+            outputs = self.engine.logits(self.valid_samples)
+            scores = score(outputs, self.valid.labels, self.valid.weights, self.targets)
             self.patience = self.patience.update(scores["loss"])
             if self.patience.verdict == "improved" and self.config.restore_best:
                 self.best = self.engine.weights()
@@ -268,9 +271,7 @@ class Loop(ABC):
             layers=self.config.layers(len(self.train.classes)),
             activation=self.config.activation,
             normalization=self.normalization,
-            classes=self.train.classes,
-            shape=self.train.shape,
-            levels=self.train.levels,
+            **meaning_of(self.train),
         )
         best_epoch = self.patience.best_epoch
         return TrainResult(network, self.history, status, reason, best_epoch, self.config)
