@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp.datasets import Dataset, Preparation
 from fastmlp.datasets.transforms import is_finite
+from fastmlp.machine.streams import warn
 from fastmlp.training.shapes import spell_shape
 from fastmlp.training.state import check
 
@@ -33,7 +34,9 @@ def rows_of(X: Any, shape: Sequence[int], preparation: Preparation | None) -> np
         If X is something else; the message says what is wrong.
     """
     if preparation is not None and hasattr(X, "columns"):
-        X = preparation.apply(X)
+        X, notes = preparation.apply(X, "X")
+        for note in notes:
+            warn(note, UserWarning)
     array = X.images if isinstance(X, Dataset) else np.asarray(X)
     values = math.prod(shape)
     rows = f"[N, {values}] ({spell_shape(shape)} values an image)"

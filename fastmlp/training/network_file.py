@@ -81,7 +81,10 @@ def layout_of(description: Any) -> Layout:
     low, high = levels = description.get("levels", [0, 0])
     require(low <= high, "levels", levels, "two finite numbers in order")
     if "preparation" in description:
-        Preparation.from_dict(description["preparation"])
+        features = Preparation.from_dict(description["preparation"]).features
+        require(
+            len(features) == sizes[0], "preparation", features, f"{sizes[0]} features, one an input"
+        )
     layers = layers_of(description)
     try:
         pairs = parameter_shapes(layers, shape)

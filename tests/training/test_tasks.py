@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from fastmlp import DataError, Dataset, Network, Normalization, load
-from fastmlp.datasets import Preparation
+from fastmlp.datasets.preparation import Number, Preparation
 
 RNG = np.random.default_rng(0)
 WEIGHTS = [RNG.normal(size=(4, 5)).astype(np.float32), RNG.normal(size=(2, 4)).astype(np.float32)]
 BIASES = [np.zeros(4, np.float32), np.ones(2, np.float32)]
 ROWS = RNG.normal(size=(7, 5))
+PREPARATION = Preparation(tuple(Number(name, 0.0, False) for name in "abcde"))
 COMMON = {
     "normalization": Normalization(np.zeros(5), np.ones(5)),
     "classes": ("a", "b"),
@@ -35,14 +36,14 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
         **COMMON,
         task=request.param,
         targets=targets if request.param == "regression" else None,
-        preparation=Preparation({"columns": ["x"]}),
+        preparation=PREPARATION,
     )
     network.save(tmp_path / "m.safetensors")
     return load(tmp_path / "m.safetensors")
 
 
 def test_a_network_answers_in_the_form_of_its_task(network: Network) -> None:
-    assert network.preparation == Preparation({"columns": ["x"]})
+    assert network.preparation == PREPARATION
     found = network.predict(ROWS)
     if network.task == "regression":
         assert found.dtype == np.float64
