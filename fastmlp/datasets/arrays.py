@@ -1,8 +1,9 @@
 """Arrays in files: NPZ archives and NPY files, with images (or rows) and labels found by their usual names.
 
 An archive has images and labels, or those of a training part, and perhaps of a validation and a test part, each under
-one of the usual names: ``images`` and ``labels``, ``X`` and ``y``, ``x_train``, ``y_train``, ``x_test``, ``y_test``. The
-labels of an NPY file are in another one beside it, named in the same way, or in the one that the option `label` names.
+one of the usual names: ``images`` and ``labels``, ``X`` and ``y``, ``x_train``, ``y_train``, ``x_test``, ``y_test``.
+The labels of an NPY file are in another one beside it, named in the same way, or in the one that the option `label`
+names.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ def _named(
     labels: Mapping[str, npt.NDArray[Any]],
 ) -> tuple[dict[str, npt.NDArray[Any]], list[str] | None]:
     """Return labels as numbers of classes that are named by the values there are in any part."""
-    if any(one.dtype.kind not in "iuU" or one.size != len(one) for one in labels.values()):
+    if any(one.dtype.kind not in "iuU" or one.shape[:1] != (one.size,) for one in labels.values()):
         return dict(labels), None  # numbers to predict, several labels a row, or what is refused
     values = [one.reshape(-1) for one in labels.values()]
     if len({one.dtype.kind == "U" for one in values}) > 1:

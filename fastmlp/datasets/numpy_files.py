@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -131,17 +131,20 @@ def _from_file(
             f"{length} for {dtype} {list(shape)}; copy or save it again"
         )
 
+    order: Literal["C", "F"] = "F" if in_columns else "C"
+
     def read() -> npt.NDArray[Any]:
         if member is not None:
             with zipfile.ZipFile(path) as archive, archive.open(member) as content:
                 while content.read(CHUNK):  # to the end, where the checksum is compared
                     pass
-        order = "F" if in_columns else "C"
         if length >= MAPPED_FROM and not offset % dtype.alignment:
-            return np.memmap(path, dtype, "r", offset, shape, order)
+            mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", offset, shape, order)
+            return mapped
         with path.open("rb") as file:
             file.seek(offset)
-            return np.fromfile(file, dtype, count).reshape(shape, order=order)
+            values: npt.NDArray[Any] = np.fromfile(file, dtype, count)
+            return np.ndarray(shape, dtype, values, order=order)
 
     return StoredArray(where, shape, dtype, read)
 
@@ -174,7 +177,9 @@ def _packed(
                 content[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
                 at += len(chunk)
         if at != length:
-            raise DataError(f"{where}: found {at} bytes of values, expected {length}; copy it again")
+            raise DataError(
+                f"{where}: found {at} bytes of values, expected {length}; copy it again"
+            )
         return content.view(dtype).reshape(shape, order="F" if in_columns else "C")
 
     return StoredArray(where, shape, dtype, read)
@@ -188,7 +193,9 @@ def _header(where: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
     }
     version = np.lib.format.read_magic(file)
     if version not in readers:
-        raise DataError(f"{where}: found version {version} of the format, expected (1, 0) or (2, 0)")
+        raise DataError(
+            f"{where}: found version {version} of the format, expected (1, 0) or (2, 0)"
+        )
     shape, in_columns, dtype = readers[version](file)
     if dtype.hasobject:
         raise DataError(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from fastmlp.datasets import arrays, folders
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.splits import Parts, Whole, complete
 from fastmlp.errors import ConfigError, DataError, shown
@@ -38,7 +39,10 @@ class Format(NamedTuple):
     read: Callable[[Path, OwnOptions], Parts]
 
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format("a folder of pictures", (), ("size", "skip_bad"), folders.read),
+    Format("arrays", (".npz", ".npy"), ("label", "task"), arrays.read),
+)
 
 
 def is_path(name: str) -> bool:
