@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ import numpy.typing as npt
 from fastmlp.datasets import transforms
 from fastmlp.datasets.axes import DTYPES, as_array, pixels_of
 from fastmlp.datasets.labels import Labels, Task, check_values, check_weights, labels_of
+from fastmlp.datasets.picture_folders import pictures_in
 from fastmlp.datasets.preparation import Preparation
 from fastmlp.datasets.rows import blocks, chosen
 from fastmlp.errors import DataError
@@ -157,6 +160,25 @@ class Dataset:
             task=known.task,
             weights=weights,
         )
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        size: int | tuple[int, int] | None = None,
+        *,
+        skip_bad: bool = False,
+        data_home: str | os.PathLike[str] | None = None,
+    ) -> Dataset:
+        """Read a folder of pictures with a subfolder for each class, or with such folders train, valid and test.
+
+        A part named test becomes the official test part. Decoded pictures are kept in the data folder; see
+        `fastmlp.datasets.picture_folders`, also for the parameters and errors.
+        """
+        pictures = pictures_in(Path(path), size, skip_bad=skip_bad, data_home=data_home)
+        ends = [end for part, end in pictures.ends.items() if part != "test"]
+        train_size = max(ends) if "test" in pictures.ends else None
+        return cls(**pictures.fields, name=Path(path).resolve().name, train_size=train_size)
 
     def __len__(self) -> int:
         """Return the number of images."""

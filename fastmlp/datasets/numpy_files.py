@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets.download import reading
+from fastmlp.datasets.rows import LARGE
 from fastmlp.errors import DataError
 from fastmlp.machine.files import found_at
 
 NPY = b"\x93NUMPY"
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # with and without members
-# Smaller arrays are read: a file that somebody writes to while it is mapped ends the process.
-MAPPED_FROM = 1 << 28  # bytes
 KINDS = "biufU"  # of types: numbers and texts
 CHUNK = 1 << 20  # bytes read at a time
 PACKED = {zipfile.ZIP_STORED: False, zipfile.ZIP_DEFLATED: True}
@@ -138,7 +137,8 @@ def _from_file(
             with zipfile.ZipFile(path) as archive, archive.open(member) as content:
                 while content.read(CHUNK):  # to the end, where the checksum is compared
                     pass
-        if length >= MAPPED_FROM and not offset % dtype.alignment:
+        # A file that somebody writes to while it is mapped ends the process, so that small ones are read.
+        if length >= LARGE and not offset % dtype.alignment:
             mapped: npt.NDArray[Any] = np.memmap(path, dtype, "r", offset, shape, order)
             return mapped
         with path.open("rb") as file:

@@ -9,13 +9,17 @@ values; ``np.asarray`` reads all of it.
 from __future__ import annotations
 
 import mmap
+import tempfile
 from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp.machine.own_folder import user_cache_folder
+
 BLOCK_BYTES = 1 << 24  # read at a time
+LARGE = 1 << 28  # bytes; smaller arrays are copied into memory where they have to be copied
 
 
 class Rows:
@@ -99,6 +103,26 @@ def chosen(images: npt.NDArray[Any], rows: slice | npt.NDArray[Any]) -> npt.NDAr
     if isinstance(rows, slice) or not is_mapped(images):
         return images[rows]
     return cast(npt.NDArray[Any], Rows(images, rows.astype(np.int64)))
+
+
+def contiguous(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array with its values in order: itself or a copy, which of a large array in a file is one, too.
+
+    The file lies among the user's caches, has no name, and takes its place until the array is forgotten.
+    """
+    if array.flags.c_contiguous or array.nbytes < LARGE or not is_mapped(array):
+        return np.ascontiguousarray(array)
+    folder = user_cache_folder()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(array.nbytes)
+        memory = mmap.mmap(file.fileno(), array.nbytes)
+    copy = np.frombuffer(memory, array.dtype).reshape(array.shape)
+    count = max(1, BLOCK_BYTES * len(array) // array.nbytes)
+    for start in range(0, len(array), count):
+        copy[start : start + count] = array[start : start + count]
+    return copy
 
 
 def is_mapped(array: Any) -> bool:
