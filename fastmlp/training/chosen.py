@@ -9,6 +9,7 @@ import numpy as np
 from fastmlp.datasets.rows import Rows
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import Samples
+from fastmlp.training.memory import plain
 
 
 class Chosen(NamedTuple):
@@ -49,6 +50,48 @@ def in_place(values: np.ndarray | None, images: Rows) -> np.ndarray | None:
             f"labels: found another label at row {row} than where its image comes again, expected one an image"
         )
     return whole
+
+
+def describe(
+    images: np.ndarray | Rows,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    labels: np.ndarray | None,
+    targets: np.ndarray | None,
+    columns: int,
+    dtype: np.dtype,
+) -> Given:
+    """Return a data set as the kernels take it; the parameters are those of `Engine.samples`."""
+    if isinstance(images, Rows):
+        places = in_place(labels, images), in_place(targets, images)
+        whole = describe(images.source, scale, shift, *places, columns, dtype)
+        assert isinstance(whole, Samples)
+        return Chosen(whole, images.numbers)
+    if labels is None:
+        labels = np.zeros(len(images), np.int64)
+    if targets is None:
+        targets = np.zeros((0, 0))
+    return Samples(
+        plain(images, images.dtype),
+        plain(labels, np.dtype(np.int64)),
+        plain(targets, dtype),
+        scale.astype(dtype),
+        shift.astype(dtype),
+        columns,
+    )
+
+
+def with_fill(given: Given, shape: tuple[int, ...]) -> Given:
+    """Return samples with what pixels become that are cut out: what is normalised to zero, or is nearest to it."""
+    if isinstance(given, Chosen):
+        samples = with_fill(given.samples, shape)
+        assert isinstance(samples, Samples)
+        return given._replace(samples=samples)
+    fill = -given.shift / given.scale
+    kind = given.images.dtype
+    if kind == np.uint8:
+        fill = np.clip(np.rint(fill), 0, 255)
+    return given._replace(fill=fill.astype(kind).reshape(shape))
 
 
 def numbered(samples: Given, order: np.ndarray | None) -> tuple[Samples, np.ndarray]:

@@ -101,6 +101,12 @@ class TrainConfig:
         Return the parameters of the epoch with the lowest validation loss, not the last epoch's.
     flip : bool
         Mirror each training image left to right with probability 1/2, anew each epoch.
+    shift : int
+        Move each training image by up to so many pixels up or down and left or right, anew each epoch. What comes into
+        sight repeats the image's edge. 0 for none.
+    cutout : int
+        Set a square of so many pixels a side, at a place drawn anew each epoch, to the mean of the training images
+        (grey levels to the nearest one). It may reach over the edge. 0 for none.
     normalize : {"channel", "feature", "range", "none"}
         What the mean and standard deviation that scale the pixels are taken over; rows that are no pictures have no
         channels, so that "channel" takes each feature by itself. "range" scales grey levels from
@@ -112,7 +118,7 @@ class TrainConfig:
         The share of a label's probability, below 1, that training divides evenly between all classes, as in
         ``torch.nn.CrossEntropyLoss``. The training loss is that of the smoothed labels.
     seed : int
-        Of initialisation, data order, flips and dropout.
+        Of initialisation, data order, flips, shifts, cut-outs and dropout.
     dtype : {"float32", "float64", "bfloat16"}
         Of the arithmetic; with bfloat16, parameters are kept and updated in float32.
     threads : int or None
@@ -152,6 +158,8 @@ class TrainConfig:
     stopping: Stopping = "best"
     restore_best: bool = True
     flip: bool = False
+    shift: int = 0
+    cutout: int = 0
     normalize: Normalize = "channel"
     dropout: float = 0.0
     label_smoothing: float = 0.0
@@ -285,7 +293,7 @@ class _Rule(NamedTuple):
 
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
-    *("dropout", "label_smoothing", "warmup_epochs"),
+    *("dropout", "label_smoothing", "warmup_epochs", "shift", "cutout"),
     *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon"),
 )
 
@@ -331,6 +339,8 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "stopping": choice(get_args(Stopping)),
     "restore_best": flag(),
     "flip": flag(),
+    "shift": integer(0, 2**15),
+    "cutout": integer(0, 2**15),
     "normalize": choice(get_args(Normalize)),
     "dropout": real(_is_share, "from 0 up to, not including, 1"),
     "label_smoothing": real(_is_share, "from 0 up to, not including, 1"),

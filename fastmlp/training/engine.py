@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.datasets.rows import Rows
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import (
     PAIR,
@@ -40,10 +39,10 @@ from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.streams import warn
-from fastmlp.training.chosen import Chosen, Given, in_place, numbered
+from fastmlp.training.chosen import Given, describe, numbered, with_fill
 from fastmlp.training.fusing import fused
 from fastmlp.training.layers import Layer, network_layers, sizes_of
-from fastmlp.training.memory import aligned, plain
+from fastmlp.training.memory import aligned
 from fastmlp.training.optimizers import STATES, Steps, sgd
 from fastmlp.training.packing import pack_operands, pack_parameters, unpack_parameters
 from fastmlp.training.shapes import multiply_adds, parameter_shapes
@@ -99,6 +98,8 @@ class Engine:
         Label smoothing; only for the loss "softmax".
     group_by_layer : bool
         As for `fused`.
+    alters : bool
+        Whether epochs may have `moves`.
 
     Attributes
     ----------
@@ -125,6 +126,7 @@ class Engine:
         loss: str = "softmax",
         smoothing: float = 0.0,
         group_by_layer: bool = False,
+        alters: bool = False,
     ) -> None:
         _warn_of_emulation(dtype)
         if layers is None:
@@ -133,6 +135,7 @@ class Engine:
             shape = (weights[0].shape[1],)
         self.sizes = (math.prod(shape), *sizes_of(layers, 0)[1:])
         self._shapes = parameter_shapes(layers, shape)
+        self._shape, self._alters = tuple(shape), alters
         found = [(w.shape, b.shape) for w, b in zip(weights, biases, strict=True)]
         assert found == self._shapes, f"parameters: found {found}, expected {self._shapes}"
         self._pairs = dtype == "bfloat16"
@@ -218,29 +221,10 @@ class Engine:
             raise DataError(
                 f"images: found shape {images.shape}, expected [N, {self.sizes[0]}], the network's inputs"
             )
-        if isinstance(images, Rows):
-            whole = self.samples(
-                images.source,
-                scale,
-                shift,
-                labels=in_place(labels, images),
-                targets=in_place(targets, images),
-                columns=columns,
-            )
-            assert isinstance(whole, Samples)
-            return Chosen(whole, images.numbers)
-        if labels is None:
-            labels = np.zeros(len(images), np.int64)
-        if targets is None:
-            targets = np.zeros((0, 0))
-        return Samples(
-            plain(images, images.dtype),
-            plain(labels, np.dtype(np.int64)),
-            plain(targets, self.dtype),
-            scale.astype(self.dtype),
-            shift.astype(self.dtype),
-            columns or images.shape[1],
+        given = describe(
+            images, scale, shift, labels, targets, columns or images.shape[1], self.dtype
         )
+        return with_fill(given, self._shape) if self._alters else given
 
     def epoch(
         self,
@@ -249,6 +233,7 @@ class Engine:
         steps: Steps,
         *,
         flips: np.ndarray | None = None,
+        moves: np.ndarray | None = None,
         factors: np.ndarray | None = None,
         penalties: bool = False,
         dropout_key: int = 0,
@@ -262,7 +247,9 @@ class Engine:
         steps : Steps
             The optimiser's numbers for each batch.
         flips : array [n] of bool, optional
-            Which samples to mirror; by default none.
+            Which samples to mirror, or to alter as `moves` says; by default none.
+        moves : array [n, 7] of int32, optional
+            As in `Batches`, of an engine that `alters`.
         factors : array [n], optional
             Factors of each sample's gradient; by default 1 / size of its batch, for a mean loss.
         penalties : bool
@@ -283,7 +270,13 @@ class Engine:
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
             rule = Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
         batches = Batches(
-            order, flips, factors.astype(self.dtype), size, len(rule.hyper), np.uint64(dropout_key)
+            order,
+            flips,
+            factors.astype(self.dtype),
+            size,
+            len(rule.hyper),
+            np.uint64(dropout_key),
+            self._moves(moves),
         )
         plan = self._plan_with_penalties if penalties else self.plan
         room = self.room
@@ -324,6 +317,7 @@ class Engine:
                 plan.batch,
                 last - first,
                 np.uint64(0),
+                self._moves(None),
             )
             record = self._record(0, 0, 0)._replace(logits=logits[own])
             room = rooms[team.rank]._replace(mirrored=_no_mirror(1, samples))
@@ -373,6 +367,10 @@ class Engine:
             operands = aligned(plan.operands, PAIR)
             operands[ones] = (BFLOAT16_ONE, BFLOAT16_ONE)
         return Room(workspace, operands, np.empty((1, 1, 1), np.uint8))
+
+    def _moves(self, moves: np.ndarray | None) -> np.ndarray | None:
+        """Return how samples are altered: what was compiled for an engine that alters takes an array always."""
+        return np.zeros((0, 7), np.int32) if moves is None and self._alters else moves
 
     def _record(self, samples: int, squares: int, steps: int) -> Record:
         return Record(
