@@ -4,7 +4,10 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from fastmlp.datasets import Dataset
 from fastmlp.machine.streams import say
@@ -38,6 +41,11 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     from fastmlp.training.trainer import train
 
     few = part.take([0, 0])
+    labels, weights = few.labels, few.weights
+    if part.task == "regression":  # which has two values at least
+        labels = np.zeros_like(labels)
+        labels[1] = 1
+    few = replace(few, labels=labels, weights=None if weights is None else np.ones(2))
     hidden = tuple(min(item, NARROW) if isinstance(item, int) else item for item in config.hidden)
     brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None)
     notice = threading.Timer(NOTICE_AFTER, say, ["compiling kernels, once on this machine ..."])

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from fastmlp import datasets
 from fastmlp.cli import run_folder
 from fastmlp.cli.options import (
     DIGITS,
     PARTS,
     config_options,
-    data_home_option,
+    data_changes,
+    data_options,
+    describe_own,
     from_file,
     given,
-    items,
     options,
     to_toml,
 )
 from fastmlp.cli.progress import compile_kernels, show_epoch
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
+from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import ConfigError, printable
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
@@ -44,19 +45,7 @@ DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
 
 
 train_options = options(
-    click.option(
-        "--data", type=click.Choice(datasets.NAMES), help="What to train on.  [default: digits]"
-    ),
-    click.option(
-        "--classes",
-        type=items,
-        metavar="bird,cat|none",
-        help="Keep these, labelled in the order named.",
-    ),
-    click.option(
-        "--size", type=click.INT, help="Scale images to squares of so many pixels a side."
-    ),
-    data_home_option,
+    data_options,
     click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -90,7 +79,7 @@ def train(
     checkpoint: bool,
     **_: Any,
 ) -> int:
-    """Train a network on images.
+    """Train a network on images, or on a table of your own.
 
     A tenth of the training part, always the same, is kept for validation. The test part is used
     once, at the end. Results go to a folder: config.toml, history.csv (a line an epoch),
@@ -101,10 +90,10 @@ def train(
     settings, table = _settings(context, config)
     parts = dict(zip(PARTS, load_parts(table, data_home), strict=True))
     if out is None:
-        out = new_folder(Path("runs"), table.name)
+        out = new_folder(Path("runs"), table.title)
         context.call_on_close(partial(remove_empty, out))
     with RunFolder(out, to_toml(settings, table), checkpoint=checkpoint) as folder:
-        _announce(settings, parts)
+        _announce(settings, parts, table)
         result = _train(settings, parts, folder)
         code = {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
         if result.history:
@@ -133,15 +122,17 @@ def _kept(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
 
 def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
     """Return the settings of the file, overridden by those of the command line."""
-    config, table = from_file(path) if path else (TrainConfig(), DIGITS)
-    changes = given(context, {"data": "name", "classes": "classes", "size": "size"})
-    if changes.get("classes") == ():  # none: all of them
-        changes["classes"] = None
+    changes = data_changes(context)
+    if path is not None:
+        config, table = from_file(path, changes)
+    else:
+        table = replace(DIGITS, **changes)
+        config = table.base_config
     fields = {name: name for name in config.as_dict()}
-    return config.replace(**given(context, fields)), replace(table, **changes)
+    return config.replace(**given(context, fields)), table
 
 
-def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
+def _announce(config: TrainConfig, parts: dict[str, Dataset], table: DataTable) -> None:
     part = parts["train"]
     layers = config.layers(len(part.classes))
     if has_images(layers):
@@ -151,7 +142,12 @@ def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
     else:
         network = "-".join(map(str, (part.images.shape[1], *config.hidden, len(part.classes))))
     counts = ", ".join(f"{len(one):,} {name}" for name, one in parts.items())
-    click.echo(f"{part.name}: {counts} images of {spell_shape(part.shape)}", err=True)
+    images = f"images of {spell_shape(part.shape)}"
+    what = f"rows of {part.shape[2]} features" if is_rows(part.shape) else images
+    click.echo(printable(f"{part.name}: {counts} {what}"), err=True)
+    if table.is_own:
+        for line in describe_own(part, table):
+            click.echo(printable(line), err=True)
     click.echo(f"network: {network}", err=True)
 
 

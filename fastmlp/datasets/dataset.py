@@ -16,18 +16,22 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets import transforms
+from fastmlp.datasets import tables, transforms
 from fastmlp.datasets.axes import DTYPES, as_array, pixels_of
 from fastmlp.datasets.labels import Labels, Task, check_values, check_weights, labels_of
+from fastmlp.datasets.options import Missing, OwnOptions
 from fastmlp.datasets.picture_folders import pictures_in
 from fastmlp.datasets.preparation import Preparation
 from fastmlp.datasets.rows import blocks, chosen
 from fastmlp.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def permutation(count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -180,6 +184,58 @@ class Dataset:
         train_size = max(ends) if "test" in pictures.ends else None
         return cls(**pictures.fields, name=Path(path).resolve().name, train_size=train_size)
 
+    @classmethod
+    def from_table(
+        cls,
+        table: pd.DataFrame | str | Path,
+        label: str | Sequence[str] | None = None,
+        *,
+        task: Task | None = None,
+        weight: str | None = None,
+        missing: Missing = "median",
+        like: tables.Prepared | None = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """Make features of the columns of a table, all of whose rows are taken for the training part.
+
+        Needs the extra "tables": ``pip install "fastmlp[tables]"``.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame or path
+            Of a CSV, TSV, Parquet, Feather or Arrow file.
+        label : str or sequence of str
+            The column to predict, or several. All others are predicted from.
+        task : {"classification", "multilabel", "regression"}, optional
+            By default by the labels' type: texts, truth values and up to 100 different integers are classes; several
+            columns of 0 and 1 are labels of which a row may have several; other numbers are a regression.
+        weight : str, optional
+            The column that says how much each row counts.
+        missing : {"median", "error"}
+            Missing numbers become the median, with a feature that says so, or are refused.
+        like : Dataset or Network, optional
+            What was made of, or trained on, another table: its medians, categories and classes are taken, instead of
+            this table's. So are its label, its task and what it does with missing values.
+        name : str, optional
+            By default the name of the file.
+
+        Raises
+        ------
+        DataError
+            If a column is not there, or holds what it must not (dates, free text, one value ...). The message names it.
+        FastMLPError
+            If pandas is not installed.
+        """
+        where, frame = tables.raw_table(table, None if like is None else like.preparation)
+        if like is not None:
+            fields = tables.fields_like(where, frame, like, label=label, weight=weight)
+        else:
+            given = label if label is None or isinstance(label, str) else tuple(label)
+            options = OwnOptions(label=given, task=task, weight=weight, missing=missing)
+            columns = tables.columns_of(where, frame, options)
+            fields = columns.fields(columns.learn(np.arange(len(frame)), options))
+        return cls(**fields, name=name or str(getattr(where, "name", "table")))
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
@@ -220,9 +276,17 @@ class Dataset:
         return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
     def normalization(self, per: str = "channel") -> transforms.Normalization:
-        """Return `Normalization.of` these images, which is measured once however many models train on them."""
+        """Return `Normalization.of` these images, which is measured once however many models train on them.
+
+        Of the rows of a table, features that are 0 or 1 (categories, and what is missing) stay as they are.
+        """
         if per not in self._normalizations:
-            self._normalizations[per] = transforms.Normalization.of(self, per)
+            measured = transforms.Normalization.of(self, per)
+            if self.preparation is not None:
+                # A category that few rows have would become a number far from all others.
+                is_flag = ~self.preparation.measured
+                measured.mean[is_flag], measured.std[is_flag] = 0, 1
+            self._normalizations[per] = measured
         return self._normalizations[per]
 
     @cached_property

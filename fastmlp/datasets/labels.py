@@ -96,9 +96,9 @@ def labels_of(
     given : array-like [N] or [N, T]
         Whole numbers, texts or true and false, for classes; columns of 0 and 1; or numbers to predict.
     task : {"classification", "multilabel", "regression"}, optional
-        By default numbers with fractions are a regression's, two or more columns of 0 and 1 are labels of which a
-        row may have several, and others are classes. Floating-point numbers that are all whole could be either,
-        and are refused.
+        By default numbers with fractions, or above 100,000, are a regression's, two or more columns of 0 and 1 are
+        labels of which a row may have several, and others are classes. Floating-point numbers that are all whole
+        could be either, and are refused.
     classes : sequence of str, optional
         Names of the classes, of the columns of labels or of the targets.
     name : str
@@ -144,8 +144,8 @@ def labels_of(
 
 def _guessed(values: npt.NDArray[Any]) -> Task:
     """Return the task that the type of the labels stands for."""
-    if values.dtype.kind == "f" and (values % 1 != 0).any():  # NaN is a number that is missing
-        return "regression"
+    if values.dtype.kind == "f" and ((values % 1 != 0) | (values > MOST_CLASSES)).any():
+        return "regression"  # also of NaN: a number that is missing
     several = values.ndim == 2 and bool(((values == 0) | (values == 1)).all())
     return "multilabel" if several else "classification"
 

@@ -10,12 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from fastmlp.datasets import arrays, folders
+from fastmlp.datasets import arrays, folders, table_parts, tables
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.splits import Parts, Whole, complete
 from fastmlp.errors import ConfigError, DataError, shown
-
-BUILT_IN = ("digits", "mnist", "fashion_mnist", "cifar10")
 
 
 class Format(NamedTuple):
@@ -42,12 +40,18 @@ class Format(NamedTuple):
 FORMATS: tuple[Format, ...] = (
     Format("a folder of pictures", (), ("size", "skip_bad"), folders.read),
     Format("arrays", (".npz", ".npy"), ("label", "task"), arrays.read),
+    Format("a table", tables.SUFFIXES, tables.OPTIONS, table_parts.read),
 )
 
 
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
-    return "/" in name or "\\" in name or _format_of(Path(name)) is not None
+    return "/" in name or "\\" in name or Path(name).suffix != "" or Path(name).exists()
+
+
+def is_table(name: str) -> bool:
+    """Return whether a path leads to a table."""
+    return Path(name).name.lower().endswith(tables.SUFFIXES)
 
 
 def load(path: str | Path, options: OwnOptions) -> Whole:
@@ -88,11 +92,10 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
 
 
 def expected() -> str:
-    """Return which paths are possible, for messages."""
-    kinds = "; ".join(
+    """Return what paths may lead to, for messages."""
+    return "; ".join(
         f"{one.words} ({', '.join(one.suffixes)})" if one.suffixes else one.words for one in FORMATS
     )
-    return f"{', '.join(BUILT_IN)}, or a path: {kinds}"
 
 
 def _format_of(path: Path) -> Format | None:

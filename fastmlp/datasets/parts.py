@@ -32,9 +32,10 @@ def check_parts(train: Dataset, valid: Dataset | None = None, test: Dataset | No
         raise DataError(f"train: found the classes {train.classes}, expected at least two")
     if train.task == "regression":
         for target, values in zip(train.classes, train.labels.T, strict=True):
-            if values.min() == values.max():
+            counted = values if train.weights is None else values[train.weights > 0]
+            if counted.min() == counted.max():
                 raise DataError(
-                    f"train: found only the value {values[0]:g} of {target!r}, expected at least two to predict"
+                    f"train: found only the value {counted[0]:g} of {target!r}, expected at least two to predict"
                 )
 
 

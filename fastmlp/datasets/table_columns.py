@@ -133,12 +133,12 @@ def kind_of(where: object, column: pd.Series[Any]) -> Kind:
     if is_number(present):
         values = numbers_of(where, present)
         if len(present) == len(column) and (values == values[0]).all():
-            _refuse_constant(where, name, present.iloc[0])
+            _refuse_constant(where, name, f"{values[0]:g}")
         return "number"
     texts = texts_of(where, present)
     different = list(dict.fromkeys(texts))
     if len(different) == 1 and len(present) == len(column):
-        _refuse_constant(where, name, different[0])
+        _refuse_constant(where, name, shown(different[0]))
     if all(_DATE.fullmatch(text.strip()) for text in different):
         _refuse_date(where, name, present)
     _check_tokens(where, name, texts, different)
@@ -221,8 +221,8 @@ def _check_tokens(
     )
 
 
-def _refuse_constant(where: object, name: str, value: object) -> NoReturn:
-    found = f"the value {shown(value)} in every row"
+def _refuse_constant(where: object, name: str, value: str) -> NoReturn:
+    found = f"the value {value} in every row"
     refuse(where, name, found, "values that differ; remove the column")
 
 

@@ -57,20 +57,19 @@ def read_table(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
         raise DataError(f"{path}: found {found_at(path)}, expected a table in a file")
     name = path.name.lower()
     suffix = next(one for one in SUFFIXES if name.endswith(one))
-    separator = SEPARATORS.get(suffix.removesuffix(".gz"))
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", pandas().errors.ParserWarning)
-            if separator is None:
-                frame = _from_columns(file, suffix)
-            else:
-                frame = _from_text(file, suffix, separator, texts)
+            is_text = suffix.removesuffix(".gz") in SEPARATORS
+            frame = _from_text(file, suffix, texts) if is_text else _from_columns(file, suffix)
     except FastMLPError as error:
         raise type(error)(f"{path}: {error}") from None
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # parsers raise whatever the damaged bytes lead them to
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise DataError(f"{path}: {_reason(error)}; expected a table") from error
     if not len(frame):
         raise DataError(f"{path}: found no rows, expected a table with at least one")
@@ -85,8 +84,9 @@ def _reason(error: Exception) -> str:
     return f"cannot be read: {line_of(error)}"
 
 
-def _from_text(file: BinaryIO, suffix: str, separator: str, texts: Collection[str]) -> pd.DataFrame:
+def _from_text(file: BinaryIO, suffix: str, texts: Collection[str]) -> pd.DataFrame:
     """Read a table of text; the first line has the names."""
+    separator = SEPARATORS[suffix.removesuffix(".gz")]
     compression = "gzip" if suffix.endswith(".gz") else None
     options: dict[str, Any] = {"sep": separator, "encoding": "utf-8", "skipinitialspace": True}
     options["compression"] = compression

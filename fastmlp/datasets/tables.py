@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,22 @@ PARTS = {  # how a column may name the parts
     **dict.fromkeys(("valid", "validation", "val"), 1),
     **dict.fromkeys(("test", "testing"), 2),
 }
+
+
+class Prepared(Protocol):
+    """A Dataset or Network that was made of, or trained on, a table."""
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What was done with the columns; None if there was no table."""
+
+    @property
+    def task(self) -> Task:
+        """What its labels are."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The names of its classes, labels or targets."""
 
 
 class Columns(NamedTuple):
@@ -169,13 +185,11 @@ def columns_of(where: object, frame: pd.DataFrame, options: OwnOptions) -> Colum
 def fields_like(
     where: object,
     frame: pd.DataFrame,
-    preparation: Preparation,
+    like: Prepared,
     *,
-    task: Task,
-    classes: Sequence[str],
     label: str | Sequence[str] | None = None,
     weight: str | None = None,
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     """Return what a Dataset is made of, for a table like that of a training.
 
     Parameters
@@ -183,9 +197,7 @@ def fields_like(
     where : object
         The name of the table in messages.
     frame : pandas.DataFrame
-    preparation : Preparation
-    task, classes
-        Of the training.
+    like : Network or Dataset
     label : str or sequence of str, optional
         The label columns; by default those of the training.
     weight : str, optional
@@ -193,21 +205,26 @@ def fields_like(
     Raises
     ------
     DataError
-        If a column is missing or holds other values than in the training.
+        If a column is missing or holds other values than in the training, or if that was on no table.
     """
+    preparation, classes = like.preparation, tuple(like.classes)
+    if preparation is None:
+        raise DataError(
+            f"{where}: found a table for what was trained on none, expected rows of numbers, or pictures"
+        )
     places = named_columns(where, frame)
     frame = frame.set_axis(list(places), axis=1)
     names = label_names(where, places, preparation.label if label is None else label)
     images, _ = preparation.apply(frame, where)
-    labels = labels_like(where, [frame[name] for name in names], task, classes)
+    labels = labels_like(where, [frame[name] for name in names], like.task, classes)
     if weight is not None:
         check_column(where, places, "weight", weight)
     return {
         "images": images,
         "labels": labels,
         "shape": (1, 1, images.shape[1]),
-        "classes": tuple(classes),
-        "task": task,
+        "classes": classes,
+        "task": like.task,
         "weights": None if weight is None else _weights(where, frame[weight]),
         "preparation": preparation,
     }

@@ -29,6 +29,7 @@ Stopping = Literal["best", "rises"]
 Normalize = Literal["channel", "feature", "range", "none"]
 Dtype = Literal["float32", "float64", "bfloat16"]
 Reduction = Literal["mean", "sum"]
+ClassWeight = Literal["none", "balanced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,9 @@ class TrainConfig:
     label_smoothing : float
         The share of a label's probability, below 1, that training divides evenly between all classes, as in
         ``torch.nn.CrossEntropyLoss``. The training loss is that of the smoothed labels.
+    class_weight : {"none", "balanced"}
+        With "balanced" a row of the training part counts by the weight of its class, which is scikit-learn's:
+        ``rows / (classes * rows of the class)``. Weights of rows are multiplied by it.
     seed : int
         Of initialisation, data order, flips, shifts, cut-outs and dropout.
     dtype : {"float32", "float64", "bfloat16"}
@@ -163,6 +167,7 @@ class TrainConfig:
     normalize: Normalize = "channel"
     dropout: float = 0.0
     label_smoothing: float = 0.0
+    class_weight: ClassWeight = "none"
     seed: int = 0
     dtype: Dtype = "float32"
     threads: int | None = None
@@ -185,7 +190,7 @@ class TrainConfig:
                 raise ConfigError(rule.message.format_map(self.as_dict()))
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
+    def from_toml(cls, path: str | Path, base: Self | None = None) -> Self:
         """Read a configuration from a TOML file.
 
         Parameters
@@ -193,11 +198,12 @@ class TrainConfig:
         path : str or Path
             A file with fields of TrainConfig as keys, all at top level or all under ``[config]``.
             With ``[config]``, other tables (``[data]``, ``[grid]``) are left to who knows them.
+        base : TrainConfig, optional
+            What fields have that the file does not name; by default their defaults.
 
         Returns
         -------
         TrainConfig
-            Fields that the file does not name have their defaults.
 
         Raises
         ------
@@ -215,7 +221,7 @@ class TrainConfig:
                     raise ConfigError(
                         f"{stray[0]}: found outside [config], expected every parameter inside it"
                     )
-            return cls().replace(**fields)
+            return (base or cls()).replace(**fields)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
@@ -293,7 +299,7 @@ class _Rule(NamedTuple):
 
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
-    *("dropout", "label_smoothing", "warmup_epochs", "shift", "cutout"),
+    *("dropout", "label_smoothing", "warmup_epochs", "class_weight", "shift", "cutout"),
     *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon"),
 )
 
@@ -344,6 +350,7 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "normalize": choice(get_args(Normalize)),
     "dropout": real(_is_share, "from 0 up to, not including, 1"),
     "label_smoothing": real(_is_share, "from 0 up to, not including, 1"),
+    "class_weight": choice(get_args(ClassWeight)),
     "seed": integer(0, 2**63 - 1),
     "dtype": choice(get_args(Dtype)),
     "threads": optional(integer(1, 1024)),

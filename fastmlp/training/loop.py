@@ -29,6 +29,7 @@ from fastmlp.training.schedule import learning_rates
 from fastmlp.training.shapes import parameter_shapes
 from fastmlp.training.stopping import Patience
 from fastmlp.training.tasks import meaning_of, targets_of
+from fastmlp.training.weighting import Weighting
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 
@@ -45,7 +46,8 @@ class TrainResult:
         One row per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (means over the epoch, each batch
         measured before its step), ``valid_loss`` and ``valid_accuracy`` (after the epoch; None without
         validation data), ``learning_rate``, ``seconds`` and ``samples_per_second`` (of training, without
-        validation and compilation).
+        validation and compilation). A regression has ``train_r2`` and ``valid_r2`` in place of accuracies. The losses
+        are those of `fastmlp.training.evaluation`, but for smoothed labels and weighted classes in training.
     status : {"done", "stopped", "diverged", "interrupted"}
         All epochs; early stopping; a loss or parameter that is not finite; Ctrl-C.
     reason : str
@@ -128,6 +130,10 @@ class Loop(ABC):
     ----------
     normalization : Normalization
         Measured on the training part.
+    targets : Normalization or None
+        Mean and standard deviation of the targets of a regression, measured on the training part.
+    weighting : Weighting
+        How much each row of the training part counts.
     engine : Stepper
     history : list of Row
     patience : Patience
@@ -152,6 +158,7 @@ class Loop(ABC):
             _check_start(start, config, train)
         self.normalization = train.normalization(config.normalize)
         self.targets = targets_of(train)
+        self.weighting = Weighting(config, train)
         self.batch_size = min(config.batch_size, len(train))
         given = None if start is None else (list(start.weights), list(start.biases))
         self.engine: Stepper = self.make_engine(given or draw_parameters(config, train))
@@ -249,7 +256,8 @@ class Loop(ABC):
             self.patience = self.patience.update(scores["loss"])
             if self.patience.verdict == "improved" and self.config.restore_best:
                 self.best = self.engine.weights()
-        row = make_row(self.epoch + 1, float(rates[0]), record, seconds, scores)
+        trained = self.weighting.scores(record, order)
+        row = make_row(self.epoch + 1, float(rates[0]), trained, seconds, len(order), scores)
         self.measure(row, record)
         return row
 

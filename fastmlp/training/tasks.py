@@ -45,9 +45,12 @@ def targets_of(train: Dataset) -> Normalization | None:
     """
     if train.task != "regression":
         return None
-    mean = np.average(train.labels, axis=0, weights=train.weights)
-    squares = np.average((train.labels - mean) ** 2, axis=0, weights=train.weights)
-    return Normalization(mean, np.sqrt(squares))
+    # Divided by a power of two before they are squared: the squares of extreme numbers would be infinite or zero.
+    scale = np.exp2(np.frexp(np.abs(train.labels).max(axis=0))[1] - 1.0)
+    values = train.labels / scale
+    mean = np.average(values, axis=0, weights=train.weights)
+    squares = np.average((values - mean) ** 2, axis=0, weights=train.weights)
+    return Normalization(mean * scale, np.sqrt(squares) * scale)
 
 
 def answers(task: Task, outputs: FloatArray, targets: Normalization | None) -> NDArray[Any]:

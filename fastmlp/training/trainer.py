@@ -22,6 +22,7 @@ from fastmlp.training.network import Network
 from fastmlp.training.optimizers import STATES, Steps, steps_of
 from fastmlp.training.samples import Given, read_as_they_are, samples_of
 from fastmlp.training.shapes import spell_shape
+from fastmlp.training.weighting import LOSSES
 
 
 def train(
@@ -134,6 +135,7 @@ class Training(Loop):
             batch_size=self.batch_size,
             dtype=config.dtype,
             threads=config.threads,
+            loss=LOSSES[self.train.task].kernel,
             smoothing=config.label_smoothing,
             group_by_layer=config.layer_factors() is not None,
             alters=config.shift > 0 or config.cutout > 0,
@@ -141,7 +143,7 @@ class Training(Loop):
 
     def samples(self, dataset: Dataset) -> Given:
         """Return a data set in the kernels' form."""
-        return samples_of(self.engine, dataset, self.normalization)
+        return samples_of(self.engine, dataset, self.normalization, self.targets)
 
     def steps(self, rates: np.ndarray) -> Steps:
         """Return the optimiser's numbers for the next batches, one batch per rate."""
@@ -156,7 +158,7 @@ class Training(Loop):
             steps,
             flips=flips if moves is None else np.ones(len(order), np.bool_),
             moves=moves,
-            factors=np.ones(len(order)) if self.config.reduction == "sum" else None,
+            factors=self.weighting.factors(order, self.batch_size),
             penalties=self.records_penalties,
             dropout_key=dropout_key(self.config, self.epoch),
         )
