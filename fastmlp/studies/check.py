@@ -19,6 +19,7 @@ NEEDS = {
     "claim": ("says",),
     "figure": ("file", "caption"),
     "twins": ("ours", "theirs"),
+    "fits": ("part",),
 }
 KINDS_NEED: Mapping[str, Mapping[str, Collection[str]]] = {
     "claim": {kind: needs for kind, (_, needs) in claims.TESTS.items()},
@@ -66,6 +67,7 @@ def _check_measures(study: Study, title: str, section: Mapping[str, Any]) -> Non
     for name, found, expected in (
         ("confusion", any("confusion" in row for row in rows), "a row with `confusion`"),
         ("twins", "twins" in section, "`twins` in the section"),
+        ("likelihoods", {"fits", "row"} <= section.keys(), "`fits` and `row` in the section"),
         (  # a batchnorm does not compute in a test what it trains
             "gradients",
             "batchnorm" not in measures.checked(study).hidden,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fastmlp.errors import ConfigError
 from fastmlp.search.trial import Outcome, Parts, run_trial
-from fastmlp.studies.puzzles import Penalised, Reversed
+from fastmlp.studies.puzzles import Afterwards, Penalised, Reversed, Unshuffled
 from fastmlp.studies.twins import AutogradTwin, TorchTwin
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import draw_parameters
@@ -50,6 +50,8 @@ KINDS: Mapping[str, Kind] = {
     "chain": Kind(Penalised, keeps=("weights", "biases")),
     "weights kept": Kind(Penalised, keeps=("weights",)),
     "reversed": Kind(Reversed, ALTERATIONS),
+    "unshuffled": Kind(Unshuffled),
+    "afterwards": Kind(Afterwards),
     "torch": Kind(TorchTwin, (*OF_TWINS, "residual"), needs="torch"),
     "autograd": Kind(AutogradTwin, OF_TWINS),
 }

@@ -18,6 +18,7 @@ from fastmlp.reporting.document import Block, Paragraph, Picture, Table
 from fastmlp.studies.agreement import show_twins, take_twins
 from fastmlp.studies.gradients import check_kernels
 from fastmlp.studies.laboratory import Laboratory
+from fastmlp.studies.likelihood import show_likelihoods, take_likelihoods
 from fastmlp.studies.results import StudyResults
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import PLUS_MINUS
@@ -196,4 +197,5 @@ MEASURES: Mapping[str, Measure] = {
     "autograd": Measure(_take_autograd, _show_autograd),
     "twins": Measure(take_twins, show_twins),
     "confusion": Measure(_take_confusion, _show_confusion),
+    "likelihoods": Measure(take_likelihoods, show_likelihoods),
 }

@@ -1,4 +1,4 @@
-"""Trainings that test what a published program may have done: a recorded cost, batches back to front."""
+"""Trainings that test what a published program may have done: recorded costs, other orders, other accuracies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.training.draws import draw_coins
 from fastmlp.training.engine import Engine, EpochRecord
+from fastmlp.training.evaluation import score
 from fastmlp.training.history import Row
 from fastmlp.training.optimizers import Steps
 from fastmlp.training.samples import Given
@@ -32,6 +33,23 @@ class Penalised(Training):
             with np.errstate(over="ignore"):  # of a network that diverges
                 penalty = sum(float(np.square(one, dtype=np.float64).sum()) for one in weights)
             row["valid_cost"] = row["valid_loss"] + factor * penalty
+
+
+class Unshuffled(Training):
+    """`fastmlp.train`, with the images in the data's order in every epoch."""
+
+    def take(self, order: np.ndarray, flips: np.ndarray, steps: Steps) -> EpochRecord:
+        """Take an epoch's steps, in the data's order."""
+        return super().take(np.arange(len(order)), flips, steps)
+
+
+class Afterwards(Training):
+    """`fastmlp.train`, with its training accuracy measured after each epoch and not while it goes on."""
+
+    def measure(self, row: Row, record: EpochRecord) -> None:
+        """Measure the training accuracy again."""
+        scores = score(self.engine.logits(self.train_samples), self.train.labels)
+        row["train_accuracy"] = scores["accuracy"]
 
 
 class Reversed(Penalised):

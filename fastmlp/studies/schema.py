@@ -158,7 +158,7 @@ CLOCKS = Listed(Table({**ENTRY, "published": POSITIVE}), 0)
 
 SECTION: dict[str, Type] = {
     **dict.fromkeys(("title", "text"), TEXT),
-    **dict.fromkeys(("row", "epochs", "claim", "figure", "twins"), ENTRIES),
+    **dict.fromkeys(("row", "epochs", "claim", "figure", "twins", "fits"), ENTRIES),
     **dict.fromkeys(("columns", "measure", "all"), Listed(TEXT, 0)),
     "tolerance": NUMBER,
     "clock": CLOCKS,

@@ -26,6 +26,7 @@ The tables of a search file (`fastmlp.search.experiment`) are the part "main". B
     figure = [ ... ]                 # see `fastmlp.studies.figures` and `fastmlp.studies.pictures`
     measure = ["gradients"]          # see `fastmlp.studies.measures`
     twins = [ ... ]                  # parts that should agree; see `fastmlp.studies.agreement`
+    fits = [ ... ]                   # parts with choices left out; see `fastmlp.studies.likelihood`
     all = ["main"]                   # parts whose settings are listed, every one
 """
 
