@@ -54,6 +54,7 @@ EVALUATION_ROWS = 128
 LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
 
 BFLOAT16_ONE = 0x3F80
+INTEGER = np.dtype(np.int64)  # NumPy 1 on Windows has shorter ones, another type to Numba
 
 
 class EpochRecord(NamedTuple):
@@ -222,7 +223,7 @@ class Engine:
             targets = np.zeros((0, 0))
         return Samples(
             plain(images, images.dtype),
-            plain(labels, np.dtype(np.int64)),
+            plain(labels, INTEGER),
             plain(targets, self.dtype),
             scale.astype(self.dtype),
             shift.astype(self.dtype),
@@ -269,7 +270,8 @@ class Engine:
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
             rule = Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
         batches = Batches(
-            order, flips, factors.astype(self.dtype), size, len(rule.hyper), np.uint64(dropout_key)
+            *(plain(order, INTEGER), flips, factors.astype(self.dtype), size),
+            *(len(rule.hyper), np.uint64(dropout_key)),
         )
         plan = self._plan_with_penalties if penalties else self.plan
         room = self.room
@@ -292,6 +294,7 @@ class Engine:
         """Return the logits [n, classes] of ``samples[indices]``, by default of all; no row depends on the others."""
         if indices is None:
             indices = np.arange(len(samples.images))
+        indices = plain(indices, INTEGER)
         plan = self._evaluation
         if not self._evaluation_rooms:
             self._evaluation_rooms = [self._memory(plan) for _ in range(self.threads)]
