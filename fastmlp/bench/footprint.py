@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from fastmlp.bench.measurements import Footprint
 from fastmlp.bench.problem import NETWORKS
+from fastmlp.machine.memory import peak_bytes
 
 BATCH = 100
 IMAGES = 50_000  # as many as CIFAR-10 has for training
@@ -43,23 +43,6 @@ def measure() -> Footprint:
         peak_bytes=peak,
         compiling_peak_bytes=compiling_peak,
     )
-
-
-def peak_bytes() -> int | None:
-    """Return the most memory this process has had resident, in bytes; None if it cannot be known.
-
-    Linux has /proc; its getrusage would begin a child with the peak of its parent.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    if sys.platform == "darwin":
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return None
 
 
 def train_once(rows: int) -> None:
@@ -93,8 +76,9 @@ def _spawn(rows: int, cache: str) -> tuple[float, int | None]:
     """Train in a new process; return the seconds until it was done, and its peak memory."""
     command = [sys.executable, "-m", __name__, str(rows)]
     start = time.perf_counter()
+    environment = os.environ | {"NUMBA_CACHE_DIR": cache}
     with subprocess.Popen(
-        command, env=os.environ | {"NUMBA_CACHE_DIR": cache}, stdout=subprocess.PIPE, text=True
+        command, env=environment, stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
         assert process.stdout is not None
         try:

@@ -171,7 +171,7 @@ def _compiles_extensions() -> bool:
     compiler = shlex.split(os.environ.get("CXX", "g++"))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.cpp")
-        source.write_text("#include <Python.h>\n#include <omp.h>\n")
+        source.write_text("#include <Python.h>\n#include <omp.h>\n", "utf-8")
         include = "-I" + sysconfig.get_paths()["include"]
         command = [*compiler, include, "-fopenmp", "-fsyntax-only", str(source)]
         try:

@@ -34,7 +34,7 @@ from numba.core.serialize import dumps
 
 from fastmlp.errors import line_of
 from fastmlp.kernels.tiles import COMPILED_FOR, NATIVE_BF16, TILE
-from fastmlp.machine.own_folder import ForeignError, OwnFolder, user_cache_folder
+from fastmlp.machine.own_folder import ForeignError, OwnFolder, user_cache_folder, user_name
 from fastmlp.machine.streams import warn
 
 CHECKSUM_BYTES = 32
@@ -92,7 +92,7 @@ def cache_folder() -> OwnFolder | None:
     name = digest(importlib.resources.files("fastmlp.kernels"))
     if name is None:
         return None
-    user = os.geteuid() if hasattr(os, "geteuid") else "user"
+    user = user_name()
     refused: list[tuple[Path, OSError]] = []
     used = None
     for folder, is_public in _candidates(user):

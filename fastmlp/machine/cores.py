@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+from fastmlp.machine import affinity, processor
 
 
 def usable_cores() -> int:
@@ -15,12 +16,12 @@ def usable_cores() -> int:
     Returns
     -------
     int
-        The cores in the affinity mask or the CPU quota, whichever is smaller, rounded down; at least
-        1. The quota is that of the process's cgroup (version 1 or 2) and its ancestors. On a system
-        with neither, all logical cores.
+        The fast cores in the affinity mask or the CPU quota, whichever is smaller, rounded down; at
+        least 1. Cores that save power (Intel's E-cores, Apple's and ARM's efficiency cores) do not
+        count beside fast ones. The quota is that of the process's cgroup (version 1 or 2) and its
+        ancestors. On a system that tells neither, all logical cores.
     """
-    has_mask = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_mask else os.cpu_count() or 1
+    cores = processor.fast_cores() or os.cpu_count() or 1
     quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     return max(1, math.floor(min(cores, quota)))
 
@@ -28,8 +29,8 @@ def usable_cores() -> int:
 def take_own_core(rank: int, size: int) -> None:
     """Move the calling thread of a team to a core of its own, which it may leave again.
 
-    Nothing happens if the team has fewer threads (`size`) than the affinity mask has cores, or if the
-    system has no affinity mask. By itself Linux often wakes two threads on one core and moves them
+    Nothing happens if the team has fewer threads (`size`) than the affinity mask has fast cores, or if
+    the system has no affinity mask. By itself Linux often wakes two threads on one core and moves them
     milliseconds later: every third epoch of 2 ms (the digits) then took twice as long, and four
     threads on two cores stayed three to one.
 
@@ -40,17 +41,13 @@ def take_own_core(rank: int, size: int) -> None:
     size : int
         Threads of the team.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    mask = affinity.allowed()
+    cores = sorted(processor.fast_among(frozenset(mask))) if mask else []
+    if not cores or len(cores) > size:
         return
-    # Nothing is lost if a sandbox forbids it, or if cores appear and disappear. Others wait for this thread, so that
-    # it must not end here.
-    with contextlib.suppress(OSError):
-        mask = os.sched_getaffinity(0)
-        if len(mask) > size:
-            return
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, {sorted(mask)[rank * len(mask) // size]})
-        os.sched_setaffinity(0, mask)
+    # Nothing is lost if a sandbox forbids it, or if cores appear and disappear.
+    affinity.allow({cores[rank * len(cores) // size]})
+    affinity.allow(mask)
 
 
 def cgroup_quota(membership: Path, hierarchy: Path) -> float:
@@ -70,7 +67,7 @@ def cgroup_quota(membership: Path, hierarchy: Path) -> float:
         files cannot be read.
     """
     try:
-        lines = membership.read_text().splitlines()
+        lines = membership.read_text("utf-8").splitlines()
     except OSError:
         return math.inf
     return min(
@@ -106,10 +103,10 @@ def _folders(line: str, hierarchy: Path) -> Iterator[Path]:
 def _quota(folder: Path) -> float:
     try:
         if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
+            quota, period = (folder / "cpu.max").read_text("utf-8").split()
         else:
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
+            quota = (folder / "cpu.cfs_quota_us").read_text("utf-8")
+            period = (folder / "cpu.cfs_period_us").read_text("utf-8")
         # Without a limit, version 2 has "max" and version 1 has -1.
         return float(quota) / float(period) if float(quota) > 0 else math.inf
     except (OSError, ValueError, ZeroDivisionError):

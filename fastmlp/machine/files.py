@@ -26,6 +26,7 @@ from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from fastmlp.errors import FastMLPError, FormatError
+from fastmlp.machine.durable import flush, flush_folder
 
 Tensors = Mapping[str, np.ndarray]
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -113,7 +114,7 @@ def append(path: str | Path, data: bytes, at: int | None = None) -> None:
             file.truncate(at)
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        flush(file.fileno())
 
 
 def read_text(path: str | Path, most: int, expected: str) -> str:
@@ -315,22 +316,12 @@ def _replace(target: Path, data: bytes) -> None:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_folder(target.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":  # Windows opens no folder as a file
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_folder(target.parent)
 
 
 def _header_length(data: bytes) -> int:

@@ -1,13 +1,15 @@
 """Ctrl-C between two epochs instead of within one, and other signals that end work as Ctrl-C does.
 
 A signal interrupts if its handler is Python's for Ctrl-C, `signal.default_int_handler`. That is so for SIGINT, unless
-the program says otherwise, and for SIGTERM and SIGHUP within `ended_by_signals`.
+the program says otherwise, and for SIGTERM, SIGHUP and SIGBREAK within `ended_by_signals`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +17,17 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in dir(signal)
+    getattr(signal, name)
+    for name in (
+        "SIGINT",
+        "SIGTERM",
+        "SIGHUP",
+        "SIGBREAK",
+    )  # the last is Windows's, as for a closed window
+    if name in dir(signal)
 ]
 USUAL = signal.default_int_handler
+_SYNCHRONIZE, _FOR_EVER = 0x00100000, 0xFFFFFFFF  # of Windows
 
 
 def interrupting_signals() -> list[signal.Signals]:
@@ -29,7 +39,7 @@ def interrupting_signals() -> list[signal.Signals]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP, if they would kill the process, interrupt as Ctrl-C does."""
+    """Within the block SIGTERM, SIGHUP and SIGBREAK, if they would kill the process, interrupt as Ctrl-C does."""
     is_main = threading.current_thread() is threading.main_thread()
     deadly = [one for one in _SIGNALS if is_main and signal.getsignal(one) is signal.SIG_DFL]
     for number in deadly:
@@ -84,6 +94,19 @@ def begin_child(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    while os.getppid() == parent:  # on Windows it stays the same
-        time.sleep(0.2)
+    if not _waited_on_windows(parent):
+        while os.getppid() == parent:
+            time.sleep(0.2)
     os._exit(1)
+
+
+def _waited_on_windows(parent: int) -> bool:
+    """Return whether this is Windows, after the parent has ended: its number stays that of the parent there."""
+    if sys.platform != "win32":
+        return False
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(_SYNCHRONIZE, False, parent)
+    if handle:  # otherwise it has ended already
+        kernel.WaitForSingleObject(ctypes.c_void_p(handle), _FOR_EVER)
+    return True

@@ -21,6 +21,11 @@ class ForeignError(PermissionError):
     """A file or folder could have been written by another user."""
 
 
+def user_name() -> str:
+    """Return what tells this user's folders from those of others, where all may write: the user's number."""
+    return str(os.geteuid()) if hasattr(os, "geteuid") else "user"
+
+
 def user_cache_folder() -> Path | None:
     """Return fastmlp's folder among the user's caches, which need not exist; None if the user has no home."""
     try:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+
+# The system's function without arguments that lets another thread run on this core.
+GIVE_WAY = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
 
 
 def started_pool(size: int, name: str) -> tuple[ThreadPoolExecutor | None, int]:

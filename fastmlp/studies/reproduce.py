@@ -96,7 +96,9 @@ def _commit() -> str | None:
     """Return the commit of the source, if it lies in a repository."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        found = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()

@@ -55,6 +55,7 @@ EVALUATION_ROWS = 128
 LOSSES = {"softmax": SOFTMAX, "logistic": LOGISTIC, "squared": SQUARED}
 
 BFLOAT16_ONE = 0x3F80
+INTEGER = np.dtype(np.int64)  # NumPy 1 on Windows has shorter ones, another type to Numba
 
 
 class EpochRecord(NamedTuple):
@@ -270,7 +271,7 @@ class Engine:
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
             rule = Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
         batches = Batches(
-            order,
+            plain(order, INTEGER),
             flips,
             factors.astype(self.dtype),
             size,
@@ -298,6 +299,7 @@ class Engine:
     def logits(self, samples: Given, indices: np.ndarray | None = None) -> np.ndarray:
         """Return the logits [n, classes] of ``samples[indices]``, by default of all; no row depends on the others."""
         samples, indices = numbered(samples, indices)
+        indices = plain(indices, INTEGER)
         plan = self._evaluation
         if not self._evaluation_rooms:
             self._evaluation_rooms = [self._memory(plan) for _ in range(self.threads)]

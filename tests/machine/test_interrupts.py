@@ -1,12 +1,15 @@
 """Signals that end work as Ctrl-C does."""
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from fastmlp.machine import interrupts
 from fastmlp.machine.interrupts import ended_by_signals, held_interrupt, interrupting_signals
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="raises POSIX signals")
@@ -74,3 +77,33 @@ def test_other_threads_touch_no_handler() -> None:
     thread.start()
     thread.join()
     assert found == [[]]
+
+
+def test_on_windows_a_child_waits_for_its_parent_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The number of a parent that has ended stays there, so that the number alone tells nothing.
+    calls: list[object] = []
+
+    class Kernel32:
+        class OpenProcess:
+            def __new__(cls, *given: object) -> int:  # type: ignore[misc]
+                calls.append(given)
+                return 2**40 if given[2] == 17 else 0
+
+        def WaitForSingleObject(self, handle: ctypes.c_void_p, most: int) -> None:  # noqa: N802
+            calls.append((handle.value, most))
+
+    class Ended(Exception):
+        pass
+
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "WinDLL", lambda name: Kernel32(), raising=False)
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(Ended, match="1"):
+        interrupts._end_with(17)
+    assert calls == [(0x00100000, False, 17), (2**40, 0xFFFFFFFF)]
+    with pytest.raises(Ended, match="1"):  # it has ended already
+        interrupts._end_with(18)
+    assert len(calls) == 3

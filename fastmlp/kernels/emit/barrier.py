@@ -1,13 +1,12 @@
 """Where a team of threads meets."""
 
-import sys
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.emit.emitter import INDEX, Emitter
+from fastmlp.machine.threads import GIVE_WAY
 
 # Few, since the thread that is waited for may need this core: EXPERIMENTS.md, "Teams and barriers".
 SPINS = 100
@@ -29,9 +28,8 @@ def pause(builder):
 
 def give_way(builder):
     """Let the operating system run another thread on this core."""
-    name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
     kind = ir.FunctionType(ir.IntType(32), [])
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, GIVE_WAY), [])
 
 
 @intrinsic
