@@ -24,7 +24,7 @@ from fastmlp.cli.options import (
     options,
     to_toml,
 )
-from fastmlp.cli.progress import compile_kernels, show_epoch
+from fastmlp.cli.progress import show_epoch
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, printable
@@ -158,10 +158,10 @@ def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
 def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) -> TrainResult:
     from fastmlp.training import trainer
 
-    compile_kernels(config, parts["train"])
     training = trainer.Training(
         config, parts["train"], parts["valid"], checkpoint=folder.checkpoint
     )
+    training.warm_up()  # before there is a bar
     with ProgressDisplay(config.epochs, "epoch") as display:
 
         def on_epoch(row: Row) -> None:
