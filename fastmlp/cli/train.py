@@ -200,7 +200,7 @@ def _save(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
         f"{result.samples_per_second:,.0f} images a second"
     )
 
-    # After the results: Matplotlib and scikit-learn take a second each.
+    # After the results: Matplotlib takes half a second.
     from fastmlp.reporting import figures
 
     test = parts["test"]

@@ -33,11 +33,12 @@ import llvmlite.binding as llvm
 import numba
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 from fastmlp.errors import line_of
-from fastmlp.kernels.turns import Turn
 from fastmlp.kernels.tiles import COMPILED_FOR, NATIVE_BF16, TILE
+from fastmlp.kernels.turns import Turn
 from fastmlp.machine.own_folder import ForeignError, OwnFolder, user_cache_folder
 from fastmlp.machine.streams import warn
 
@@ -168,14 +169,23 @@ def shipped_folders(sources: Traversable) -> list[ShippedFolder]:
     if os.environ.get(SHIPPED_VARIABLE) == "none":
         return []
     found = []
-    with suppress(OSError, ValueError, TypeError):  # there is none, or it is damaged
+    with suppress(OSError):  # there is none
         for folder in (sources / SHIPPED).iterdir():
-            triple, cpu, features = json.loads((folder / BUILT_FOR).read_text(encoding="utf-8"))
-            built_for = (triple, cpu, features)
+            built_for = _built_for(folder)
             if can_execute(built_for) and folder.name == digest(sources, built_for):
-                needed = features.count("+")
-                found.append((built_for == COMPILED_FOR, needed, ShippedFolder(folder)))
-    return [folder for *_, folder in sorted(found, key=lambda one: one[:2], reverse=True)]
+                rank = built_for == COMPILED_FOR, built_for[2].count("+")
+                found.append((rank, ShippedFolder(folder)))
+    return [folder for _, folder in sorted(found, key=lambda one: one[0], reverse=True)]
+
+
+def _built_for(folder: Traversable) -> tuple[str, str, str]:
+    """Return triple, CPU and features that a folder's code was compiled for; empty ones if it does not say so."""
+    with suppress(OSError, ValueError):
+        found = json.loads((folder / BUILT_FOR).read_bytes())
+        if isinstance(found, list) and len(found) == 3:
+            triple, cpu, features = map(str, found)
+            return triple, cpu, features
+    return "", "", ""
 
 
 def can_execute(built_for: tuple[str, str, str]) -> bool:
@@ -232,7 +242,9 @@ class MachineCode(_Cache):
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Return the machine code of a signature; None if it must be compiled, which `ended` must follow."""
-        target.refresh()  # as Numba's own cache does: types of its extensions must be known
+        # Numba's own cache makes all types known first, which takes longer than the rest of a warm start. Machine code
+        # needs no types, only what its arrays' memory is counted with; a compilation makes them known.
+        rtsys.initialize(target)
         code = self._found(signature, target)
         if code is None:
             seconds = None if self._seconds_of is None else self._seconds_of(signature)
