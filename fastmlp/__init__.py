@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastmlp.training.network import load as load
     from fastmlp.training.side_by_side import train_many as train_many
     from fastmlp.training.trainer import train as train
+    from fastmlp.training.warm_up import warm_up as warm_up
 
 from fastmlp._moved import MovedModules
 from fastmlp._version import __version__
@@ -62,6 +63,7 @@ _HOMES = {
     "TrainResult": "training.loop",
     "evaluate": "training.evaluation",
     "train": "training.trainer",
+    "warm_up": "training.warm_up",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -1,17 +1,14 @@
 """``fastmlp doctor``: what to look at, or report, when something is slow or fails."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import click
 
 from fastmlp.cli.data import listing
 from fastmlp.cli.options import data_home_option
-from fastmlp.cli.progress import compile_kernels
-from fastmlp.datasets import load_digits
 from fastmlp.machine import description as machine
-from fastmlp.training.config import TrainConfig
 
 # The features that choose the tile, and those that a later one could use.
 FEATURES = ("avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "amx-bf16", "neon", "sve")
@@ -29,21 +26,17 @@ def doctor(warm: bool, data_home: Path | None) -> None:
         click.echo(f"{'' if number else 'data':10}{line}")
     if warm:
         from fastmlp.kernels.tiles import NATIVE_BF16
+        from fastmlp.training.warm_up import warm_up
 
-        part = load_digits().train
         for dtype in (*ELEMENT_BYTES, *(["bfloat16"] if NATIVE_BF16 else [])):
-            config = TrainConfig().replace(dtype=dtype)
-            # Images, and rows of numbers as scikit-learn's users have them.
-            numbers = "float64" if dtype == "float64" else "float32"
-            rows = replace(part, images=part.images.astype(numbers))
-            seconds = compile_kernels(config, part) + compile_kernels(config, rows)
+            seconds = warm_up(dtype)
             click.echo(f"{'warm':10}{dtype} kernels ready after {seconds:.1f} s")
 
 
 def _findings() -> Iterator[tuple[str, str]]:
     import llvmlite.binding as llvm
 
-    from fastmlp.kernels.cache import cache_folder
+    from fastmlp.kernels.cache import cache_folder, shipped
     from fastmlp.kernels.tiles import COMPILED_FOR, TILE
 
     found = machine.describe()
@@ -62,10 +55,15 @@ def _findings() -> Iterator[tuple[str, str]]:
     yield "caches", ", ".join(sizes) or "unknown"
     folder = cache_folder()
     yield "compiled", "not kept: no writable folder" if folder is None else _described(folder.path)
+    built = sum(_count(folder.path) for folder in shipped())
+    yield "shipped", f"{built} compiled functions for this processor" if built else "none"
     yield "system", found["system"]
     yield "versions", ", ".join(f"{name} {one}" for name, one in found["versions"].items())
 
 
 def _described(folder: Path) -> str:
-    count = len(list(folder.rglob("*.nbc")))
-    return f"{folder} (writable, {count} compiled functions)"
+    return f"{folder} (writable, {_count(folder)} compiled functions)"
+
+
+def _count(folder: Traversable) -> int:
+    return sum(file.name.endswith(".nbc") for file in folder.iterdir())

@@ -139,8 +139,8 @@ def _searched(
     dask: str | None,
 ) -> SearchResult:
     """Search, and show how far it is."""
-    from fastmlp.cli.progress import compile_kernels
     from fastmlp.search.grid import grid_search
+    from fastmlp.training.warm_up import warm_up
 
     if dask is not None:  # an error says in one line what its client logs of a lost cluster
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -148,7 +148,7 @@ def _searched(
     def on_trial(progress: Progress) -> None:
         begins = progress.trial is None and progress.done < progress.total
         if begins and dask is None and backend == "threading":
-            compile_kernels(experiment.config, parts["train"])
+            warm_up(experiment.config, parts["train"])  # before the bar measures
         display.show(progress)
 
     return grid_search(

@@ -21,7 +21,7 @@ from fastmlp.cli.options import (
     options,
     to_toml,
 )
-from fastmlp.cli.progress import compile_kernels, show_epoch
+from fastmlp.cli.progress import show_epoch
 from fastmlp.cli.results import INTERRUPTED, keep
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
@@ -141,10 +141,10 @@ def _announce(config: TrainConfig, parts: dict[str, Dataset], table: DataTable) 
 def _train(config: TrainConfig, parts: dict[str, Dataset], folder: RunFolder) -> TrainResult:
     from fastmlp.training import trainer
 
-    compile_kernels(config, parts["train"])
     training = trainer.Training(
         config, parts["train"], parts["valid"], checkpoint=folder.checkpoint
     )
+    training.warm_up()  # before there is a bar
     with ProgressDisplay(config.epochs, "epoch") as display:
 
         def on_epoch(row: Row) -> None:

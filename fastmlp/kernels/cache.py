@@ -8,18 +8,21 @@ file of the function alone, so a change in ``emit/`` would leave stale code behi
 
 A file is a checksum and a pickle. One that is cut, foreign or not readable is not unpickled: the function is compiled
 again, after one warning. A disk that is full costs a warning, too.
+
+A package that was built with machine code (``hatch_build.py``) has such folders itself. They are read where the user's
+folder has nothing, and trusted as much as the package's modules, beside which they lie.
 """
 
 import functools
 import hashlib
 import importlib.resources
 import inspect
+import json
 import os
 import pickle
-import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -30,10 +33,12 @@ import llvmlite.binding as llvm
 import numba
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 from fastmlp.errors import line_of
 from fastmlp.kernels.tiles import COMPILED_FOR, NATIVE_BF16, TILE
+from fastmlp.kernels.turns import Turn
 from fastmlp.machine.own_folder import ForeignError, OwnFolder, user_cache_folder, user_name
 from fastmlp.machine.streams import warn
 
@@ -43,11 +48,20 @@ CHECKSUM_BYTES = 32
 OPTIONS = (
     *("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS"),
     *("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "EXTEND_VARIABLE_LIFETIMES", "DISABLE_INTEL_SVML"),
+    "USING_SVML",
     *("DEBUG_JIT", "DEBUG_NRT", "NRT_STATS", "ENABLE_PROFILING", "JIT_COVERAGE"),
 )
 
 
-def digest(sources: Traversable) -> str | None:
+# Of the package: a folder for each CPU that it was built for, named like the user's. With the value "none", this
+# variable of the environment says that it is not read, and where the package is built, that it is not made.
+SHIPPED, SHIPPED_VARIABLE = "compiled", "FASTMLP_MACHINE_CODE"
+BUILT_FOR = "built_for.json"
+
+
+def digest(
+    sources: Traversable, compiled_for: tuple[str, str, str] = COMPILED_FOR
+) -> str | None:
     """Return a name for one compiled world: sources at any depth, compiler and its options, CPU, tile.
 
     None if there are no sources to read, as in a program that was frozen into one file.
@@ -60,8 +74,8 @@ def digest(sources: Traversable) -> str | None:
         found.update(name.encode() + file.read_bytes())
     parts = (
         *(numba.__version__, llvmlite.__version__, llvm.llvm_version_info),
-        *(platform.python_version(), sys.implementation.cache_tag, getattr(sys, "abiflags", "")),
-        *(COMPILED_FOR, TILE, NATIVE_BF16),
+        *(sys.implementation.cache_tag, getattr(sys, "abiflags", "")),
+        *(compiled_for, TILE, NATIVE_BF16),
         *((name, getattr(numba.config, name, None)) for name in OPTIONS),
     )
     found.update("\n".join(map(repr, parts)).encode())
@@ -131,6 +145,64 @@ def _candidates(user: object) -> Iterator[tuple[Path, bool]]:
         yield Path(tempfile.gettempdir(), f"fastmlp-cache-{user}"), True
 
 
+class ShippedFolder:
+    """A folder of machine code that came with the package.
+
+    Parameters
+    ----------
+    path : Traversable
+    """
+
+    def __init__(self, path: Traversable) -> None:
+        self.path = path
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file."""
+        return (self.path / name).read_bytes()
+
+
+def shipped_folders(sources: Traversable) -> list[ShippedFolder]:
+    """Return the folders of machine code beside some sources that was made of them and that this CPU can execute.
+
+    First that for this very CPU, then those with more instructions.
+    """
+    if os.environ.get(SHIPPED_VARIABLE) == "none":
+        return []
+    found = []
+    with suppress(OSError):  # there is none
+        for folder in (sources / SHIPPED).iterdir():
+            built_for = _built_for(folder)
+            if can_execute(built_for) and folder.name == digest(sources, built_for):
+                rank = built_for == COMPILED_FOR, built_for[2].count("+")
+                found.append((rank, ShippedFolder(folder)))
+    return [folder for _, folder in sorted(found, key=lambda one: one[0], reverse=True)]
+
+
+def _built_for(folder: Traversable) -> tuple[str, str, str]:
+    """Return triple, CPU and features that a folder's code was compiled for; empty ones if it does not say so."""
+    with suppress(OSError, ValueError):
+        found = json.loads((folder / BUILT_FOR).read_bytes())
+        if isinstance(found, list) and len(found) == 3:
+            triple, cpu, features = map(str, found)
+            return triple, cpu, features
+    return "", "", ""
+
+
+def can_execute(built_for: tuple[str, str, str]) -> bool:
+    """Return whether code for another CPU may be executed: this one is said to have all of its features."""
+    (triple, _, here), (other, _, needed) = COMPILED_FOR, built_for
+    names = {one for one in needed.split(",") if one.startswith("+")}
+    return built_for == COMPILED_FOR or (
+        triple == other and bool(names) and names <= set(here.split(","))
+    )
+
+
+@functools.cache
+def shipped() -> tuple[ShippedFolder, ...]:
+    """Return the package's own folders of machine code that can be used here."""
+    return tuple(shipped_folders(importlib.resources.files("fastmlp.kernels")))
+
+
 class MachineCode(_Cache):
     """The machine code of one function on disk, a file for each signature; a dispatcher of Numba asks for it.
 
@@ -138,18 +210,30 @@ class MachineCode(_Cache):
     ----------
     function : callable
         Without a closure.
-    folder : OwnFolder
+    folder : OwnFolder or None
+        Where it is kept.
+    shipped : sequence of ShippedFolder
+        Where else it is looked for.
+    seconds_of : callable, optional
+        How long a signature's compilation takes, which is said before it begins: see `fastmlp.kernels.turns.Turn`.
     """
 
-    def __init__(self, function: Callable[..., Any], folder: OwnFolder) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        folder: OwnFolder | None,
+        shipped: Sequence[ShippedFolder] = (),
+        seconds_of: Callable[[Any], float] | None = None,
+    ) -> None:
         assert function.__closure__ is None, f"{function}: what it closes over is in no key"
-        self._folder = folder
+        self._folder, self._shipped, self._seconds_of = folder, shipped, seconds_of
         self._function = f"{function.__module__}.{function.__qualname__}", _source(function)
+        self._turns: dict[Any, Turn] = {}
 
     @property
     def cache_path(self) -> str:
         """The folder, for Numba's statistics."""
-        return str(self._folder.path)
+        return "" if self._folder is None else str(self._folder.path)
 
     def file(self, signature: Any) -> str:
         """Return the name of a signature's file."""
@@ -157,31 +241,53 @@ class MachineCode(_Cache):
         return f"{self._function[0].rpartition('.')[2]}-{key}.nbc"
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """Return the machine code of a signature; None if it must be compiled."""
-        target.refresh()  # as Numba's own cache does: types of its extensions must be known
+        """Return the machine code of a signature; None if it must be compiled, which `ended` must follow."""
+        # Numba's own cache makes all types known first, which takes longer than the rest of a warm start. Machine code
+        # needs no types, only what its arrays' memory is counted with; a compilation makes them known.
+        rtsys.initialize(target)
+        code = self._found(signature, target)
+        if code is None:
+            seconds = None if self._seconds_of is None else self._seconds_of(signature)
+            turn = self._turns[signature] = Turn(self._folder, self.file(signature), seconds)
+            if turn.wait():
+                code = self._found(signature, target)
+            if code is None:
+                turn.begin()
+        return code
+
+    def ended(self, signature: Any) -> None:
+        """Let others compile a signature, if this process did: it is done, or failed."""
+        if turn := self._turns.pop(signature, None):
+            turn.end()
+
+    def _found(self, signature: Any, target: Any) -> Any:
+        """Return the machine code of a signature from the first folder that has it, or None."""
         name = self.file(signature)
-        try:
-            data = self._folder.read(name)
-            checksum, data = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
-            if checksum != hashlib.sha256(data).digest():
-                raise OSError("does not match its checksum")
-            key, code = pickle.loads(data)
-            if key != (*self._function, signature):
-                raise OSError("belongs to another function")
-            return CompileResult._rebuild(target, *code)
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # whatever it is, the function can be compiled
-            _warn_once(
-                "damaged",
-                f"fastmlp found damaged machine code, which is compiled again: {self._folder.path / name}: "
-                f"{line_of(error)}",
-            )
-            return None
+        for folder in (self._folder, *self._shipped):
+            if folder is None:
+                continue
+            try:
+                data = folder.read(name)
+                checksum, data = data[:CHECKSUM_BYTES], data[CHECKSUM_BYTES:]
+                if checksum != hashlib.sha256(data).digest():
+                    raise OSError("does not match its checksum")
+                key, code = pickle.loads(data)
+                if key != (*self._function, signature):
+                    raise OSError("belongs to another function")
+                return CompileResult._rebuild(target, *code)
+            except FileNotFoundError:
+                continue
+            except Exception as error:  # whatever it is, the function can be compiled
+                _warn_once(
+                    "damaged",
+                    f"fastmlp found damaged machine code, which is compiled again: {folder.path / name}: "
+                    f"{line_of(error)}",
+                )
+        return None
 
     def save_overload(self, signature: Any, code: Any) -> None:
         """Keep machine code; a disk that is full costs a warning, not the training."""
-        if code.library.has_dynamic_globals or code.lifted:
+        if self._folder is None or code.library.has_dynamic_globals or code.lifted:
             return
         data = dumps(((*self._function, signature), code._reduce()))
         try:

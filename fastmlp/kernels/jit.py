@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from fastmlp.errors import ConfigError
-from fastmlp.kernels.cache import MachineCode, cache_folder
+from fastmlp.kernels.cache import MachineCode, cache_folder, shipped
 
 if numba.config.DISABLE_JIT:
     raise ConfigError(
@@ -53,11 +53,26 @@ def subkernel(function: Callable[..., Any]) -> Any:
     return numba.njit(function, nogil=True, **CALLED_BY_KERNELS)
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile `function` on first use, release the GIL inside it, keep the machine code on disk."""
+def kernel(
+    function: Callable[..., Any], *, seconds_of: Callable[[Any], float] | None = None
+) -> Any:
+    """Compile `function` on first use, release the GIL inside it, keep the machine code on disk.
+
+    With `seconds_of`, it is said before a compilation how long it takes: see `fastmlp.kernels.cache.MachineCode`.
+    """
     dispatcher = numba.njit(function, nogil=True)
-    folder = cache_folder()
-    if folder is not None:
-        # Numba chooses the folder and the form of its own cache, and offers no argument for either.
-        dispatcher._cache = MachineCode(function, folder)
+    folder, others = cache_folder(), shipped()
+    if folder is None and not others:
+        return dispatcher
+    # Numba chooses the folder and the form of its own cache, and offers no argument for either.
+    code = dispatcher._cache = MachineCode(function, folder, others, seconds_of)
+    compile_ = dispatcher.compile
+
+    def compiled(signature: Any) -> Any:
+        try:
+            return compile_(signature)
+        finally:
+            code.ended(signature)
+
+    dispatcher.compile = compiled
     return dispatcher

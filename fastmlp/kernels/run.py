@@ -4,6 +4,10 @@ Every thread of a team calls `run` with its own rank. Between two meetings a thr
 outputs. Each tile is compiled once, because each kernel is called in one place.
 """
 
+import functools
+
+from numba import types
+
 from fastmlp.kernels.arguments import (
     Batches,
     Epilogue,
@@ -250,7 +254,13 @@ def lent_rule(rule):
     return Rule(rule.code, borrowed(rule.hyper))
 
 
-@kernel
+def seconds_of(signature):
+    """Seconds that compiling `run` takes on a Xeon with AVX-512 (27 November 2026), by its arguments' types."""
+    images, rare = (signature[place] != types.none for place in (7, 8))
+    return 7.5 + 2.5 * images + 2.0 * rare
+
+
+@functools.partial(kernel, seconds_of=seconds_of)
 def run(program, world, team, rows, narrow=None, targets=None, pairs=None, images=None, rare=None):
     """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
 

@@ -107,6 +107,18 @@ class OwnFolder:
         with self._opened() as (place, descriptor):
             return os.listdir(place if descriptor is None else descriptor)
 
+    def open(self, name: str) -> int:
+        """Return the descriptor of a file that is opened for writing at its end, and made if missing."""
+        with self._opened() as (place, descriptor):
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            file = os.open(place + name, flags, 0o600, dir_fd=descriptor)
+            try:
+                _check_own(os.fstat(file), stat.S_ISREG)
+            except BaseException:
+                os.close(file)
+                raise
+            return file
+
     def remove(self, name: str) -> None:
         """Remove a file or folder, if it is there and can be removed."""
         with suppress(OSError), self._opened() as (place, descriptor):

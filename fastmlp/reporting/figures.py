@@ -19,6 +19,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -82,11 +83,13 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
         # A letter that the font does not have is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
+        canvas = FigureCanvasAgg(figure)
         yield figure
+        canvas.draw()  # once: `savefig` would do it again
         image = io.BytesIO()
         # The version of Matplotlib is left out, so that equal pictures are equal files.
-        figure.savefig(image, format="png", metadata={"Software": None})
+        options: Any = {"dpi": figure.dpi, "metadata": {"Software": None}}
+        imsave(image, canvas.buffer_rgba(), format="png", **options)
     write_atomic(path, image.getvalue())
 
 
@@ -131,6 +134,8 @@ def draw_confusion(
 ) -> None:
     """Draw a confusion matrix as scikit-learn does: how many images of each class got which class.
 
+    scikit-learn itself would take longer to import than all else that a short training does.
+
     Parameters
     ----------
     labels, predicted : array-like of int [N]
@@ -139,11 +144,8 @@ def draw_confusion(
     path : str or Path
         The PNG file to write.
     """
-    from sklearn.metrics import ConfusionMatrixDisplay
-
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     classes = list(map(shortened, classes))
-    # scikit-learn's confusion_matrix would warn about a single class even if `labels` names it.
     counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     side = 3 + 0.45 * len(classes)
@@ -151,14 +153,17 @@ def draw_confusion(
         axes = figure.subplots()
         axes.grid(visible=False)
         axes.spines[["right", "top"]].set_visible(True)
-        ConfusionMatrixDisplay(counts, display_labels=classes).plot(
-            cmap="Greys",
-            colorbar=False,  # each cell shows its number
-            xticks_rotation=45 if len(classes) * max(map(len, classes)) > ROW_LETTERS else 0,
-            values_format="d",
-            im_kw={"vmin": 0},
-            ax=axes,
-        )
+        image = axes.imshow(counts, interpolation="nearest", cmap="Greys", vmin=0)
+        lightest, darkest = image.cmap(0), image.cmap(1.0)
+        middle = (counts.max() + counts.min()) / 2
+        for (row, place), count in np.ndenumerate(counts):
+            colour = darkest if count < middle else lightest
+            text = axes.text(place, row, f"{count:d}", ha="center", va="center", color=colour)
+            text.set_in_layout(False)  # it is inside the axes: there is nothing to measure
+        places = np.arange(len(classes))
+        turned = len(classes) * max(map(len, classes)) > ROW_LETTERS
+        axes.set_xticks(places, classes, rotation=45 if turned else 0)
+        axes.set_yticks(places, classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         right = int((labels == predicted).sum())

@@ -223,8 +223,14 @@ class Loop(ABC):
         finally:
             self.engine.close()
 
-    def _run(self, on_epoch: Callable[[Row], object] | None) -> TrainResult:
+    def warm_up(self) -> None:
+        """Prepare the engine for these samples, which `run` also does: no epoch's time contains it."""
         self.engine.warm_up(self.train_samples)
+        if self.valid_samples is not None:
+            self.engine.warm_up(self.valid_samples)
+
+    def _run(self, on_epoch: Callable[[Row], object] | None) -> TrainResult:
+        self.warm_up()
         while (ended := self._ended()) is None:
             with held_interrupt():
                 row = self._epoch()
