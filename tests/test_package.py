@@ -27,11 +27,11 @@ LADDER = (
     {"kernels"},
     {"training"},
     {"search"},
-    {"bench", "estimator"},
+    {"bench", "estimator", "runs"},
     {"studies"},
     {"cli"},
 )
-SURFACES = {"bench", "cli", "estimator", "studies"}
+SURFACES = {"bench", "cli", "estimator", "runs", "studies"}
 DOORS = {"__init__", "__main__"}  # above all of them: public names, and the command
 # The one place of each package that is slow to load or ties code to a technique. "cli.doctor" and
 # "bench" describe and measure what lies below.

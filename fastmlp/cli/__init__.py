@@ -22,6 +22,7 @@ from fastmlp.cli.doctor import doctor
 from fastmlp.cli.export import export
 from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
+from fastmlp.cli.runs import runs
 from fastmlp.cli.search import search
 from fastmlp.cli.train import INTERRUPTED, train
 from fastmlp.errors import FastMLPError, line_of, printable
@@ -54,7 +55,7 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, reproduce, predict, export, data, bench, doctor):
+for command in (train, search, runs, reproduce, predict, export, data, bench, doctor):
     fastmlp.add_command(command)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from fastmlp.datasets import Dataset
 from fastmlp.machine.description import describe
 from fastmlp.machine.files import write_text
-from fastmlp.reporting.tables import csv_table, markdown_table
+from fastmlp.reporting.tables import csv_table, markdown_table, shown
 from fastmlp.search.ranking import RankedPoint, SearchResult, merit_of
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.training.config import TrainConfig
@@ -82,21 +82,6 @@ def axes_of(points: Sequence[RankedPoint]) -> dict[str, list[Any]]:
         if len(choices) > 1 and not any(together):
             axes[name] = choices
     return axes
-
-
-def shown(value: Any) -> str:
-    """Return a setting in the way that people write it."""
-    match value:
-        case None | ():
-            return "none"
-        case bool():
-            return str(value).lower()
-        case tuple():
-            # Layers of images come first, and have spaces in their names.
-            return (", " if isinstance(value[0], str) else "-").join(map(str, value))
-        case float():
-            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
 
 
 def best_by_pair(result: SearchResult, down: str, across: str) -> np.ndarray:

@@ -1,0 +1,65 @@
+"""Pages: the one template engine, whose templates lie in ``templates``. What they are given is escaped as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_POINTS = 400  # of a curve in a page; a screen shows no more
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of the templates."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("fastmlp.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page.
+
+    Parameters
+    ----------
+    template : str
+        The name of a file in ``templates``.
+    **values
+        What it is given.
+    """
+    return environment().get_template(template).render(**values)
+
+
+def cell(text: str, value: Any = None) -> dict[str, Any]:
+    """Return a cell of a table that sorts.
+
+    Parameters
+    ----------
+    text : str
+        What it shows.
+    value : optional
+        What it is sorted by: a number, or else the text.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"text": text, "value": value if is_number else text, "number": is_number}
+
+
+def thinned(values: Sequence[Any]) -> list[Any]:
+    """Return at most `MOST_POINTS` values of a curve, the last among them."""
+    step = -(-len(values) // MOST_POINTS) or 1
+    kept = list(values[::step])
+    return kept if not kept or (len(values) - 1) % step == 0 else [*kept, values[-1]]
+
+
+def rounded(values: Sequence[float | None]) -> list[float | None]:
+    """Return `thinned` numbers of five digits, as far as they are numbers."""
+    return [None if value is None else float(f"{value:.5g}") for value in thinned(values)]
