@@ -17,6 +17,7 @@ import click
 
 from fastmlp._version import __version__
 from fastmlp.cli.bench import bench
+from fastmlp.cli.compare import compare
 from fastmlp.cli.data import data
 from fastmlp.cli.doctor import doctor
 from fastmlp.cli.export import export
@@ -55,7 +56,7 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, runs, reproduce, predict, export, data, bench, doctor):
+for command in (train, search, runs, compare, reproduce, predict, export, data, bench, doctor):
     fastmlp.add_command(command)
 
 

@@ -45,7 +45,7 @@ function curves(box, runs) {
         .filter(([, y]) => y !== null && (!log || y > 0)).map(([x, y]) => [x, log ? Math.log10(y) : y])]);
     const points = lines.flatMap(([, , one]) => one);
     if (!points.length) { told.textContent = "No run with this curve is ticked."; return; }
-    const width = svg.clientWidth, height = 340, left = 62, bottom = 42, top = 8, right = 14;
+    const width = svg.clientWidth, height = 340, left = 62, bottom = 42, top = 8, right = 22;
     const low = values => values.reduce((a, b) => Math.min(a, b), Infinity);
     const high = values => values.reduce((a, b) => Math.max(a, b), -Infinity);
     const xs = points.map(([x]) => x), ys = points.map(([, y]) => y);
