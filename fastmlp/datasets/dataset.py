@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets import transforms
+from fastmlp.datasets.showing import DatasetShowing
 from fastmlp.errors import DataError
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
@@ -38,8 +39,8 @@ def permutation(count: int, seed: int) -> npt.NDArray[np.int64]:
     return np.argsort(np.random.PCG64(int(seed)).random_raw(count), kind="stable")
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(DatasetShowing):
     """Labelled images.
 
     Parameters

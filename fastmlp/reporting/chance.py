@@ -145,9 +145,28 @@ def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> Diffe
     return Difference(mean, rows, seeds, mean - reach, mean + reach, p)
 
 
-def expected_interval(
-    values: Sequence[float], count: int | None, confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
+def interval(
+    mean: float, count: int | None, error: float = 0.0, degrees: float = 1
+) -> tuple[float, float]:
+    """Return the interval of a mean by the size of the part and by seeds together.
+
+    Parameters
+    ----------
+    mean : float
+        A share, as an accuracy is, where `count` is given.
+    count : int, optional
+        The rows of the part.
+    error : float
+        The standard error by seeds.
+    degrees : float
+        Of freedom of that error.
+    """
+    spread = student(degrees) * error if error else 0.0
+    low, high = (mean, mean) if count is None else wilson(mean, count)
+    return mean - math.hypot(mean - low, spread), mean + math.hypot(high - mean, spread)
+
+
+def expected_interval(values: Sequence[float], count: int | None) -> tuple[float, float] | None:
     """Return where one more training's number lies, by the spread over seeds and the size of the part.
 
     Parameters
@@ -164,11 +183,7 @@ def expected_interval(
     """
     seeds = len(values)
     mean = math.fsum(values) / seeds
-    spread = 0.0
-    if seeds > 1:
-        variance = math.fsum((value - mean) ** 2 for value in values) / (seeds - 1)
-        spread = student(seeds - 1, confidence) * math.sqrt(variance * (1 + 1 / seeds))
-    elif count is None:
-        return None
-    low, high = (mean, mean) if count is None else wilson(mean, count, confidence)
-    return mean - math.hypot(mean - low, spread), mean + math.hypot(high - mean, spread)
+    if seeds == 1:
+        return None if count is None else interval(mean, count)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (seeds - 1)
+    return interval(mean, count, math.sqrt(variance * (1 + 1 / seeds)), seeds - 1)

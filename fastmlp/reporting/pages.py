@@ -1,7 +1,8 @@
-"""Pages: the one template engine, whose templates lie in ``templates``. What they are given is escaped as HTML."""
+"""Pages: the one template engine, whose templates lie in ``templates``. Those of HTML escape what they are given."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,11 @@ MOST_POINTS = 400  # of a curve in a page; a screen shows no more
 @cache
 def environment() -> Environment:
     """Return the environment of the templates."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     return Environment(
         loader=PackageLoader("fastmlp.reporting"),
-        autoescape=True,
+        autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -37,6 +38,11 @@ def render(template: str, **values: Any) -> str:
         What it is given.
     """
     return environment().get_template(template).render(**values)
+
+
+def embedded(picture: bytes) -> str:
+    """Return the address of a PNG picture that is in the page itself."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def cell(text: str, value: Any = None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from fastmlp.training.constraints import (
 from fastmlp.training.layers import ORDER, Layer, Residual, count_heads, misplaced, network_layers
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
+from fastmlp.training.showing import ConfigShowing
 
 Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
 Stopping = Literal["best", "rises"]
@@ -31,8 +32,8 @@ Dtype = Literal["float32", "float64", "bfloat16"]
 Reduction = Literal["mean", "sum"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainConfig(ConfigShowing):
     """Every hyper-parameter of a training run.
 
     Values are checked and brought to plain Python types on construction (a list of widths becomes a

@@ -27,13 +27,14 @@ from fastmlp.training.history import Row, first_not_finite, make_row
 from fastmlp.training.network import Network
 from fastmlp.training.schedule import learning_rates
 from fastmlp.training.shapes import parameter_shapes
+from fastmlp.training.showing import ResultShowing
 from fastmlp.training.stopping import Patience
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 
 
-@dataclass(frozen=True)
-class TrainResult:
+@dataclass(frozen=True, repr=False)
+class TrainResult(ResultShowing):
     """The result of a training.
 
     Attributes

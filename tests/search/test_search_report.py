@@ -33,13 +33,14 @@ def searched(parts, tmp_path_factory):
 def test_all_files_that_are_named_are_there(searched):
     folder, _, _, written = searched
     assert written == [
-        "report.md", "trials.csv", "curves.png", "confusion.png",
-        "hidden-learning_rate.png", "hidden-patience.png", "learning_rate-patience.png",
+        "report.md", "report.html", "trials.csv", "curves.png", "confusion.png",
+        "hidden-learning_rate.png", "hidden-patience.png", "learning_rate-patience.png", "parallel.png",
+        "importance.png",
     ]  # fmt: skip
     for name in written:
         assert (folder / name).stat().st_size > 0
     report = (folder / "report.md").read_text()
-    for name in written[2:]:
+    for name in written[3:]:
         assert f"]({name})" in report
 
 
@@ -90,7 +91,11 @@ def test_a_report_is_the_same_when_nothing_was_trained(searched, parts, tmp_path
 def test_without_any_sound_trial_there_is_a_report_all_the_same(parts, tmp_path):
     result = grid_search(CONFIG, {"learning_rate": [1e30, 1e31]}, *parts, store=tmp_path)
     named = dict(zip(("train", "valid", "test"), parts, strict=True))
-    assert write_report(tmp_path, "Lost", result, named) == ["report.md", "trials.csv"]
+    assert write_report(tmp_path, "Lost", result, named) == [
+        "report.md",
+        "report.html",
+        "trials.csv",
+    ]
     assert "No trial came to a regular end" in (tmp_path / "report.md").read_text()
 
 
