@@ -24,6 +24,7 @@ from fastmlp.reporting.style import (
     FEW_EPOCHS,
     Axes,
     column,
+    legend_below,
     name_axes_by_epoch,
     new_figure,
     plain_text,
@@ -32,7 +33,8 @@ from fastmlp.reporting.style import (
 
 PARTS = (("train", "training"), ("valid", "validation"))
 ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
-IN_A_ROW, MOST_PICTURES = 10, 100
+IN_A_ROW, MOST_PICTURES = 8, 100
+GAP = 0.4  # between panels in the place of one, for the label of the next
 
 
 class Display(ABC):
@@ -87,8 +89,8 @@ def _panels_in(ax: Axes, count: int) -> list[Axes]:
     if count == 1:
         return [ax]
     ax.set_axis_off()
-    width = 1 / (count + 0.25 * (count - 1))
-    return [ax.inset_axes((1.25 * width * number, 0, width, 1)) for number in range(count)]
+    width = 1 / (count + GAP * (count - 1))
+    return [ax.inset_axes(((1 + GAP) * width * place, 0, width, 1)) for place in range(count)]
 
 
 class CurvesDisplay(Display):
@@ -120,7 +122,7 @@ class CurvesDisplay(Display):
     @property
     def size(self) -> tuple[float, float]:
         """Inches."""
-        return 4.0 * self.panels, 3.2
+        return 3.3 * self.panels, 3.0
 
     def _draw(self, panels: list[Axes], alone: bool) -> None:
         epochs = column(self.history, "epoch")
@@ -135,9 +137,9 @@ class CurvesDisplay(Display):
             name_axes_by_epoch(axes, quantity)
         handles, labels = panels[0].get_legend_handles_labels()
         if alone:
-            self.figure_.legend(handles, labels, loc="outside lower center", ncols=3)
+            legend_below(self.figure_, handles, labels, columns=3)
         elif handles:
-            panels[0].legend()
+            panels[0].legend(fontsize="small")
 
 
 class ConfusionDisplay(Display):
@@ -164,7 +166,7 @@ class ConfusionDisplay(Display):
     @property
     def size(self) -> tuple[float, float]:
         """Inches."""
-        side = 3 + 0.45 * len(self.classes)
+        side = 2.3 + 0.42 * len(self.classes)
         return side + 0.3, side
 
     def _draw(self, panels: list[Axes], alone: bool) -> None:
@@ -213,7 +215,7 @@ class PicturesDisplay(Display):
     def size(self) -> tuple[float, float]:
         """Inches."""
         rows, columns = self._grid
-        return 1.1 * columns, (1.4 if self.titles else 1.1) * rows
+        return max(2.0, 0.8 * columns), (1.1 if self.titles else 0.8) * rows
 
     def _draw(self, panels: list[Axes], alone: bool) -> None:
         (ground,) = panels

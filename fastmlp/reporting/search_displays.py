@@ -100,7 +100,7 @@ class ParallelDisplay(Display):
     @property
     def size(self) -> tuple[float, float]:
         """Inches."""
-        return 2 + 1.5 * (len(self.settings) + 1), 3.8
+        return min(6.6, 2 + 1.5 * (len(self.settings) + 1)), 3.8
 
     def _draw(self, panels: list[Axes], alone: bool) -> None:
         count = len(self.settings)
@@ -181,7 +181,7 @@ def _label_axis(axes: Axes, number: int, places: Mapping[str, float]) -> None:
             (number, height),
             (4, 0),
             textcoords="offset points",
-            fontsize=8,
+            fontsize=9,
             va="center",
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
         )

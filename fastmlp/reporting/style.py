@@ -7,6 +7,7 @@ without pyplot's global state: no window opens, no figure stays open, and any th
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,13 @@ __all__ = [
     "Axes",
     "Figure",
     "column",
+    "legend_below",
     "name_axes_by_epoch",
     "new_figure",
     "plain_text",
     "shades_of",
     "shown_figure",
+    "wrap",
 ]
 
 # From dark to light, each with its own dashes, so that lines differ in grey print and for
@@ -54,6 +57,7 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "text.parse_math": False,  # a class may be called "$"
 }
+LETTERS_PER_INCH, SYMBOL_LETTERS = 12.0, 8  # of a legend, and what a line's symbol takes
 FEW_EPOCHS = 40  # up to which each epoch gets a dot; a single epoch would not show without one
 
 
@@ -96,6 +100,27 @@ def shown_figure(width: float, height: float) -> Figure:
 def plain_text(style: bool) -> Any:
     """Return a context for drawing in which no text is mathematics, in the common style if that is wanted."""
     return rc_context(STYLE if style else {"text.parse_math": False})
+
+
+def legend_below(
+    figure: Figure, handles: Sequence[Any], labels: Sequence[Any], columns: int, title: str = ""
+) -> None:
+    """Put a legend below the axes, in as many columns as fit, up to `columns`; long labels are wrapped."""
+    width = figure.bbox.width
+    letters = int(figure.get_figwidth() * LETTERS_PER_INCH) - SYMBOL_LETTERS
+    wrapped = [wrap(str(label), letters) for label in labels]
+    for count in range(min(columns, max(1, len(labels))), 0, -1):
+        legend = figure.legend(
+            handles, wrapped, loc="outside lower center", ncols=count, title=wrap(title, letters)
+        )
+        if count == 1 or legend.get_window_extent().width <= width:
+            return
+        legend.remove()
+
+
+def wrap(text: str, letters: int) -> str:
+    """Return a text in lines of at most so many letters."""
+    return "\n".join(textwrap.wrap(text, max(8, letters), break_long_words=False)) or text
 
 
 def shades_of(name: str) -> Any:
