@@ -167,7 +167,7 @@ class ConfusionDisplay(Display):
     def size(self) -> tuple[float, float]:
         """Inches."""
         side = 2.3 + 0.42 * len(self.classes)
-        return side + 0.3, side
+        return max(4.4, side + 0.3), side
 
     def _draw(self, panels: list[Axes], alone: bool) -> None:
         from sklearn.metrics import ConfusionMatrixDisplay

@@ -142,4 +142,6 @@ def name_axes_by_epoch(axes: Axes, quantity: str) -> None:
     if high - low < 1:  # a single epoch
         middle = round((low + high) / 2)
         axes.set_xlim(middle - 0.5, middle + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.xaxis.set_major_locator(
+        MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+    )

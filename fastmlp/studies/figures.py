@@ -204,7 +204,7 @@ def _bars(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
             axes.set_xlim(left=0.5)
         last = quantities[0].split("_")[-1]
         axes.set_xlabel(last if len(quantities) > 1 else WORDS[quantities[0]])
-        axes.set_ylabel(wrap(entry.get("axis", "setting"), 12 * max(2, int(height - 1))))
+        axes.set_title(entry.get("axis", "setting"), loc="left", fontsize=10)
         if len(groups) > 1:
             legend_below(figure, *axes.get_legend_handles_labels(), columns=2)
 

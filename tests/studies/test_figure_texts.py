@@ -30,7 +30,7 @@ STUDY = """
 [data]
 name = "digits"
 [config]
-epochs = 8
+epochs = 40
 [grid]
 momentum = [0.0, 0.5, 0.9]
 learning_rate = [0.1, 0.01]
@@ -65,11 +65,12 @@ def rows(epochs: int, quantity: str = "accuracy", scale: float = 1.0) -> list[di
 
 DISPLAYS = {
     "curves": CurvesDisplay(rows(30), 12),
+    "curves of 45 epochs": CurvesDisplay(rows(45), 12),
     "curves of one epoch": CurvesDisplay(rows(1)),
     "curves of large losses": CurvesDisplay(rows(1000, "r2", 1e5), 3),
     "no curves": CurvesDisplay([]),
     "confusion": ConfusionDisplay(RNG.integers(0, 9999, (10, 10)), LONG),
-    "small confusion": ConfusionDisplay(RNG.integers(0, 999, (2, 2)), ["automobile", "airplane"]),
+    "small confusion": ConfusionDisplay(RNG.integers(10_000, 99_999, (2, 2)), ["automobile", "airplane"]),
     "pictures": PicturesDisplay(RNG.random((20, 3, 8, 8)), LONG * 2),
     "one picture": PicturesDisplay(RNG.random((1, 1, 1, 64))),
     "heat map": HeatMapDisplay(RNG.random((4, 5)), ("hidden", [(512, 128, 32), (8,), (), (16, "tanh")]),
@@ -103,7 +104,7 @@ def results(tmp_path: Path) -> StudyResults:
     study = Study.from_toml(path)
 
     def trial(seed: int, momentum: float) -> Trial:
-        history = rows(8, scale=(0.1, 0.1, 9.0)[seed])
+        history = rows(40, scale=(0.1, 0.1, 9.0)[seed])
         last = {
             name: history[-1][name]
             for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
@@ -112,8 +113,8 @@ def results(tmp_path: Path) -> StudyResults:
             seed,
             "done",
             "",
-            8,
-            8,
+            40,
+            40,
             **last,
             seconds=1.0,
             history=history,
