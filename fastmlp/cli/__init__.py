@@ -17,6 +17,7 @@ import click
 
 from fastmlp._version import __version__
 from fastmlp.cli.bench import bench
+from fastmlp.cli.compare import compare
 from fastmlp.cli.data import data
 from fastmlp.cli.doctor import doctor
 from fastmlp.cli.evaluate import evaluate
@@ -24,6 +25,7 @@ from fastmlp.cli.export import export
 from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
 from fastmlp.cli.results import INTERRUPTED
+from fastmlp.cli.runs import runs
 from fastmlp.cli.search import search
 from fastmlp.cli.show import show
 from fastmlp.cli.train import train
@@ -57,7 +59,21 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, reproduce, predict, evaluate, show, export, data, bench, doctor):
+_COMMANDS = (
+    train,
+    search,
+    runs,
+    compare,
+    reproduce,
+    predict,
+    evaluate,
+    show,
+    export,
+    data,
+    bench,
+    doctor,
+)
+for command in _COMMANDS:
     fastmlp.add_command(command)
 
 

@@ -17,6 +17,7 @@ from fastmlp.errors import printable
 from fastmlp.machine.folders import check_owner
 from fastmlp.machine.streams import say
 from fastmlp.reporting.progress import ProgressDisplay
+from fastmlp.reporting.tables import shown
 from fastmlp.search.experiment import DataTable, Experiment, load_parts
 from fastmlp.training.config import TrainConfig
 
@@ -257,8 +258,6 @@ def _summarise(result: SearchResult) -> None:
 
 
 def _settings(parameters: Any) -> str:
-    from fastmlp.search.report import shown
-
     return ", ".join(f"{name} {shown(value)}" for name, value in parameters.items()) or "one point"
 
 

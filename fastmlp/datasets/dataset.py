@@ -28,6 +28,7 @@ from fastmlp.datasets.options import Missing, OwnOptions
 from fastmlp.datasets.picture_folders import pictures_in
 from fastmlp.datasets.preparation import Preparation
 from fastmlp.datasets.rows import blocks, chosen
+from fastmlp.datasets.showing import DatasetShowing
 from fastmlp.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def permutation(count: int, seed: int) -> npt.NDArray[np.int64]:
     return np.argsort(np.random.PCG64(int(seed)).random_raw(count), kind="stable")
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(DatasetShowing):
     """Labelled images, or rows of a table.
 
     Parameters

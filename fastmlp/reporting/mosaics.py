@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.machine.files import write_atomic
-from fastmlp.reporting.figures import new_figure, shortened
+from fastmlp.reporting.style import new_figure, shortened
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont

@@ -73,3 +73,18 @@ def safe_cell(cell: Any) -> Any:
     if not isinstance(cell, str) or not _FORMULA.match(cell) or _NUMBER.fullmatch(cell):
         return cell
     return f"'{cell}"
+
+
+def shown(value: Any) -> str:
+    """Return a setting in the way that people write it."""
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return str(value).lower()
+        case tuple():
+            # Layers of images come first, and have spaces in their names.
+            return (", " if isinstance(value[0], str) else "-").join(map(str, value))
+        case float():
+            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)

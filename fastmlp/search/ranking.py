@@ -12,6 +12,7 @@ import numpy as np
 
 from fastmlp.search.experiment import Metric, Point
 from fastmlp.search.record import Trial
+from fastmlp.search.showing import SearchShowing
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network
 
@@ -57,8 +58,8 @@ class RankedPoint:
         return None if None in values or len(values) < 2 else statistics.stdev(values)
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(SearchShowing):
     """What a search found.
 
     Attributes

@@ -1,4 +1,4 @@
-"""write_report(): a finished search as report.md, trials.csv and figures.
+"""write_report(): a finished search as report.md, report.html, trials.csv and figures.
 
 Matplotlib and scikit-learn are imported when figures are drawn, not when this module is imported.
 """
@@ -6,28 +6,47 @@ Matplotlib and scikit-learn are imported when figures are drawn, not when this m
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastmlp.datasets import Dataset
 from fastmlp.machine.description import describe
 from fastmlp.machine.files import write_text
-from fastmlp.reporting.tables import csv_table, markdown_table
-from fastmlp.search.ranking import RankedPoint, SearchResult, merit_of
+from fastmlp.reporting.chance import interval
+from fastmlp.reporting.pages import cell, embedded, render, rounded, thinned
+from fastmlp.reporting.tables import csv_table, markdown_table, shown
+from fastmlp.search.experiment import Point
+from fastmlp.search.insight import (
+    Importances,
+    axes_of,
+    best_by_pair,
+    best_metric,
+    heat_map,
+    importances,
+    parallel,
+    suggestions,
+    words,
+)
+from fastmlp.search.ranking import RankedPoint, SearchResult, rank
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.training.config import TrainConfig
 
+__all__ = ["axes_of", "best_by_pair", "draw_heat_map", "store_points", "write_report"]
+
 REPORT_FILE, TRIALS_FILE = "report.md", "trials.csv"
+PAGE_FILE = "report.html"
 CURVES_FILE, CONFUSION_FILE = "curves.png", "confusion.png"
+PARALLEL_FILE, IMPORTANCE_FILE = "parallel.png", "importance.png"
+OVERVIEWS = (CURVES_FILE, CONFUSION_FILE, PARALLEL_FILE, IMPORTANCE_FILE)
+BEST_CURVES, MOST_CURVES = 10, 100  # points whose curves the page shows at first, and can show
+SHOWN_NUMBERS = ("train_accuracy", "valid_accuracy", "valid_loss")
 NUMBERS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
     *("test_loss", "test_accuracy"),
 )
-MOST_LABELS = 16  # values of an axis, up to which the cells of a heat map show their numbers
 
 
 def write_report(
@@ -58,69 +77,14 @@ def write_report(
     folder = Path(folder)
     write_text(folder / TRIALS_FILE, _csv(result))
     figures = _draw(folder, result, parts)
-    write_text(folder / REPORT_FILE, _markdown(title, result, parts, figures))
-    return [REPORT_FILE, TRIALS_FILE, *figures]
-
-
-def axes_of(points: Sequence[RankedPoint]) -> dict[str, list[Any]]:
-    """Return the settings that differ between points, each with its values in the grid's order.
-
-    A setting that always changes together with an earlier one is no axis of its own.
-    """
-    ordered = sorted(points, key=lambda point: point.index)
-    columns = {
-        name: [getattr(point.config, name) for point in ordered]
-        for name in dict.fromkeys(name for point in ordered for name in point.parameters)
-    }
-    axes: dict[str, list[Any]] = {}
-    for name, column in columns.items():
-        choices = list(dict.fromkeys(column))
-        together = (
-            len(set(zip(column, columns[other], strict=True))) == len(choices) == len(values)
-            for other, values in axes.items()
-        )
-        if len(choices) > 1 and not any(together):
-            axes[name] = choices
-    return axes
-
-
-def shown(value: Any) -> str:
-    """Return a setting in the way that people write it."""
-    match value:
-        case None | ():
-            return "none"
-        case bool():
-            return str(value).lower()
-        case tuple():
-            # Layers of images come first, and have spaces in their names.
-            return (", " if isinstance(value[0], str) else "-").join(map(str, value))
-        case float():
-            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
-
-
-def best_by_pair(result: SearchResult, down: str, across: str) -> np.ndarray:
-    """Return the best mean metric for each pair of values of two settings, whatever the others.
-
-    Parameters
-    ----------
-    result : SearchResult
-    down, across : str
-        Two of the `axes_of` its points, for rows and columns.
-
-    Returns
-    -------
-    float64 array [rows, columns]
-        NaN if no point with these values came to a regular end.
-    """
-    axes = axes_of(result.points)
-    best = np.full((len(axes[down]), len(axes[across])), np.nan)
-    for point in reversed(result.points):  # the best last
-        if merit_of(point.trials, result.metric) is not None:
-            row = axes[down].index(getattr(point.config, down))
-            column = axes[across].index(getattr(point.config, across))
-            best[row, column] = point.mean(result.metric)
-    return best
+    found = importances(store_points(result), result.metric)
+    if found is not None and figures:
+        found.display().save(folder / IMPORTANCE_FILE)
+        figures.append(IMPORTANCE_FILE)
+    content = _content(title, result, parts, figures, found)
+    write_text(folder / REPORT_FILE, _markdown(content))
+    write_text(folder / PAGE_FILE, _page(folder, result.metric, len(parts["valid"]), content))
+    return [REPORT_FILE, PAGE_FILE, TRIALS_FILE, *figures]
 
 
 def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path) -> None:
@@ -133,31 +97,27 @@ def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path
     path : str or Path
         The PNG file to write.
     """
-    from fastmlp.reporting.figures import new_figure
+    heat_map(result, down, across).save(path)
 
-    axes = axes_of(result.points)
-    rows, columns = axes[down], axes[across]
-    best = best_by_pair(result, down, across)
-    with new_figure(path, 3.2 + 0.7 * len(columns), 1.8 + 0.45 * len(rows)) as figure:
-        plot = figure.subplots()
-        plot.grid(visible=False)
-        shades = "Greys_r" if result.metric == "valid_loss" else "Greys"  # dark is good
-        picture = plot.imshow(np.ma.masked_invalid(best), cmap=shades, aspect="auto")
-        figure.colorbar(picture, label=_best_metric(result))
-        plot.set_xticks(range(len(columns)), list(map(shown, columns)))
-        plot.set_yticks(range(len(rows)), list(map(shown, rows)))
-        plot.set_xlabel(across.replace("_", " "))
-        plot.set_ylabel(down.replace("_", " "))
-        if max(best.shape) <= MOST_LABELS:
-            for (row, column), value in np.ndenumerate(best):
-                text = "" if np.isnan(value) else f"{value:.3f}"
-                shade = picture.cmap(picture.norm(value))[0] if text else 1.0
-                plot.text(
-                    *(column, row, text),
-                    color="white" if shade < 0.5 else "black",
-                    ha="center",
-                    va="center",
-                )
+
+def store_points(result: SearchResult) -> tuple[RankedPoint, ...]:
+    """Return all points of the store, those of other grids too, ranked together."""
+    groups: dict[TrainConfig, list[Trial]] = {}
+    for point in sorted(result.points, key=lambda point: point.index):
+        groups.setdefault(point.config.replace(seed=0, threads=None), []).extend(point.trials)
+    for config, trial in result.others:
+        groups.setdefault(config.replace(seed=0, threads=None), []).append(trial)
+    asked = _parameters(result)
+    plain = next(iter(groups)).as_dict()
+    differ = (
+        name
+        for config in groups
+        for name, value in config.as_dict().items()
+        if name not in NOT_IN_A_KEY and value != plain[name]
+    )
+    names = list(dict.fromkeys((*asked, *differ)))
+    points = [Point({name: getattr(config, name) for name in names}, config) for config in groups]
+    return rank(points, list(groups.values()), result.metric)
 
 
 def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> list[str]:
@@ -177,6 +137,10 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
         for down, across in itertools.combinations(axes_of(result.points), 2):
             names.append(f"{down}-{across}.png")
             draw_heat_map(result, down, across, folder / names[-1])
+        points = store_points(result)
+        if len(axes_of(points)) > 1:
+            parallel(points, result.metric).save(folder / PARALLEL_FILE)
+            names.append(PARALLEL_FILE)
     return names
 
 
@@ -202,99 +166,161 @@ def _csv(result: SearchResult) -> str:
     ]
     trials += [(None, config, trial) for config, trial in result.others]
     rows: list[list[Any]] = [["rank", *names, "seed", *fields]]
-    for rank, config, trial in trials:
+    for place, config, trial in trials:
         values = [getattr(config, name) for name in names]
         values = [shown(value) if isinstance(value, tuple) else value for value in values]
-        rows.append([rank, *values, trial.seed, *(getattr(trial, name) for name in fields)])
+        rows.append([place, *values, trial.seed, *(getattr(trial, name) for name in fields)])
     return csv_table(rows)
 
 
-def _markdown(
-    title: str, result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[str]
-) -> str:
+def _content(
+    title: str,
+    result: SearchResult,
+    parts: Mapping[str, Dataset],
+    figures: Sequence[str],
+    found: Importances | None,
+) -> dict[str, Any]:
+    """Return what the report says, for its templates."""
     trials = [trial for point in result.points for trial in point.trials]
     counts = Counter(trial.status for trial in trials)
     ended = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    machine = describe()
-    best = _best_metric(result)
-    lines = [
-        f"# {title}",
-        "",
-        f"- Images: {parts['train'].name}, {sizes}; classes {', '.join(parts['train'].classes)}",
-        f"- Trials: {len(trials)} ({ended}) of {len(result.points)} points, "
+    machine, points, word = describe(), store_points(result), result.score_word
+    best = best_metric(result.metric).replace("accuracy", word)
+    facts = [
+        f"Images: {parts['train'].name}, {sizes}; classes {', '.join(parts['train'].classes)}",
+        f"Trials: {len(trials)} ({ended}) of {len(result.points)} points, "
         f"{sum(trial.seconds for trial in trials):,.1f} seconds of training in all",
-        f"- Chosen by: {best}, mean over seeds",
-        f"- Machine: {machine['cpu']}, {machine['usable_cores']} cores, "
+        f"Chosen by: {best}, mean over seeds",
+        f"Machine: {machine['cpu']}, {machine['usable_cores']} cores, "
         f"fastmlp {machine['versions']['fastmlp']}",
     ]
     if result.others:
-        lines.append(
-            f"- This report is of the grid that was asked for. The store holds {len(result.others)} more "
-            f"trials, of other grids or seeds; {TRIALS_FILE} lists them without a rank."
+        facts.append(
+            f"The best point is that of the grid that was asked for. The store holds {len(result.others)} more "
+            f"trials, of other grids or seeds; {TRIALS_FILE} lists them without a rank, and the tables of all points, "
+            "what matters and what to try next take them in."
         )
-    lines.append("")
-    lines += _best(result, parts, figures)
-    lines += ["## All points", "", _all_points(result), ""]
-    maps = [name for name in figures if name not in (CURVES_FILE, CONFUSION_FILE)]
-    if maps:
-        lines += [
-            "## Two settings at a time",
-            "",
-            f"The {best} for each pair of values, whatever the other settings; empty "
-            "where no point came to a regular end.",
-            "",
-            *(f"![{name.removesuffix('.png')}]({name})" for name in maps),
-            "",
-        ]
-    return "\n".join(lines)
+    return {
+        "title": title,
+        "facts": facts,
+        "best": None if result.best is None else _best(result, result.best),
+        "metric": best,
+        "word": word,
+        "judged": _judged(parts),
+        "files": [name for name in figures if name in OVERVIEWS],
+        "maps": [name for name in figures if name not in OVERVIEWS],
+        "importances": found,
+        "next": suggestions(points, result.metric),
+        "points": points,
+        "names": list(dict.fromkeys(name for point in points for name in point.parameters)),
+    }
 
 
-def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[str]) -> list[str]:
-    if result.best is None or result.best_trial is None:
-        return ["No trial came to a regular end: there is no best point.", ""]
-    point = result.best
+def _best(result: SearchResult, point: RankedPoint) -> dict[str, Any]:
     names = [name for name in NUMBERS if point.mean(name) is not None]
-    several = f", mean of {len(point.trials)} seeds" if len(point.trials) > 1 else ""
-    header = ["", *(_words(name, result) for name in names)]
+    several = len(point.trials) > 1
     rows = [["mean", *(_number(point.mean(name)) for name in names)]]
     if several:
-        deviations = (_number(point.deviation(name)) for name in names)
-        rows.append(["standard deviation", *deviations])
-    lines = [
-        "## The best point",
-        "",
-        f"{_settings(point) or 'The only one'}{several}:",
-        "",
-        markdown_table(header, rows, "l" + "r" * len(names)),
-        "",
-        f"The network of seed {result.best_trial.seed} is `best/model.safetensors`: "
-        f"{result.best_trial.reason}, kept is epoch {result.best_trial.epoch}.",
-        "",
+        rows.append(["standard deviation", *(_number(point.deviation(name)) for name in names)])
+    trial = result.best_trial
+    assert trial is not None
+    return {
+        "settings": (_settings(point) or "The only one")
+        + (f", mean of {len(point.trials)} seeds" if several else ""),
+        "header": ["", *(_words(name, result.score_word) for name in names)],
+        "rows": rows,
+        "network": f"The network of seed {trial.seed} is `best/model.safetensors`: "
+        f"{trial.reason}, kept is epoch {trial.epoch}.",
+        "toml": point.config.to_toml().rstrip(),
+    }
+
+
+def _markdown(content: Mapping[str, Any]) -> str:
+    best, points, names = content["best"], content["points"], content["names"]
+    table = None if best is None else markdown_table(
+        best["header"], best["rows"], "l" + "r" * (len(best["header"]) - 1)
+    )  # fmt: skip
+    numbers = [_words(name, content["word"]) for name in SHOWN_NUMBERS]
+    header = ["rank", *(name.replace("_", " ") for name in names), *numbers, "epochs", "ended"]
+    rows = [_row(point, names) for point in points]
+    every = markdown_table(header, rows, "r" * (len(header) - 1) + "l")
+    return render("search.md", **content, best_table=table, every=every)
+
+
+def _row(point: RankedPoint, names: Sequence[str]) -> list[str]:
+    """Return the cells of a point."""
+    cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
+    for name in SHOWN_NUMBERS:
+        spread = point.deviation(name)
+        cells.append(_number(point.mean(name)) + ("" if spread is None else f" ± {spread:.4f}"))
+    cells.append(", ".join(str(trial.epochs) for trial in point.trials))
+    cells.append(", ".join(dict.fromkeys(trial.status for trial in point.trials)))
+    return cells
+
+
+def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, Any]) -> str:
+    points, names = content["points"], content["names"]
+    count = rows_of_part if metric == "valid_accuracy" else None
+    spread = _pooled(points, metric)
+    numbers = [_words(name, content["word"]) for name in SHOWN_NUMBERS]
+    interval_name = f"95 % of {words(metric)}".replace("accuracy", content["word"])
+    header = [
+        *(name.replace("_", " ") for name in ("rank", *names)),
+        *numbers,
+        interval_name,
+        "epochs",
+        "ended",
     ]
-    if CURVES_FILE in figures:
-        lines += [f"![Loss and {result.score_word} by epoch]({CURVES_FILE})", ""]
-    if CONFUSION_FILE in figures:
-        lines += [f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION_FILE})", ""]
-    return [*lines, "```toml", "[config]", point.config.to_toml().rstrip(), "```", ""]
-
-
-def _all_points(result: SearchResult) -> str:
-    """Return a table with a row for each point, the best first."""
-    names = _parameters(result)
-    numbers = ("train_accuracy", "valid_accuracy", "valid_loss")
-    header = [name.replace("_", " ") for name in names]
-    header = ["rank", *header, *(_words(name, result) for name in numbers), "epochs", "ended"]
     rows = []
-    for point in result.points:
-        cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
-        for name in numbers:
-            spread = point.deviation(name)
-            cells.append(_number(point.mean(name)) + ("" if spread is None else f" ± {spread:.4f}"))
-        cells.append(", ".join(str(trial.epochs) for trial in point.trials))
-        cells.append(", ".join(dict.fromkeys(trial.status for trial in point.trials)))
-        rows.append(cells)
-    return markdown_table(header, rows, "r" * (len(header) - 1) + "l")
+    for point in points:
+        texts = _row(point, names)
+        values = [point.rank, *(getattr(point.config, name) for name in names),
+                  *(point.mean(name) for name in SHOWN_NUMBERS)]  # fmt: skip
+        cells = [cell(text, value) for text, value in zip(texts, values, strict=False)]
+        low, high = _interval(point, metric, count, spread)
+        cells.append(cell("" if math.isnan(low) else f"{low:.4f} to {high:.4f}", low))
+        rows.append([*cells, cell(texts[-2], point.trials[0].epochs), cell(texts[-1])])
+    curves = [_curve(point) for point in points]
+    pictures = {
+        name: embedded((folder / name).read_bytes())
+        for name in (*content["files"], *content["maps"])
+    }
+    return render("search.html", **content, header=header, rows=rows, curves=curves,
+                  pictures=pictures, most=BEST_CURVES)  # fmt: skip
+
+
+def _curve(point: RankedPoint) -> dict[str, Any]:
+    """Return the learning curves of a point's first trial, for the page; none of those that rank far behind."""
+    history = point.trials[0].history if point.rank <= MOST_CURVES else []
+    names = [
+        name for name in (history[0] if history else {}) if name.startswith(("train_", "valid_"))
+    ]
+    return {
+        "name": f"rank {point.rank}: {_settings(point)}",
+        "epochs": thinned([row["epoch"] for row in history]),
+        "curves": {name: rounded([row.get(name) for row in history]) for name in names},
+    }
+
+
+def _pooled(points: Sequence[RankedPoint], metric: str) -> tuple[float, int]:
+    """Return the standard deviation over seeds that all points share, and its degrees of freedom."""
+    spreads = [(point.deviation(metric), len(point.trials) - 1) for point in points if point.sound]
+    known = [(spread, free) for spread, free in spreads if spread is not None]
+    degrees = sum(free for _, free in known)
+    if not degrees:
+        return 0.0, 1
+    return math.sqrt(math.fsum(spread**2 * free for spread, free in known) / degrees), degrees
+
+
+def _interval(
+    point: RankedPoint, metric: str, count: int | None, spread: tuple[float, int]
+) -> tuple[float, float]:
+    mean = point.mean(metric) if point.sound else None
+    if mean is None:
+        return math.nan, math.nan
+    deviation, degrees = spread
+    return interval(mean, count, deviation / math.sqrt(len(point.trials)), degrees)
 
 
 def _parameters(result: SearchResult) -> list[str]:
@@ -302,15 +328,9 @@ def _parameters(result: SearchResult) -> list[str]:
     return list(dict.fromkeys(name for point in result.points for name in point.parameters))
 
 
-def _best_metric(result: SearchResult) -> str:
-    """Return what the best point has, such as "highest validation accuracy"."""
-    extreme = "lowest" if result.metric == "valid_loss" else "highest"
-    return f"{extreme} validation {_words(result.metric, result).removeprefix('valid ')}"
-
-
-def _words(name: str, result: SearchResult) -> str:
-    """Return the name of a number of `NUMBERS` in words."""
-    return name.replace("_", " ").replace("accuracy", result.score_word)
+def _words(name: str, word: str) -> str:
+    """Return the name of a number of `NUMBERS` in words; `word` is that of the accuracy."""
+    return name.replace("_", " ").replace("accuracy", word)
 
 
 def _settings(point: RankedPoint) -> str:

@@ -19,7 +19,7 @@ black, or the first line where that is not shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from fastmlp.reporting.figures import (
     name_axes_by_epoch,
     new_figure,
 )
+from fastmlp.reporting.style import legend_below, wrap
 from fastmlp.studies.results import Setting, StudyResults
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import FIELDS, WORDS, field_value
@@ -41,6 +42,8 @@ from fastmlp.studies.tables import FIELDS, WORDS, field_value
 HATCHES = ("", "///", "...", "xxx", "\\\\\\")
 MARKERS = "osD^vPX*"
 BAND = 0.18  # opacity
+WIDTH = 6.4  # inches, of every figure: its letters can be read on a telephone
+SIDE_LETTERS = 26  # of a side's label, in a line
 SHOWN = ["train_loss", "valid_accuracy"]  # in the panels of a series, if nothing else is asked for
 CONFUSION = "confusion"  # the measure, and the file of its figure
 
@@ -78,12 +81,15 @@ def draw(results: StudyResults, section: Mapping[str, Any], folder: Path) -> Non
 def _series(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
     lines = _lines(results, entry)
     quantities = entry.get("quantities", SHOWN)
-    columns = max(3, 2 * len(quantities))
-    width = 4.2 * len(quantities) if len(quantities) > 1 else 6
+    columns = 3
+    across = min(2, len(quantities))
+    down = -(-len(quantities) // across)
     words = entry.get("words", [WORDS[name] for name in quantities])
-    with new_figure(path, width, 3.2 + 0.22 * -(-len(lines) // columns)) as figure:
-        panels = np.atleast_1d(figure.subplots(1, len(quantities)))
-        for axes, name, shown in zip(panels, quantities, words, strict=True):
+    with new_figure(path, WIDTH, 2.7 * down + 0.6 + 0.22 * -(-len(lines) // columns)) as figure:
+        panels = figure.subplots(down, across, squeeze=False).ravel()
+        for axes in panels[len(quantities) :]:
+            axes.set_axis_off()
+        for axes, name, shown in zip(panels, quantities, words, strict=False):
             for style, (label, setting) in lines:
                 _line(axes, setting, name, label, style)
             if entry.get("log") and "accuracy" not in name:
@@ -92,13 +98,7 @@ def _series(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None
         by = entry.get("by", "")
         title = entry.get("legend", FIELDS.get(by, by))
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=min(columns, len(labels)),
-            title=title,
-        )
+        legend_below(figure, handles, labels, columns, title)
 
 
 def _scale_by_logarithm(axes: Axes) -> None:
@@ -137,7 +137,7 @@ def _parts(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
         (side["label"], setting) for side in entry["sides"] if (setting := results.select(side))
     ]
     kinds = ["loss", *(["cost"] if entry.get("cost") else []), "accuracy"]
-    with new_figure(path, 3.4 * len(kinds) + 0.6, 0.5 + 2.5 * len(sides)) as figure:
+    with new_figure(path, WIDTH, 0.6 + 2.4 * len(sides)) as figure:
         grid = figure.subplots(len(sides), len(kinds), squeeze=False)
         for row, (label, setting) in zip(grid, sides, strict=True):
             for axes, kind in zip(row, kinds, strict=True):
@@ -148,7 +148,7 @@ def _parts(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
                 name_axes_by_epoch(axes, kind)
             row[0].set_title(label, loc="left", fontsize=10)
         handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        legend_below(figure, handles, labels, columns=2)
 
 
 def _line(axes: Axes, setting: Setting, name: str, label: str, style: int) -> None:
@@ -189,39 +189,71 @@ def _bars(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
     sides = entry["sides"]
     bars = [(twin, name) for twin in twins for name in quantities]
     words = entry.get("words", [WORDS[name] for _, name in bars])
-    width = 0.8 / len(bars)
-    with new_figure(path, 1.6 + 1.1 * len(sides) * max(1, len(bars) / 3), 3.6) as figure:
+    groups = []
+    for (twin, name), label in zip(bars, words, strict=True):
+        settings = [results.select({**side, "part": twin}) for side in sides]
+        spans = [_span(setting, name) for setting in settings]
+        if np.isfinite([span[0] for span in spans]).any():
+            groups.append((label, np.array(spans).T))
+    height = 1.3 + (0.15 + 0.2 * len(groups)) * len(sides) + 0.2 * len(groups)
+    with new_figure(path, WIDTH, height) as figure:
         axes = figure.subplots()
-        axes.grid(visible=False, axis="x")
-        lowest = 1.0
-        for number, ((twin, name), label) in enumerate(zip(bars, words, strict=True)):
-            settings = [results.select({**side, "part": twin}) for side in sides]
-            heights = [np.nan if p is None else p.mean(name) or np.nan for p in settings]
-            errors = [0.0 if p is None else p.deviation(name) for p in settings]
-            if not np.isfinite(heights).any():
-                continue
-            lowest = min(lowest, float(np.nanmin(heights)))
-            axes.bar(
-                np.arange(len(sides)) + (number - (len(bars) - 1) / 2) * width,
-                heights,
-                width,
-                yerr=errors,
-                capsize=2,
-                label=label,
-                color=COLOURS[number],
-                alpha=0.75,
-                edgecolor="white",
-                hatch=HATCHES[number % len(HATCHES)],
-            )
-        axes.set_xticks(np.arange(len(sides)), [side["label"] for side in sides])
+        draw_bars(axes, [wrap(side["label"], SIDE_LETTERS) for side in sides], groups)
+        lowest = min((float(np.nanmin(spans[0])) for _, spans in groups), default=0.0)
         if quantities[0].endswith("accuracy") and lowest > 0.5:
-            axes.set_ylim(bottom=0.5)
-        axes.set_ylabel(
-            quantities[0].split("_")[-1] if len(quantities) > 1 else WORDS[quantities[0]]
+            axes.set_xlim(left=0.5)
+        last = quantities[0].split("_")[-1]
+        axes.set_xlabel(last if len(quantities) > 1 else WORDS[quantities[0]])
+        axes.set_title(entry.get("axis", "setting"), loc="left", fontsize=10)
+        if len(groups) > 1:
+            legend_below(figure, *axes.get_legend_handles_labels(), columns=2)
+
+
+def draw_bars(axes: Axes, sides: Sequence[str], groups: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Draw a bar to the right for each side and group, with a whisker where there is a spread.
+
+    Parameters
+    ----------
+    axes : Axes
+    sides : sequence of str
+        From the top.
+    groups : sequence of (str, float64 [3, sides])
+        What the legend calls them; means, and where whiskers begin and end: NaN for none.
+    """
+    axes.grid(visible=False, axis="y")
+    thickness = 0.8 / max(1, len(groups))
+    for number, (label, (means, low, high)) in enumerate(groups):
+        places = np.arange(len(sides)) + (number - (len(groups) - 1) / 2) * thickness
+        axes.barh(
+            places,
+            means,
+            thickness,
+            label=label,
+            color=COLOURS[number],
+            alpha=0.75,
+            edgecolor="white",
+            hatch=HATCHES[number % len(HATCHES)],
         )
-        axes.set_xlabel(entry.get("axis", "setting"))
-        if len(bars) > 1:
-            figure.legend(loc="outside lower center", ncols=2)
+        known = np.isfinite(low)
+        if known.any():
+            reach = np.stack([means - low, high - means])[:, known]
+            axes.errorbar(
+                means[known], places[known], xerr=reach, fmt="none", ecolor="black", capsize=2
+            )
+    axes.set_yticks(np.arange(len(sides)), sides)
+    axes.set_ylim(len(sides) - 0.5, -0.5)
+
+
+def _span(setting: Setting | None, name: str) -> tuple[float, float, float]:
+    """Return a mean and the ends of its whisker: no further than the quantity goes, NaN without a spread."""
+    mean = None if setting is None else setting.mean(name)
+    if setting is None or mean is None:
+        return np.nan, np.nan, np.nan
+    deviation = setting.deviation(name)
+    if not deviation:
+        return mean, np.nan, np.nan
+    most = 1.0 if name.endswith("accuracy") else np.inf
+    return mean, max(0.0, mean - deviation), min(most, mean + deviation)
 
 
 FROM_TRIALS = {"series": _series, "parts": _parts, "bars": _bars}

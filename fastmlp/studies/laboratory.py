@@ -19,7 +19,7 @@ from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import trial_of
 from fastmlp.studies import claims
 from fastmlp.studies.kinds import goes_on, is_available, train_as
-from fastmlp.studies.results import IMAGES, Setting, StudyResults, StudyTrial
+from fastmlp.studies.results import IMAGES, ROWS, Setting, StudyResults, StudyTrial
 from fastmlp.studies.study import Study, StudyPart
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.evaluation import evaluate
@@ -64,14 +64,16 @@ class Laboratory:
     def train(self) -> None:
         """Train what is not in a store yet."""
         trials: list[StudyTrial] = []
-        images = {}
+        images, rows = {}, {}
         for part in self.results.study.parts.values():
             if not is_available(part.kind):
                 self.say(f"{part.name}: skipped, {part.kind} is not installed")
                 continue
             trials += self._train_kind(part) if part.kind else self._search(part)
-            images[part.name] = len(self.data(part.name)[0])
-        self.results = replace(self.results, trials=trials, measured={IMAGES: images})
+            counts = [len(one) for one in self.data(part.name)]
+            images[part.name] = counts[0]
+            rows[part.name] = dict(zip(("train", "valid", "test"), counts, strict=True))
+        self.results = replace(self.results, trials=trials, measured={IMAGES: images, ROWS: rows})
 
     def test(self) -> None:
         """Test the settings that the report asks for in rows and claims, and no other."""

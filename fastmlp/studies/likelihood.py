@@ -231,7 +231,12 @@ def _choices(results: StudyResults, sets: Sequence[Any]) -> Table:
         told = ", ".join(f"{value} {top - score:.1f}" for value, score in best.items())
         rows.append([name, told, f"{max(best.values()) - sorted(best.values())[-2]:.1f}"])
     return Table(
-        ["choice", "values, and how far the best set with each is behind", "what the best value gains"], rows
+        [
+            "choice",
+            "values, and how far the best set with each is behind",
+            "what the best value gains",
+        ],
+        rows,
     )
 
 

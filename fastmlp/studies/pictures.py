@@ -22,6 +22,7 @@ import numpy as np
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
 from fastmlp.reporting.figures import Axes, new_figure
+from fastmlp.reporting.style import wrap
 from fastmlp.studies.features import outputs_of
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.study import MAIN
@@ -29,12 +30,12 @@ from fastmlp.training.evaluation import score_each
 from fastmlp.training.network import Network, forward
 
 SAMPLES = 5  # of each class
-IN_A_ROW = 10  # pictures of weights
+IN_A_ROW, NAMED_IN_A_ROW = 10, 5  # pictures of weights, and of those with names
 MOST_WEIGHTS = 100  # pictures of one network
-HARDEST = (5, 5)  # rows and columns
+HARDEST = (6, 4)  # rows and columns
 # Of the figure of features: its width and the heights of channels (at most) and strips in inches,
 # channels side by side, the most that are shown, and pixels between them.
-WIDTH, TALLEST, STRIP = 8.0, 1.0, 0.25
+WIDTH, TALLEST, STRIP = 6.0, 0.8, 0.25
 ACROSS, MOST_CHANNELS, GAP = 16, 64, 1
 
 
@@ -55,7 +56,7 @@ def _draw_samples(lab: Laboratory, entry: Mapping[str, Any], path: Path) -> None
     scaling = Normalization.of(part, "channel")
     kinds = ("as stored", "normalised") if normalized else ("as stored",)
     lines = [(name, kind) for name in range(len(part.classes)) for kind in kinds]
-    with new_figure(path, 1.3 * SAMPLES + 1.4, 1.35 * len(lines) + 0.5) as figure:
+    with new_figure(path, 1.0 * SAMPLES + 1.4, 1.05 * len(lines) + 0.6) as figure:
         grid = figure.subplots(len(lines), SAMPLES, squeeze=False)
         for line, (label, kind) in zip(grid, lines, strict=True):
             for axes, row in zip(line, rows[label], strict=False):
@@ -71,9 +72,9 @@ def _draw_samples(lab: Laboratory, entry: Mapping[str, Any], path: Path) -> None
             line[0].set_ylabel(f"{part.classes[label]}\n{kind}")
         if normalized:
             figure.supxlabel(
-                "normalised: black is 2 standard deviations below the mean of its channel, "
+                "normalised: black is 2 standard deviations below the mean of its channel,\n"
                 "white 2 above",
-                fontsize=8,
+                fontsize=9,
             )
 
 
@@ -89,14 +90,14 @@ def draw_hardest(network: Network, test: Dataset, path: Path) -> None:
     losses, _ = score_each(logits, test.labels)
     found = logits.argmax(axis=1)
     hardest = np.argsort(-losses, kind="stable")[: HARDEST[0] * HARDEST[1]]
-    with new_figure(path, 1.5 * HARDEST[1], 1.75 * HARDEST[0]) as figure:
+    with new_figure(path, 1.6 * HARDEST[1], 1.9 * HARDEST[0]) as figure:
         grid = figure.subplots(*HARDEST)
         for axes in grid.ravel()[len(hardest) :]:
             axes.set_axis_off()
         for axes, row in zip(grid.ravel(), hardest, strict=False):
             _picture(axes, test.images[row] / 255, test.shape)
             true, taken = (test.classes[one] for one in (test.labels[row], found[row]))
-            axes.set_title(f"{true}, taken for {taken}\nloss {losses[row]:.2f}", fontsize=8)
+            axes.set_title(f"{true},\ntaken for {taken}\nloss {losses[row]:.2f}", fontsize=9)
 
 
 # -- networks --------------------------------------------------------------------------------------
@@ -109,18 +110,21 @@ def _draw_weights(lab: Laboratory, entry: Mapping[str, Any], path: Path) -> None
 
 def draw_weights(networks: Sequence[tuple[str, Network]], path: Path) -> None:
     """Draw what each output of a network's first layer looks for, rows of pictures a network."""
+    named = any(len(network.weights) == 1 for _, network in networks)
+    across = NAMED_IN_A_ROW if named else IN_A_ROW
+    side = 1.05 if named else 0.55
     lines = [
-        (label if first == 0 else "", network, range(first, min(first + IN_A_ROW, count)))
+        (label if first == 0 else "", network, range(first, min(first + across, count)))
         for label, network in networks
         for count in [min(len(network.weights[0]), MOST_WEIGHTS)]
-        for first in range(0, count, IN_A_ROW)
+        for first in range(0, count, across)
     ]
     if not lines:
         return
     columns = max(len(outputs) for _, _, outputs in lines)
-    with new_figure(path, 1.05 * columns + 1.2, 1.3 * len(lines) + 0.5) as figure:
+    with new_figure(path, max(4.0, side * columns + 1.1), 1.2 * side * len(lines) + 0.6) as figure:
         grid = figure.subplots(len(lines), columns, squeeze=False)
-        for row, (line, (label, network, outputs)) in enumerate(zip(grid, lines, strict=True)):
+        for line, (label, network, outputs) in zip(grid, lines, strict=True):
             for axes in line[len(outputs) :]:
                 axes.set_axis_off()
             for axes, output in zip(line, outputs, strict=False):
@@ -128,11 +132,11 @@ def draw_weights(networks: Sequence[tuple[str, Network]], path: Path) -> None:
                 low, high = float(weights.min()), float(weights.max())
                 shape = weights.shape if weights.ndim == 3 else network.shape
                 _picture(axes, (weights - low) / (high - low or 1), shape)
-                if row == 0 and len(network.weights) == 1:
+                if len(network.weights) == 1:
                     axes.set_title(network.classes[output], fontsize=9)
-            line[0].set_ylabel(label, fontsize=9)
+            line[0].set_ylabel(wrap(label, 10), fontsize=9)
         figure.supxlabel(
-            "each picture from its least weight (black) to its greatest (white)", fontsize=8
+            "each picture from its least weight (black) to its greatest (white)", fontsize=9
         )
 
 
@@ -172,7 +176,7 @@ def draw_features(network: Network, image: np.ndarray, path: Path) -> None:
             size = " x ".join(map(str, values.shape))
             axes.set_title(f"{name}: {size}", loc="left", fontsize=9)
         figure.supxlabel(
-            "each row from its least value (black) to its greatest (white)", fontsize=8
+            "each row from its least value (black) to its greatest (white)", fontsize=9
         )
 
 

@@ -45,6 +45,7 @@ HISTORY_COLUMNS = (
 )
 LOSS_SUM = "train_loss_sum"  # the mean training loss of each batch, added up over an epoch
 IMAGES = "images"  # in measured.json: how many images each part trains on
+ROWS = "rows"  # there: how many each part trains on, is validated and tested on
 UNITS = ("epochs", "steps", "seconds")
 
 
@@ -158,6 +159,11 @@ class StudyResults:
         images = self.measured.get(IMAGES, {}).get(part, 0)
         settings = [Setting(part, tuple(trials), images) for trials in groups.values()]
         return [setting for setting in settings if setting.matches(where or {})]
+
+    def rows(self, part: str, name: str) -> int | None:
+        """Return how many images an accuracy was measured on; None if it is no accuracy, or that is not known."""
+        counts = self.measured.get(ROWS, {}).get(part, {})
+        return counts.get(name.partition("_")[0]) if name.endswith("accuracy") else None
 
     def select(self, entry: Mapping[str, Any]) -> Setting | None:
         """Return the one setting that an entry of the study file means; None if it was not run.

@@ -18,7 +18,7 @@ The tables of a search file (`fastmlp.search.experiment`) are the part "main". B
     [[study.section]]
     title = "..."
     text = "..."
-    tolerance = 0.02                 # how far a mean that agrees may be from the published value
+    tolerance = 0.02                 # how far a mean may be from the published value where its spread is not known
     columns = ["test_accuracy"]      # quantities to compare
     row = [ ... ]                    # published values; see `fastmlp.studies.tables`
     epochs = [ ... ]                 # the same for some epochs of one setting

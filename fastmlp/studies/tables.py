@@ -15,9 +15,11 @@ import math
 import re
 import statistics
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from fastmlp.errors import ConfigError
+from fastmlp.reporting.chance import expected_interval, wilson
 from fastmlp.reporting.document import Block, Details, Paragraph, Table
 from fastmlp.studies.results import LOSS_SUM, Setting, StudyResults, epoch_seconds, varied
 from fastmlp.studies.study import MAIN
@@ -61,11 +63,12 @@ def compare(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
         differs = False
         for name in columns:
             value = published.get(name)
-            verdict = judge(results, setting.mean(name, epoch), value, tolerance)
+            verdict = judge(results, setting, (name, epoch), value, tolerance)
             differs |= verdict.startswith("differs")
             shown = number(results, name, value)
             found = ours(results, setting, name, epoch)
-            lines.append([_label(row, setting), WORDS[name], shown, found, verdict])
+            within = interval_of(results, setting, name, epoch)
+            lines.append([_label(row, setting), WORDS[name], shown, found, within, verdict])
         if differs and not results.study.is_quick:
             because = _filled(results, row.get("because") or "not explained")
             reasons.append(f"**Why {row['label']} differs:** {because}")
@@ -74,11 +77,13 @@ def compare(results: StudyResults, section: Mapping[str, Any]) -> list[Block]:
         seeds = {len(setting.trials) for row in section["row"] if (setting := results.select(row))}
         many = " or ".join(map(str, sorted(seeds)))
         near = number(results, "test_accuracy", tolerance)
-        blocks.append(Table(["setting", "quantity", "published", "ours", "verdict"], lines))
+        blocks.append(Table(["setting", "quantity", "published", "ours", "95 %", "verdict"], lines))
         blocks.append(
             Paragraph(
                 f"Ours: mean {PLUS_MINUS} standard deviation over {many} "
-                f"seed{'s' * (many != '1')}. A mean within {near} of the published value agrees."
+                f"seed{'s' * (many != '1')}; 95 %: Wilson's interval of an accuracy by the size of its part. A "
+                "published value agrees where one more training would end in 95 of 100 cases, by the spread over seeds "
+                f"and that size together; where neither is known, within {near} of the mean."
             )
         )
     blocks += [Paragraph(reason) for reason in reasons]
@@ -168,18 +173,55 @@ def clock(results: StudyResults, entry: Mapping[str, Any]) -> list[Block]:
 
 
 def judge(
-    results: StudyResults, mean: float | None, published: float | None, tolerance: float
+    results: StudyResults,
+    setting: Setting,
+    quantity: tuple[str, int | None],
+    published: float | None,
+    tolerance: float,
 ) -> str:
-    """Say whether a mean agrees with a published value."""
+    """Say whether ours agrees with a published value.
+
+    It agrees if one more training would end there, by the spread over seeds and the size of the part, as far as its
+    digits tell. Where neither is known, it agrees within the tolerance; beyond that the verdict names the spread.
+
+    Parameters
+    ----------
+    results : StudyResults
+    setting : Setting
+    quantity : (str, int or None)
+        Its name, and the epoch if it is not that of the end.
+    published : float or None
+    tolerance : float
+    """
+    name, epoch = quantity
+    mean = setting.mean(name, epoch)
     if published is None:
         return "cannot be compared: not published"
     if mean is None:
         return "cannot be compared: not all of ours ended"
     difference = mean - published
-    if abs(difference) <= tolerance:
-        return "agrees"
+    span = expected_interval(setting.values(name, epoch), results.rows(setting.part, name))
+    low, high = (mean - tolerance, mean + tolerance) if span is None else span
+    digits = 0.0 if span is None else half_digit(published)
+    if low - digits <= published <= high + digits:
+        return "agrees" if abs(difference) <= tolerance else "agrees, within the spread of seeds"
     shown = number(results, "test_accuracy", abs(difference))
     return f"differs by {'+' if difference > 0 else MINUS}{shown}"
+
+
+def half_digit(value: float) -> float:
+    """Return half a unit of a number's last digit: 0.005 of 0.86."""
+    exponent = Decimal(repr(value)).as_tuple().exponent
+    return 0.5 * 10.0**exponent if isinstance(exponent, int) else 0.0
+
+
+def interval_of(results: StudyResults, setting: Setting, name: str, epoch: int | None) -> str:
+    """Return Wilson's interval of an accuracy by the size of its part, for a table; nothing for other numbers."""
+    mean, count = setting.mean(name, epoch), results.rows(setting.part, name)
+    if mean is None or count is None:
+        return ""
+    low, high = wilson(mean, count)
+    return f"{number(results, name, low)} to {number(results, name, high)}"
 
 
 def ours(results: StudyResults, setting: Setting, name: str, epoch: int | None = None) -> str:

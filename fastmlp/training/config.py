@@ -24,6 +24,7 @@ from fastmlp.training.layers import ORDER, Layer, Residual, count_heads, misplac
 from fastmlp.training.metrics import SELECTED
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
+from fastmlp.training.showing import ConfigShowing
 
 Initialization = Literal["torch", "he", "glorot", "normal", "zeros"]
 Stopping = Literal["best", "rises"]
@@ -33,8 +34,8 @@ Reduction = Literal["mean", "sum"]
 ClassWeight = Literal["none", "balanced"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainConfig(ConfigShowing):
     """Every hyper-parameter of a training run.
 
     Values are checked and brought to plain Python types on construction (a list of widths becomes a

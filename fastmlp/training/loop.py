@@ -29,6 +29,7 @@ from fastmlp.training.metrics import check_selected, loss_of, metric_of
 from fastmlp.training.network import Network
 from fastmlp.training.schedule import learning_rates
 from fastmlp.training.shapes import parameter_shapes
+from fastmlp.training.showing import ResultShowing
 from fastmlp.training.stopping import Patience
 from fastmlp.training.tasks import judged, meaning_of, targets_of
 from fastmlp.training.weighting import Weighting
@@ -36,8 +37,8 @@ from fastmlp.training.weighting import Weighting
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 
 
-@dataclass(frozen=True)
-class TrainResult:
+@dataclass(frozen=True, repr=False)
+class TrainResult(ResultShowing):
     """The result of a training.
 
     Attributes

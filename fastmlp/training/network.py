@@ -30,13 +30,14 @@ from fastmlp.training.layers import (
 from fastmlp.training.levels import Levels, check_levels
 from fastmlp.training.network_file import check_values, layers_of, layout_of
 from fastmlp.training.shapes import parameter_names, spell_shape
+from fastmlp.training.showing import NetworkShowing
 from fastmlp.training.state import check, check_pairs, from_state, named, to_state
 from fastmlp.training.summary import summary_of
 from fastmlp.training.tasks import FloatArray, answers, probabilities
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Network:
+class Network(NetworkShowing):
     """A trained network, applied to images as a Dataset holds them.
 
     Parameters

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from search_helpers import CONFIG
 
+from fastmlp.reporting.tables import shown
 from fastmlp.search.experiment import Point
 from fastmlp.search.grid import grid_search
 from fastmlp.search.ranking import SearchResult, rank
 from fastmlp.search.record import Trial
-from fastmlp.search.report import axes_of, best_by_pair, draw_heat_map, shown, write_report
+from fastmlp.search.report import axes_of, best_by_pair, draw_heat_map, write_report
 
 GRID = [
     {"learning_rate": [0.3, 0.1, 1e30], "hidden": [[8], [8, 4]], "patience": [2], "stopping": ["rises"]},
@@ -32,13 +33,14 @@ def searched(parts, tmp_path_factory):
 def test_all_files_that_are_named_are_there(searched):
     folder, _, _, written = searched
     assert written == [
-        "report.md", "trials.csv", "curves.png", "confusion.png",
-        "hidden-learning_rate.png", "hidden-patience.png", "learning_rate-patience.png",
+        "report.md", "report.html", "trials.csv", "curves.png", "confusion.png",
+        "hidden-learning_rate.png", "hidden-patience.png", "learning_rate-patience.png", "parallel.png",
+        "importance.png",
     ]  # fmt: skip
     for name in written:
         assert (folder / name).stat().st_size > 0
     report = (folder / "report.md").read_text()
-    for name in written[2:]:
+    for name in written[3:]:
         assert f"]({name})" in report
 
 
@@ -89,7 +91,11 @@ def test_a_report_is_the_same_when_nothing_was_trained(searched, parts, tmp_path
 def test_without_any_sound_trial_there_is_a_report_all_the_same(parts, tmp_path):
     result = grid_search(CONFIG, {"learning_rate": [1e30, 1e31]}, *parts, store=tmp_path)
     named = dict(zip(("train", "valid", "test"), parts, strict=True))
-    assert write_report(tmp_path, "Lost", result, named) == ["report.md", "trials.csv"]
+    assert write_report(tmp_path, "Lost", result, named) == [
+        "report.md",
+        "report.html",
+        "trials.csv",
+    ]
     assert "No trial came to a regular end" in (tmp_path / "report.md").read_text()
 
 

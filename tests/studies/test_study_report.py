@@ -16,7 +16,7 @@ from fastmlp.search.record import Trial
 from fastmlp.studies import claims, tables
 from fastmlp.studies.agreement import show_twins, take_twins
 from fastmlp.studies.gradients import check_kernels
-from fastmlp.studies.results import StudyResults, StudyTrial
+from fastmlp.studies.results import Setting, StudyResults, StudyTrial
 from fastmlp.studies.study import Study
 from fastmlp.training.config import TrainConfig
 
@@ -75,7 +75,12 @@ def results(tmp_path: Path) -> StudyResults:
             ACCURACIES[point.config.momentum, point.config.learning_rate]
         )
     ]
-    return StudyResults(study, trials, {"made": [1, 2]}, {"usable_cores": 2})
+    return StudyResults(
+        study,
+        trials,
+        {"made": [1, 2], "rows": {"main": {"train": 900, "valid": 100, "test": 500}}},
+        {"usable_cores": 2},
+    )
 
 
 def rows_of(blocks: list[document.Block]) -> list[list[str]]:
@@ -100,7 +105,7 @@ def test_files_give_back_what_was_written(results: StudyResults, tmp_path: Path)
 def test_a_table_says_what_agrees_and_why_not(results: StudyResults) -> None:
     where = {"momentum": 0.5, "learning_rate": 0.1}
     near = {"label": "near", "where": where, "published": {"test_accuracy": 0.625}}
-    far = {**near, "label": "far", "published": {"test_accuracy": 0.7}}
+    far = {**near, "label": "far", "published": {"test_accuracy": 0.95}}
     far["because"] = "the near one has {near|test_accuracy}"
     lost = {"label": "lost", "where": {"momentum": 0.9, "learning_rate": 0.1}}
     lost["published"] = {"test_accuracy": 0.7}
@@ -108,18 +113,66 @@ def test_a_table_says_what_agrees_and_why_not(results: StudyResults) -> None:
     section = {"title": "", "columns": ["test_accuracy"], "tolerance": 0.02}
     section["row"] = [near, far, lost, best]
     blocks = tables.compare(_with(results, section), section)
-    no = "cannot be compared"
+    no, within = "cannot be compared", "0.5666 to 0.6518"
     assert rows_of(blocks) == [
-        ["near", "test accuracy", "0.6250", "0.6100 ± 0.0141", "agrees"],
-        ["far", "test accuracy", "0.7000", "0.6100 ± 0.0141", f"differs by {tables.MINUS}0.0900"],
-        ["lost", "test accuracy", "0.7000", "diverged (1 of 2)", f"{no}: not all of ours ended"],
-        ["best (momentum 0.5)", "test accuracy", "—", "0.6100 ± 0.0141", f"{no}: not published"],
+        ["near", "test accuracy", "0.6250", "0.6100 ± 0.0141", within, "agrees"],
+        [
+            "far",
+            "test accuracy",
+            "0.9500",
+            "0.6100 ± 0.0141",
+            within,
+            f"differs by {tables.MINUS}0.3400",
+        ],
+        [
+            "lost",
+            "test accuracy",
+            "0.7000",
+            "diverged (1 of 2)",
+            "",
+            f"{no}: not all of ours ended",
+        ],
+        [
+            "best (momentum 0.5)",
+            "test accuracy",
+            "—",
+            "0.6100 ± 0.0141",
+            within,
+            f"{no}: not published",
+        ],
     ]
     texts = [block.text for block in blocks if isinstance(block, document.Paragraph)]
     assert "**Why far differs:** the near one has 0.6100 ± 0.0141" in texts
     quick = _with(results, section)
     quick = replace(quick, study=quick.study.quick())
     assert "Why far differs" not in document.to_markdown(tables.compare(quick, section))
+
+
+@pytest.mark.parametrize(
+    ("published", "values", "rows", "verdict"),
+    [
+        # One seed: the size of the part alone, 0.9 of 1000 from 0.8798 to 0.9171.
+        (0.9181, [0.9], 1000, "differs"), (0.9171, [0.9], 1000, "agrees"), (0.9171, [0.9], 100_000, "differs"),
+        # As far as its digits tell: 0.92 may be 0.9151.
+        (0.92, [0.9], 1000, "agrees"), (0.93, [0.9], 1000, "differs"),
+        # Three seeds, 0.90 to 0.92: 4.3 * 0.01 * sqrt(4/3) = 0.0497 by seeds alone.
+        (0.9596, [0.90, 0.91, 0.92], 10**9, "agrees"), (0.9600123, [0.90, 0.91, 0.92], 10**9, "differs"),
+        (0.9601234, [0.90, 0.91, 0.92], 1000, "agrees"),
+        # Nothing is known: the tolerance.
+        (0.9199, [0.9], None, "agrees"), (0.9201, [0.9], None, "differs"),
+    ],
+)  # fmt: skip
+def test_agreement_is_what_seeds_and_the_size_of_the_part_explain(
+    results: StudyResults, published: float, values: list[float], rows: int | None, verdict: str
+) -> None:
+    (one, *_) = results.trials
+    trials = tuple(replace(one, trial=trial(seed, value)) for seed, value in enumerate(values))
+    known = {} if rows is None else {"rows": {"main": {"test": rows}}}
+    setting = Setting("main", trials, 100)
+    found = tables.judge(
+        replace(results, measured=known), setting, ("test_accuracy", None), published, 0.02
+    )
+    assert found.split()[0].rstrip(",") == verdict
 
 
 def _with(results: StudyResults, section: dict[str, Any]) -> StudyResults:

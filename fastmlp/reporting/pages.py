@@ -1,0 +1,71 @@
+"""Pages: the one template engine, whose templates lie in ``templates``. Those of HTML escape what they are given."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_POINTS = 400  # of a curve in a page; a screen shows no more
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of the templates."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    return Environment(
+        loader=PackageLoader("fastmlp.reporting"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page.
+
+    Parameters
+    ----------
+    template : str
+        The name of a file in ``templates``.
+    **values
+        What it is given.
+    """
+    return environment().get_template(template).render(**values)
+
+
+def embedded(picture: bytes) -> str:
+    """Return the address of a PNG picture that is in the page itself."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+
+
+def cell(text: str, value: Any = None) -> dict[str, Any]:
+    """Return a cell of a table that sorts.
+
+    Parameters
+    ----------
+    text : str
+        What it shows.
+    value : optional
+        What it is sorted by: a number, or else the text.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"text": text, "value": value if is_number else text, "number": is_number}
+
+
+def thinned(values: Sequence[Any]) -> list[Any]:
+    """Return at most `MOST_POINTS` values of a curve, the last among them."""
+    step = -(-len(values) // MOST_POINTS) or 1
+    kept = list(values[::step])
+    return kept if not kept or (len(values) - 1) % step == 0 else [*kept, values[-1]]
+
+
+def rounded(values: Sequence[float | None]) -> list[float | None]:
+    """Return `thinned` numbers of five digits, as far as they are numbers."""
+    return [None if value is None else float(f"{value:.5g}") for value in thinned(values)]
