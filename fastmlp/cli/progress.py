@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastmlp.reporting.progress import ProgressDisplay
+from fastmlp.training.metrics import words_of
 
 
 def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) -> None:

@@ -86,7 +86,7 @@ def new_figure(path: str | Path | io.BytesIO, width: float, height: float) -> It
         # A letter that the font does not have is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         yield figure
         canvas.draw()  # once: `savefig` would do it again
         image = io.BytesIO()

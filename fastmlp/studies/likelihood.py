@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastmlp.errors import ConfigError
@@ -214,17 +214,14 @@ def _told_misses(best: Mapping[str, Any]) -> str:
 
 def _choices(results: StudyResults, sets: Sequence[Any]) -> Table:
     """Return, for each choice, the best score that a set with each of its values has."""
-    labels = {entry: results.study.parts[entry].label for entry in {one["part"] for one in sets}}
-    readings: dict[str, Callable[[Any], str]] = {
-        name.replace("_", " "): lambda one, name=name: _short(one["choices"][name])
-        for name in sets[0]["choices"]
-    }
-    readings["the rest"] = lambda one: labels[one["part"]]
+    labels = {one["part"]: results.study.parts[one["part"]].label for one in sets}
+    readings = {name.replace("_", " "): name for name in sets[0]["choices"]} | {"the rest": None}
     rows = []
-    for name, read in readings.items():
+    for name, choice in readings.items():
         best: dict[str, float] = {}
-        for one in sets:
-            best.setdefault(read(one), one["score"])
+        for one in sets:  # the best first
+            value = labels[one["part"]] if choice is None else _short(one["choices"][choice])
+            best.setdefault(value, one["score"])
         if len(best) < 2:
             continue
         top = max(best.values())

@@ -42,7 +42,7 @@ from fastmlp.machine.streams import warn
 from fastmlp.training.chosen import Given, describe, numbered, with_fill
 from fastmlp.training.fusing import fused
 from fastmlp.training.layers import Layer, network_layers, sizes_of
-from fastmlp.training.memory import aligned
+from fastmlp.training.memory import aligned, plain
 from fastmlp.training.optimizers import STATES, Steps, sgd
 from fastmlp.training.packing import pack_operands, pack_parameters, unpack_parameters
 from fastmlp.training.shapes import multiply_adds, parameter_shapes

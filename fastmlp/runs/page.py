@@ -1,0 +1,51 @@
+"""The page of runs: their table and their curves over each other, in one file."""
+
+from __future__ import annotations
+
+from fastmlp.reporting.pages import cell, render, rounded, thinned
+from fastmlp.reporting.tables import shown
+from fastmlp.runs.table import LAST, RunTable, shown_cell
+
+CURVES = ("train_", "valid_", "learning_rate")
+
+
+def runs_page(table: RunTable, title: str) -> str:
+    """Return the page of a table of runs.
+
+    Parameters
+    ----------
+    table : RunTable
+    title : str
+    """
+    curves = [
+        {
+            "name": run.name,
+            "epochs": thinned([int(epoch or 0) for epoch in run.history.get("epoch", [])]),
+            "curves": {
+                name: rounded(column)
+                for name, column in run.history.items()
+                if name.startswith(CURVES) and any(value is not None for value in column)
+            },
+        }
+        for run in table.runs
+    ]
+    names = ["run", *table.settings, *table.metrics, *LAST]
+    rows = [
+        [cell(shown_cell(values.get(name), name), values.get(name)) for name in names]
+        for values in (run.values() for run in table.runs)
+    ]
+    first = next((run.settings for run in table.runs if run.settings), {})
+    same = [
+        f"{name.replace('_', ' ')} {shown(value)}"
+        for name, value in first.items()
+        if name not in table.settings
+    ]
+    return render(
+        "runs.html",
+        title=title,
+        same=same,
+        header=[name.replace("_", " ") for name in names],
+        rows=rows,
+        curves=curves,
+        problems=[problem for run in table.runs for problem in run.problems],
+    )
