@@ -265,19 +265,12 @@ class Engine:
         if flips is None:
             flips = np.zeros(count, np.bool_)
         if factors is None:
-            factors = np.full(count, 1 / size)
-            rest = count % size
-            factors[count - rest :] = 1 / max(rest, 1)
+            factors = _of_means(count, size)
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
             rule = Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
         batches = Batches(
-            plain(order, INTEGER),
-            flips,
-            factors.astype(self.dtype),
-            size,
-            len(rule.hyper),
-            np.uint64(dropout_key),
-            self._moves(moves),
+            *(plain(order, INTEGER), flips, factors.astype(self.dtype), size),
+            *(len(rule.hyper), np.uint64(dropout_key), self._moves(moves)),
         )
         plan = self._plan_with_penalties if penalties else self.plan
         room = self.room
@@ -382,6 +375,14 @@ class Engine:
             np.zeros(steps),
             np.zeros((0, 0), self.dtype),
         )
+
+
+def _of_means(count: int, size: int) -> np.ndarray:
+    """Return the factor of each sample's gradient that makes the loss of its batch a mean."""
+    factors = np.full(count, 1 / size)
+    rest = count % size
+    factors[count - rest :] = 1 / max(rest, 1)
+    return factors
 
 
 def _no_mirror(threads: int, samples: Samples) -> np.ndarray:
