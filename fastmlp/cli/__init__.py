@@ -20,6 +20,7 @@ from fastmlp.cli.bench import bench
 from fastmlp.cli.data import data
 from fastmlp.cli.doctor import doctor
 from fastmlp.cli.export import export
+from fastmlp.cli.lr import learning_rate
 from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
 from fastmlp.cli.search import search
@@ -54,7 +55,7 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, reproduce, predict, export, data, bench, doctor):
+for command in (train, learning_rate, search, reproduce, predict, export, data, bench, doctor):
     fastmlp.add_command(command)
 
 

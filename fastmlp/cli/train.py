@@ -14,6 +14,7 @@ import numpy as np
 from fastmlp import datasets
 from fastmlp.cli import run_folder
 from fastmlp.cli.options import (
+    AUTO,
     DIGITS,
     PARTS,
     config_options,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 DIVERGED, INTERRUPTED = 1, 130  # exit codes; any other end of a training is 0
 
 
-train_options = options(
+source_options = options(
     click.option(
         "--data", type=click.Choice(datasets.NAMES), help="What to train on.  [default: digits]"
     ),
@@ -63,6 +64,9 @@ train_options = options(
         metavar="FILE",
         help="Settings to start from, such as the config.toml of another run; options override them.",
     ),
+)
+train_options = options(
+    source_options,
     click.option(
         "--out",
         type=click.Path(path_type=Path),
@@ -98,8 +102,10 @@ def train(
     """
     if checkpoint and out is None:
         raise ConfigError("--checkpoint: found without --out, expected the folder it is kept in")
-    settings, table = _settings(context, config)
+    settings, table = settings_of(context, config)
     parts = dict(zip(PARTS, load_parts(table, data_home), strict=True))
+    if context.params["learning_rate"] == AUTO:
+        settings = _with_found_rate(settings, parts["train"])
     if out is None:
         out = new_folder(Path("runs"), table.name)
         context.call_on_close(partial(remove_empty, out))
@@ -131,14 +137,26 @@ def _kept(result: TrainResult, parts: dict[str, Dataset], folder: RunFolder) -> 
     return code
 
 
-def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
-    """Return the settings of the file, overridden by those of the command line."""
+def settings_of(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
+    """Return the settings of the file, overridden by those of the command line but for a rate to be found."""
     config, table = from_file(path) if path else (TrainConfig(), DIGITS)
     changes = given(context, {"data": "name", "classes": "classes", "size": "size"})
     if changes.get("classes") == ():  # none: all of them
         changes["classes"] = None
-    fields = {name: name for name in config.as_dict()}
-    return config.replace(**given(context, fields)), replace(table, **changes)
+    fields = given(context, {name: name for name in config.as_dict()})
+    if fields.get("learning_rate") == AUTO:
+        del fields["learning_rate"]
+    return config.replace(**fields), replace(table, **changes)
+
+
+def _with_found_rate(config: TrainConfig, part: Dataset) -> TrainConfig:
+    """Return the settings with the learning rate that `fastmlp.find_learning_rate` finds, and say which."""
+    from fastmlp.training.rate_finder import find_learning_rate
+
+    compile_kernels(config, part)
+    rate = find_learning_rate(config, part).learning_rate
+    click.echo(f"learning rate: {rate:g}, found by short trainings at rising rates", err=True)
+    return config.replace(learning_rate=rate)
 
 
 def _announce(config: TrainConfig, parts: dict[str, Dataset]) -> None:
