@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fastmlp.training.loop import TrainResult as TrainResult
     from fastmlp.training.network import Network as Network
     from fastmlp.training.network import load as load
+    from fastmlp.training.rate_finder import FoundRate as FoundRate
+    from fastmlp.training.rate_finder import find_learning_rate as find_learning_rate
     from fastmlp.training.side_by_side import train_many as train_many
     from fastmlp.training.trainer import train as train
     from fastmlp.training.warm_up import warm_up as warm_up
@@ -62,6 +64,8 @@ _HOMES = {
     "grid_search": "search.grid",
     "TrainResult": "training.loop",
     "evaluate": "training.evaluation",
+    "FoundRate": "training.rate_finder",
+    "find_learning_rate": "training.rate_finder",
     "train": "training.trainer",
     "warm_up": "training.warm_up",
 }

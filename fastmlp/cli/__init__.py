@@ -22,6 +22,7 @@ from fastmlp.cli.data import data
 from fastmlp.cli.doctor import doctor
 from fastmlp.cli.evaluate import evaluate
 from fastmlp.cli.export import export
+from fastmlp.cli.lr import learning_rate
 from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
 from fastmlp.cli.results import INTERRUPTED
@@ -61,6 +62,7 @@ def fastmlp(context: click.Context) -> None:
 
 _COMMANDS = (
     train,
+    learning_rate,
     search,
     runs,
     compare,

@@ -28,6 +28,8 @@ data_home_option = click.option(
     help="Where data sets lie and are downloaded to.  [default: $FASTMLP_DATA or the user's cache folder]",
 )
 
+AUTO = "auto"  # a learning rate that `fastmlp.find_learning_rate` finds
+
 
 def options(*decorators: Decorator) -> Decorator:
     """Return a decorator that gives a command several options, in their order."""
@@ -225,9 +227,19 @@ def optional_integer(text: str) -> int | None:
         raise click.BadParameter(f"found {text!r}, expected an integer or none") from None
 
 
+def rate(text: str) -> float | str:
+    """Turn ``0.1`` into a number, and leave ``auto``, for one that has to be found."""
+    try:
+        return AUTO if text == AUTO else float(text)
+    except ValueError:
+        raise click.BadParameter(f"found {text!r}, expected a number or {AUTO}") from None
+
+
 def _option(name: str, kind: Any, text: str) -> Decorator:
     """Return the option of a field. TrainConfig checks its values."""
     flag = name.replace("_", "-")
+    if name == "learning_rate":
+        return click.option(f"--{flag}", type=rate, metavar=f"NUMBER|{AUTO}", help=text)
     if kind is bool:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
     if choices := choices_of(name):

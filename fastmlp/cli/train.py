@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastmlp.cli.options import (
+    AUTO,
     DIGITS,
     PARTS,
     config_options,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 DIVERGED = 1  # an exit code; that of any other end of a training is 0, or `INTERRUPTED`
 
 
-train_options = options(
+source_options = options(
     data_options,
     click.option(
         "--config",
@@ -48,6 +49,9 @@ train_options = options(
         metavar="FILE",
         help="Settings to start from, such as the config.toml of another run; options override them.",
     ),
+)
+train_options = options(
+    source_options,
     click.option(
         "--out",
         type=click.Path(path_type=Path),
@@ -89,8 +93,10 @@ def train(
     """
     if checkpoint and out is None:
         raise ConfigError("--checkpoint: found without --out, expected the folder it is kept in")
-    settings, table = _settings(context, config)
+    settings, table = settings_of(context, config)
     parts = dict(zip(PARTS, load_parts(table, data_home), strict=True))
+    if context.params["learning_rate"] == AUTO:
+        settings = _with_found_rate(settings, parts["train"])
     if out is None:
         out = new_folder(Path("runs"), table.title)
         context.call_on_close(partial(remove_empty, out))
@@ -107,16 +113,27 @@ def train(
     return code
 
 
-def _settings(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
-    """Return the settings of the file, overridden by those of the command line."""
+def settings_of(context: click.Context, path: Path | None) -> tuple[TrainConfig, DataTable]:
+    """Return the settings of the file, overridden by those of the command line but for a rate to be found."""
     changes = data_changes(context)
     if path is not None:
         config, table = from_file(path, changes)
     else:
         table = replace(DIGITS, **changes)
         config = table.base_config
-    fields = {name: name for name in config.as_dict()}
-    return config.replace(**given(context, fields)), table
+    fields = given(context, {name: name for name in config.as_dict()})
+    if fields.get("learning_rate") == AUTO:
+        del fields["learning_rate"]
+    return config.replace(**fields), table
+
+
+def _with_found_rate(config: TrainConfig, part: Dataset) -> TrainConfig:
+    """Return the settings with the learning rate that `fastmlp.find_learning_rate` finds, and say which."""
+    from fastmlp.training.rate_finder import find_learning_rate
+
+    rate = find_learning_rate(config, part).learning_rate
+    click.echo(f"learning rate: {rate:g}, found by short trainings at rising rates", err=True)
+    return config.replace(learning_rate=rate)
 
 
 def _announce(config: TrainConfig, parts: dict[str, Dataset], table: DataTable) -> None:

@@ -170,28 +170,14 @@ class ClassifierConversions(Conversions):
         Raises
         ------
         DataError
-            If there is no such estimator: residual connections, layers of images, which cannot take in the
-            normalisation, or data too far from zero for the first layer to do so.
+            If there is no such estimator: another task, residual connections, layers of images, which cannot take in
+            the normalisation, or data too far from zero for the first layer to do so.
         """
+        _check_convertible(network)
         labels = np.asarray(network.classes if classes is None else classes)
         count = len(network.classes)
         if labels.shape != (count,) or len(np.unique(labels)) != count or count < 2:
             raise DataError(f"classes: found {labels.tolist()}, expected {count} different labels")
-        if network.residual:
-            raise DataError(
-                "network: found residual connections, which scikit-learn's networks do not have, "
-                "expected none"
-            )
-        if has_images(network.layers):
-            raise DataError(
-                "network: found layers of images, which cannot take in its normalisation, expected "
-                "linear layers; predict with the network itself"
-            )
-        if not network.normalization.fits(network.dtype):
-            raise DataError(
-                "network: found a normalisation of values too far from zero for weights of "
-                f"{network.dtype} to take in, expected a network trained on values nearer to zero"
-            )
         weights = [weight.astype(np.float64) for weight in network.weights]
         biases = [bias.astype(np.float64) for bias in network.biases]
         weights[0] = weights[0] / network.normalization.std
@@ -213,3 +199,26 @@ class ClassifierConversions(Conversions):
         )
         files.adopt_labels(estimator, labels[order])
         return estimator
+
+
+def _check_convertible(network: Network) -> None:
+    """Raise the DataError of `from_network` for a network that no estimator can be."""
+    if network.task != "classification":
+        raise DataError(
+            f"network: found one of a {network.task}, expected a classification; predict with the network itself"
+        )
+    if network.residual:
+        raise DataError(
+            "network: found residual connections, which scikit-learn's networks do not have, "
+            "expected none"
+        )
+    if has_images(network.layers):
+        raise DataError(
+            "network: found layers of images, which cannot take in its normalisation, expected "
+            "linear layers; predict with the network itself"
+        )
+    if not network.normalization.fits(network.dtype):
+        raise DataError(
+            "network: found a normalisation of values too far from zero for weights of "
+            f"{network.dtype} to take in, expected a network trained on values nearer to zero"
+        )

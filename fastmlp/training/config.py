@@ -63,7 +63,7 @@ class TrainConfig(ConfigShowing):
         A name of `fastmlp.training.optimizers.OPTIMIZERS`: "sgd", "adam", "adamw" or "rmsprop",
         as in ``torch.optim``.
     learning_rate : float
-        At epoch 0.
+        At epoch 0. `fastmlp.find_learning_rate` finds one; on the command line of train that is "auto".
     momentum : float
         From 0 up to, not including, 1; only ``optimizer="sgd"`` reads it.
     nesterov : bool

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastmlp import DataError, Dataset, Network, Normalization, load
+from fastmlp import DataError, Dataset, MLPClassifier, Network, Normalization, load
 from fastmlp.datasets.preparation import Number, Preparation
 
 RNG = np.random.default_rng(0)
@@ -133,3 +133,10 @@ def test_weights_task_and_preparation_are_part_of_the_checksum() -> None:
     part = weighted[0].take([1, 0])
     assert part.weights is not None
     assert part.weights.tolist() == [2, 1]
+
+
+def test_a_classifier_is_made_of_no_other_task(network: Network) -> None:
+    with pytest.raises(
+        DataError, match=f"found one of a {network.task}, expected a classification"
+    ):
+        MLPClassifier.from_network(network)
