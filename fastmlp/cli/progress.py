@@ -73,7 +73,10 @@ def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) ->
         How many there will be at most.
     """
     count = str(row["epoch"]).rjust(len(str(epochs)))
-    train = f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}"
-    valid = f"valid loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
+    name = "r2" if "train_r2" in row else "accuracy"
+    train, valid = (
+        f"{part} loss {row[f'{part}_loss']:.4f} {name.replace('r2', 'R2')} {row[f'{part}_{name}']:.4f}"
+        for part in ("train", "valid")
+    )
     line = f"epoch {count}/{epochs}  {train}  {valid}  {row['seconds']:.3g} s"
     display.show(row["epoch"], line, valid)

@@ -239,7 +239,7 @@ def _summarise(result: SearchResult) -> None:
     points = [point for point in result.points[:SHOWN_POINTS] if point.sound]
     for point in points:
         click.echo(
-            f"{point.rank:3}  valid accuracy {point.mean('valid_accuracy'):.4f}  "
+            f"{point.rank:3}  valid {result.score_word} {point.mean('valid_accuracy'):.4f}  "
             f"loss {point.mean('valid_loss'):.4f}  {_settings(point.parameters)}"
         )
     unsound = sum(not point.sound for point in result.points)
@@ -251,7 +251,7 @@ def _summarise(result: SearchResult) -> None:
         click.echo("no trial came to a regular end: there is no best model", err=True)
     elif result.best.mean("test_accuracy") is not None:
         click.echo(
-            f"the best on the test part: accuracy {result.best.mean('test_accuracy'):.4f}, "
+            f"the best on the test part: {result.score_word} {result.best.mean('test_accuracy'):.4f}, "
             f"loss {result.best.mean('test_loss'):.4f}"
         )
 

@@ -87,7 +87,7 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
 def draw_curves(
     history: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int = 0
 ) -> None:
-    """Draw loss and accuracy by epoch, of the training part and, if there is one, the validation part.
+    """Draw loss and accuracy, or R2, by epoch, of the training part and, if there is one, the validation part.
 
     Parameters
     ----------
@@ -98,9 +98,10 @@ def draw_curves(
     best_epoch : int
         The epoch whose parameters the network has, marked by a vertical line; 0 marks none.
     """
+    score = "r2" if history and "train_r2" in history[0] else "accuracy"
     with new_figure(path, 8, 3.2) as figure:
         left, right = figure.subplots(1, 2)
-        for axes, quantity in ((left, "loss"), (right, "accuracy")):
+        for axes, quantity in ((left, "loss"), (right, score)):
             for part, words in (("train", "training"), ("valid", "validation")):
                 values = column(history, f"{part}_{quantity}")
                 if np.isfinite(values).any():
@@ -109,7 +110,7 @@ def draw_curves(
                     axes.plot(epochs, values, marker=marker, markersize=3, label=words)
             if best_epoch:
                 axes.axvline(best_epoch, color="#999999", linestyle=":", label="network kept")
-            name_axes_by_epoch(axes, quantity)
+            name_axes_by_epoch(axes, quantity.replace("r2", "R2"))
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 

@@ -63,7 +63,7 @@ def grid_search(
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
-        The best point has the highest mean accuracy, or the lowest mean loss, over its seeds.
+        The best point has the highest mean accuracy (of a regression R2), or the lowest mean loss, over its seeds.
     jobs, backend, dask : optional
         Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional

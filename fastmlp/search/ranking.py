@@ -94,6 +94,12 @@ class SearchResult:
             return None
         return self.best.trials[best_of(self.best.trials, self.metric)]
 
+    @property
+    def score_word(self) -> str:
+        """What the trials' accuracies are: "accuracy", or "R2" of a regression."""
+        rows = (row for point in self.points for trial in point.trials for row in trial.history)
+        return "R2" if "train_r2" in next(rows, {}) else "accuracy"
+
     def cv_results(self) -> dict[str, Any]:
         """Return a table with the names of scikit-learn's ``cv_results_``, in the order of the grid.
 

@@ -169,9 +169,11 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
         kept = trial.epoch if trial.epoch < trial.epochs else 0
         figures.draw_curves(trial.history, folder / CURVES_FILE, best_epoch=kept)
         part = parts[_judged(parts)]
-        predicted = result.network.predict(part)
-        figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
-        names += [CURVES_FILE, CONFUSION_FILE]
+        names.append(CURVES_FILE)
+        if part.task == "classification":
+            predicted = result.network.predict(part)
+            figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
+            names.append(CONFUSION_FILE)
         for down, across in itertools.combinations(axes_of(result.points), 2):
             names.append(f"{down}-{across}.png")
             draw_heat_map(result, down, across, folder / names[-1])
@@ -254,7 +256,7 @@ def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[
     point = result.best
     names = [name for name in NUMBERS if point.mean(name) is not None]
     several = f", mean of {len(point.trials)} seeds" if len(point.trials) > 1 else ""
-    header = ["", *(name.replace("_", " ") for name in names)]
+    header = ["", *(_words(name, result) for name in names)]
     rows = [["mean", *(_number(point.mean(name)) for name in names)]]
     if several:
         deviations = (_number(point.deviation(name)) for name in names)
@@ -271,12 +273,9 @@ def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[
         "",
     ]
     if CURVES_FILE in figures:
-        lines += [
-            f"![Loss and accuracy by epoch]({CURVES_FILE})",
-            "",
-            f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION_FILE})",
-            "",
-        ]
+        lines += [f"![Loss and {result.score_word} by epoch]({CURVES_FILE})", ""]
+    if CONFUSION_FILE in figures:
+        lines += [f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION_FILE})", ""]
     return [*lines, "```toml", "[config]", point.config.to_toml().rstrip(), "```", ""]
 
 
@@ -284,7 +283,8 @@ def _all_points(result: SearchResult) -> str:
     """Return a table with a row for each point, the best first."""
     names = _parameters(result)
     numbers = ("train_accuracy", "valid_accuracy", "valid_loss")
-    header = ["rank", *(name.replace("_", " ") for name in (*names, *numbers)), "epochs", "ended"]
+    header = [name.replace("_", " ") for name in names]
+    header = ["rank", *header, *(_words(name, result) for name in numbers), "epochs", "ended"]
     rows = []
     for point in result.points:
         cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
@@ -305,7 +305,12 @@ def _parameters(result: SearchResult) -> list[str]:
 def _best_metric(result: SearchResult) -> str:
     """Return what the best point has, such as "highest validation accuracy"."""
     extreme = "lowest" if result.metric == "valid_loss" else "highest"
-    return f"{extreme} {result.metric.replace('valid_', 'validation ')}"
+    return f"{extreme} validation {_words(result.metric, result).removeprefix('valid ')}"
+
+
+def _words(name: str, result: SearchResult) -> str:
+    """Return the name of a number of `NUMBERS` in words."""
+    return name.replace("_", " ").replace("accuracy", result.score_word)
 
 
 def _settings(point: RankedPoint) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fastmlp.datasets import Dataset, check_parts
 from fastmlp.datasets.transforms import is_rows
@@ -15,6 +16,7 @@ from fastmlp.training.checkpoint import Checkpoint, Progress
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import Parameters, dropout_key, parameter_type
 from fastmlp.training.engine import Engine, EpochRecord
+from fastmlp.training.given import parts_of
 from fastmlp.training.history import Row
 from fastmlp.training.loop import Loop, TrainResult
 from fastmlp.training.magnitudes import check_variation
@@ -26,22 +28,27 @@ from fastmlp.training.weighting import LOSSES
 
 def train(
     config: TrainConfig,
-    train: Dataset,
-    valid: Dataset | None = None,
+    train: Dataset | npt.ArrayLike,
+    valid: Dataset | npt.ArrayLike | None = None,
+    X_valid: npt.ArrayLike | None = None,
+    y_valid: npt.ArrayLike | None = None,
     *,
     start: Network | None = None,
     on_epoch: Callable[[Row], object] | None = None,
     checkpoint: str | Path | None = None,
 ) -> TrainResult:
-    """Train a network.
+    """Train a network: ``train(config, train_part, valid_part)``, or ``train(config, X, y, X_valid, y_valid)``.
 
     Parameters
     ----------
     config : TrainConfig
-    train : Dataset
-        Training images. The normalisation is measured on them and becomes part of the network.
-    valid : Dataset, optional
-        Validation images. Early stopping and restoring the best epoch need them.
+    train : Dataset, or array-like X
+        Training images or rows. The normalisation is measured on them and becomes part of the network.
+    valid : Dataset, optional; after X, array-like y
+        Validation images. Early stopping and restoring the best epoch need them. Of arrays it is what is known of each
+        row of X; `fastmlp.Dataset.from_arrays` says which task that makes.
+    X_valid, y_valid : array-like, optional
+        The validation part of arrays.
     start : Network, optional
         A network whose weights and biases are the initial ones, instead of random ones. Its parameters must have the
         shapes of those of the configuration.
@@ -60,16 +67,19 @@ def train(
     Raises
     ------
     ConfigError
-        If patience is set without validation data, if images that float32 cannot represent are to be flipped, or if a
-        layer cannot take the shape that reaches it.
+        If `config` is none, if patience is set without validation data, if images that float32 cannot represent are to
+        be flipped, or if a layer cannot take the shape that reaches it.
     DataError
-        If the validation images, or the parameters of `start`, do not fit.
+        If arrays are no data, or the validation images, or the parameters of `start`, do not fit.
     FormatError
         If the checkpoint is damaged, belongs to another configuration or data set, or is beyond the last epoch.
     OSError
         If the folder of the checkpoint is missing.
     """
-    return Training(config, train, valid, start, checkpoint).run(on_epoch)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"config: found {type(config).__name__}, expected a TrainConfig")
+    parts = parts_of(train, valid, X_valid, y_valid)
+    return Training(config, *parts, start, checkpoint).run(on_epoch)
 
 
 class Training(Loop):
