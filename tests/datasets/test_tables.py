@@ -292,6 +292,13 @@ def test_weights_groups_and_tasks_that_are_said(tmp_path: Path) -> None:
     assert not {"w", "g", "children"} & set(features(parts.train))
 
 
+def test_shares_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    PEOPLE.to_csv(path)
+    parts = own.load(path, OwnOptions(label="paid", split=(0.5, 0.25, 0.1)))
+    assert [len(part) for part in parts] == [100, 50, 20]
+
+
 def test_spellings_of_numbers_among_categories_agree(tmp_path: Path) -> None:
     frame = PEOPLE.assign(code=np.resize(["1", "2", "x"], N))
     data = Dataset.from_table(frame, "paid")
