@@ -44,7 +44,8 @@ FORMATS: tuple[Format, ...] = (
 
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
-    return "/" in name or "\\" in name or Path(name).suffix != "" or Path(name).exists()
+    written = "/" in name or "\\" in name or Path(name).suffix != ""
+    return written or (name != "" and Path(name).exists())
 
 
 def is_table(name: str) -> bool:

@@ -136,12 +136,16 @@ class Preparation:
         from sklearn.preprocessing import OneHotEncoder
 
         columns: list[Column] = []
-        for (name, column), kind in zip(frame.items(), kinds, strict=True):
+        measured = [place for place, kind in enumerate(kinds) if kind == "number"]
+        medians: dict[int, float] = {}
+        if measured:
+            values = np.stack([numbers_of(where, frame.iloc[:, one]) for one in measured], axis=1)
+            imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(values)
+            medians = dict(zip(measured, imputer.statistics_.tolist(), strict=True))
+        for place, ((name, column), kind) in enumerate(zip(frame.items(), kinds, strict=True)):
             absent = column.isna().to_numpy()
             if kind == "number":
-                values = numbers_of(where, column)[:, None]
-                imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(values)
-                columns.append(Number(str(name), float(imputer.statistics_[0]), bool(absent.any())))
+                columns.append(Number(str(name), medians[place], bool(absent.any())))
                 continue
             texts = texts_of(where, column)[~absent][:, None]
             categories: tuple[str, ...] = ()
@@ -256,10 +260,15 @@ class Preparation:
                     f"{suggest(column.name, found)}"
                 )
         features = np.empty((len(frame), len(self.features)))
+        if not len(frame):
+            return features, ()
         notes: list[str] = []
         for column in self.columns:
             block = features[:, self.spans[column.name]]
             notes += self._fill(block, column, where, frame.iloc[:, found[column.name]])
+        medians = [one.median for one in self.columns if isinstance(one, Number)]
+        if medians:
+            features[:, self.measured] = _imputed(features[:, self.measured], medians)
         return features, tuple(notes)
 
     def _fill(
@@ -282,7 +291,7 @@ class Preparation:
         if column.indicator:
             block[:, -1] = missing
         if isinstance(column, Number):
-            block[:, :1] = _imputed(numbers_of(where, given), column.median)
+            block[:, 0] = numbers_of(where, given)
         elif column.categories:
             texts = texts_of(where, given)
             known = np.isin(texts[~missing].astype(str), column.categories)
@@ -316,12 +325,12 @@ def named_columns(where: object, frame: object) -> dict[str, int]:
     return places
 
 
-def _imputed(values: npt.NDArray[np.float64], median: float) -> npt.NDArray[np.float64]:
-    """Return numbers [N] as [N, 1], with the median where one is missing."""
+def _imputed(values: npt.NDArray[np.float64], medians: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Return numbers [N, K], with the median of their column where one is missing."""
     from sklearn.impute import SimpleImputer
 
-    imputer = SimpleImputer(strategy="median").fit([[median]])
-    return np.asarray(imputer.transform(values[:, None]), np.float64)
+    imputer = SimpleImputer(strategy="median").fit([medians])
+    return np.asarray(imputer.transform(values), np.float64)
 
 
 def _encoded(
