@@ -137,7 +137,7 @@ def kind_of(where: object, column: pd.Series[Any]) -> Kind:
             _refuse_constant(where, name, f"{values[0]:g}")
         return "number"
     texts = texts_of(where, present)
-    different = list(dict.fromkeys(texts))
+    different = pandas().unique(texts).tolist()
     if len(different) == 1 and len(present) == len(column):
         _refuse_constant(where, name, shown(different[0]))
     if all(_DATE.fullmatch(text.strip()) for text in different):
