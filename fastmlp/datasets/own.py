@@ -28,13 +28,13 @@ class Format(NamedTuple):
     options : tuple of str
         The options that it reads, beside `split` and `seed`.
     read : callable
-        ``read(path, options) -> Parts``.
+        ``read(path, options) -> Parts``, or the ``Whole`` of a format that draws all parts itself.
     """
 
     words: str
     suffixes: tuple[str, ...]
     options: tuple[str, ...]
-    read: Callable[[Path, OwnOptions], Parts]
+    read: Callable[[Path, OwnOptions], Parts | Whole]
 
 
 FORMATS: tuple[Format, ...] = (
@@ -46,7 +46,8 @@ FORMATS: tuple[Format, ...] = (
 
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
-    return "/" in name or "\\" in name or Path(name).suffix != "" or Path(name).exists()
+    written = "/" in name or "\\" in name or Path(name).suffix != ""
+    return written or (name != "" and Path(name).exists())
 
 
 def is_table(name: str) -> bool:
@@ -88,7 +89,8 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
                 f"{options.WHERE}{name}: found {shown(getattr(options, name))} with {path}, expected it to be left "
                 f"out: {found.words} has no such option"
             )
-    return complete(found.read(path, options), options)
+    parts = found.read(path, options)
+    return parts if isinstance(parts, Whole) else complete(parts, options)
 
 
 def expected() -> str:

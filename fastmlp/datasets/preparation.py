@@ -2,8 +2,8 @@
 
 A column of numbers is one feature, whose missing values are the median. A column of categories is a feature of 0 and 1
 for each category; a category that is not among them is 0 in all. Where the training part had missing values, one more
-feature says where. scikit-learn's transformers learn and apply this; what is kept are the numbers and names that they
-learned. Numbers are standardised by the network's own normalisation, which leaves the features of 0 and 1 as they are.
+feature says where. scikit-learn's transformers learn this; what is kept are the numbers and names that they learned.
+Numbers are standardised by the network's own normalisation, which leaves the features of 0 and 1 as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from fastmlp.machine.schema import Check, flag, items, number, one_of, require, 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOWHERE = "\0"  # stands for a missing category, and is none
 _COMMON = {"name": text(), "indicator": flag()}
 _NUMBER = table({**_COMMON, "median": number()})
 _CATEGORY = table({**_COMMON, "categories": items(text())})
@@ -136,17 +135,21 @@ class Preparation:
         from sklearn.preprocessing import OneHotEncoder
 
         columns: list[Column] = []
-        for (name, column), kind in zip(frame.items(), kinds, strict=True):
+        measured = [place for place, kind in enumerate(kinds) if kind == "number"]
+        medians: dict[int, float] = {}
+        if measured:
+            values = np.stack([numbers_of(where, frame.iloc[:, one]) for one in measured], axis=1)
+            imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(values)
+            medians = dict(zip(measured, imputer.statistics_.tolist(), strict=True))
+        for place, ((name, column), kind) in enumerate(zip(frame.items(), kinds, strict=True)):
             absent = column.isna().to_numpy()
             if kind == "number":
-                values = numbers_of(where, column)[:, None]
-                imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(values)
-                columns.append(Number(str(name), float(imputer.statistics_[0]), bool(absent.any())))
+                columns.append(Number(str(name), medians[place], bool(absent.any())))
                 continue
-            texts = texts_of(where, column)[~absent][:, None]
+            texts = pandas().unique(texts_of(where, column)[~absent])
             categories: tuple[str, ...] = ()
             if kind == "category" and len(texts):
-                categories = tuple(map(str, OneHotEncoder().fit(texts).categories_[0]))
+                categories = tuple(map(str, OneHotEncoder().fit(texts[:, None]).categories_[0]))
             columns.append(Category(str(name), categories, bool(absent.any())))
         return cls(tuple(columns), tuple(label), missing)
 
@@ -169,7 +172,7 @@ class Preparation:
                 columns.append(Number(name, float(one["median"]), indicator))
                 continue
             categories = tuple(one["categories"])
-            different = len(set(categories)) == len(categories) and NOWHERE not in categories
+            different = len(set(categories)) == len(categories)
             require(different, f"preparation: {name}", list(categories), "different categories")
             columns.append(Category(name, categories, indicator))
         return cls(tuple(columns), tuple(plain["label"]), plain["missing"])
@@ -256,10 +259,15 @@ class Preparation:
                     f"{suggest(column.name, found)}"
                 )
         features = np.empty((len(frame), len(self.features)))
+        if not len(frame):
+            return features, ()
         notes: list[str] = []
         for column in self.columns:
             block = features[:, self.spans[column.name]]
             notes += self._fill(block, column, where, frame.iloc[:, found[column.name]])
+        medians = [one.median for one in self.columns if isinstance(one, Number)]
+        if medians:
+            features[:, self.measured] = _imputed(features[:, self.measured], medians)
         return features, tuple(notes)
 
     def _fill(
@@ -282,17 +290,19 @@ class Preparation:
         if column.indicator:
             block[:, -1] = missing
         if isinstance(column, Number):
-            block[:, :1] = _imputed(numbers_of(where, given), column.median)
+            block[:, 0] = numbers_of(where, given)
         elif column.categories:
             texts = texts_of(where, given)
-            known = np.isin(texts[~missing].astype(str), column.categories)
-            if not known.all():
-                first = texts[~missing][int(known.argmin())]
+            places = pandas().Index(column.categories, dtype=object).get_indexer(texts)
+            known = np.flatnonzero(places >= 0)
+            block[:, : len(column.categories)] = 0
+            block[known, places[known]] = 1
+            unknown = np.flatnonzero((places < 0) & ~missing)
+            if len(unknown):
                 yield (
-                    f"column {column.name!r}: {(~known).sum():,} values, such as {shown(first)}, are no categories of "
-                    "the training; they are taken for none of them"
+                    f"column {column.name!r}: {len(unknown):,} values, such as {shown(texts[unknown[0]])}, are no "
+                    "categories of the training; they are taken for none of them"
                 )
-            block[:, : len(column.categories)] = _encoded(texts, missing, column.categories)
 
 
 def named_columns(where: object, frame: object) -> dict[str, int]:
@@ -316,23 +326,9 @@ def named_columns(where: object, frame: object) -> dict[str, int]:
     return places
 
 
-def _imputed(values: npt.NDArray[np.float64], median: float) -> npt.NDArray[np.float64]:
-    """Return numbers [N] as [N, 1], with the median where one is missing."""
+def _imputed(values: npt.NDArray[np.float64], medians: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Return numbers [N, K], with the median of their column where one is missing."""
     from sklearn.impute import SimpleImputer
 
-    imputer = SimpleImputer(strategy="median").fit([[median]])
-    return np.asarray(imputer.transform(values[:, None]), np.float64)
-
-
-def _encoded(
-    texts: npt.NDArray[np.object_], missing: npt.NDArray[np.bool_], categories: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    """Return categories [N] as zeros and ones [N, C]."""
-    from sklearn.preprocessing import OneHotEncoder
-
-    known = np.array([categories], object).T
-    encoder = OneHotEncoder(
-        categories=[known[:, 0]], handle_unknown="ignore", sparse_output=False
-    ).fit(known)
-    given = np.where(missing, NOWHERE, texts)[:, None]
-    return np.asarray(encoder.transform(given), np.float64)
+    imputer = SimpleImputer(strategy="median").fit([medians])
+    return np.asarray(imputer.transform(values), np.float64)

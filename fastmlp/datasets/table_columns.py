@@ -26,10 +26,12 @@ MOST_CATEGORIES = 2000  # each takes a feature, and a table of as many columns h
 LONG_WORDS, LONG_LETTERS = 5, 40  # on average: a text of more is free text
 FEW_TOKENS = 3  # different texts among numbers: they stand for what is missing
 MANY_NUMBERS = 20  # different ones: these are measurements and no codes
+_SPELLED_NUMBER = re.compile(r"[-+]?[$€£]?\s?\d[\d.,'\s]*[%$€£]?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DATE = re.compile(
     rf"""(?:[a-z]{{3,9}},?\ )?                                 # a day of the week
-    (?:\d{{1,4}}([-/.])\d{{1,2}}\1\d{{1,4}}                    # 2020-01-31, 31.1.20, 1/31/2020
+    (?:\d{{4}}([-/.])\d{{1,2}}\1\d{{1,2}}                      # 2020-01-31
+    |\d{{1,2}}([-/.])\d{{1,2}}\2(?:\d{{4}}|\d{{2}})             # 31.1.2020, 1/31/20
     |\d{{1,2}}[-\ ]{_MONTH},?[-\ ]\d{{2,4}}                    # 31 January 2020
     |{_MONTH}\ \d{{1,2}},?\ \d{{2,4}})                         # Jan 31, 2020
     (?:,?[T\ ]\d{{1,2}}:\d{{2}}.*)?                            # and a time
@@ -99,19 +101,18 @@ def texts_of(where: object, column: pd.Series[Any]) -> npt.NDArray[np.object_]:
     DataError
         For a value that is neither a text nor a number; the message names the column and the row.
     """
-    missing = column.isna().to_numpy()
-    texts = np.empty(len(column), object)
-    spelled: dict[Any, str] = {}
-    for row, value in enumerate(column.to_numpy(object)):
-        if missing[row]:
-            continue
-        try:
-            text = spelled.get((type(value), value))
-        except TypeError:  # a list
-            text = None
-        if text is None:
-            text = spelled[type(value), value] = _spelled(where, str(column.name), row, value)
-        texts[row] = text
+    try:
+        numbers, different = pandas().factorize(column)  # each value is spelled once
+    except TypeError:  # lists
+        numbers, different = np.arange(len(column)), column
+    spelled = np.empty(len(different) + 1, object)  # the last is None: its number is -1
+    for place, value in enumerate(different):
+        spelled[place] = _spelled(value)
+        if spelled[place] is None:
+            found = f"{type(value).__name__} at row {np.argmax(numbers == place)} (counted from 0)"
+            what = "numbers or texts; remove the column, or make one of it"
+            refuse(where, str(column.name), found, what)
+    texts: npt.NDArray[np.object_] = spelled[numbers]
     return texts
 
 
@@ -136,7 +137,7 @@ def kind_of(where: object, column: pd.Series[Any]) -> Kind:
             _refuse_constant(where, name, f"{values[0]:g}")
         return "number"
     texts = texts_of(where, present)
-    different = list(dict.fromkeys(texts))
+    different = pandas().unique(texts).tolist()
     if len(different) == 1 and len(present) == len(column):
         _refuse_constant(where, name, shown(different[0]))
     if all(_DATE.fullmatch(text.strip()) for text in different):
@@ -166,18 +167,18 @@ def is_period(column: pd.Series[Any]) -> bool:
     )
 
 
-def _spelled(where: object, name: str, row: int, value: object) -> str:
+def _spelled(value: object) -> str | None:
+    """Return a value as text; None if it is neither a text nor a number."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return str(int(value))
     if isinstance(value, Real | Decimal):
         number = float(value)
-        if isinstance(value, int | np.integer):
-            return str(int(value))
         return str(int(number)) if number.is_integer() else repr(number)
-    found = f"{type(value).__name__} at row {row} (counted from 0)"
-    refuse(where, name, found, "numbers or texts; remove the column, or make one of it")
+    return None
 
 
 def _kind_of_texts(where: object, name: str, count: int, different: list[str]) -> Kind:
@@ -204,21 +205,23 @@ def _kind_of_texts(where: object, name: str, count: int, different: list[str]) -
 def _check_tokens(
     where: object, name: str, texts: npt.NDArray[np.object_], different: list[str]
 ) -> None:
-    """Refuse numbers among which a few texts, such as "?", stand for what is missing."""
+    """Refuse numbers that are written as texts, or among which a few texts, such as "?", stand for what is missing."""
     numeric = ~np.isnan(pandas().to_numeric(np.array(different, object), errors="coerce"))
     tokens = [text for text, is_one in zip(different, numeric, strict=True) if not is_one]
-    if len(tokens) > FEW_TOKENS or numeric.sum() <= MANY_NUMBERS:
+    if len(different) <= MANY_NUMBERS:
         return
-    if not tokens:
-        found = f"numbers that are texts, such as {shown(different[0])}"
-        refuse(where, name, found, "numbers; convert the column")
-    row = int(np.isin(texts, tokens).argmax())
-    refuse(
-        where,
-        name,
-        f"numbers, and {shown(tokens[0])} for instance in the {row + 1}. row with a value",
-        "numbers alone; leave cells empty where they are missing",
-    )
+    written = [text for text in different if not _SPELLED_NUMBER.fullmatch(text.strip())]
+    if not written:
+        found = f"numbers written as texts, such as {shown((tokens or different)[0])}"
+        refuse(where, name, found, "numbers such as 1234.5; convert the column")
+    if len(tokens) <= FEW_TOKENS and numeric.sum() > MANY_NUMBERS:
+        row = int(np.isin(texts, tokens).argmax())
+        refuse(
+            where,
+            name,
+            f"numbers, and {shown(tokens[0])} for instance in the {row + 1}. row with a value",
+            "numbers alone; leave cells empty where they are missing",
+        )
 
 
 def _refuse_constant(where: object, name: str, value: str) -> NoReturn:

@@ -9,11 +9,11 @@ import numpy as np
 from fastmlp.datasets import tables
 from fastmlp.datasets.dataset import Dataset
 from fastmlp.datasets.options import OwnOptions
-from fastmlp.datasets.splits import Parts, draw_missing
+from fastmlp.datasets.splits import Whole, draw_missing
 from fastmlp.errors import DataError
 
 
-def read(path: Path, options: OwnOptions) -> Parts:
+def read(path: Path, options: OwnOptions) -> Whole:
     """Read a table, in any format of `fastmlp.datasets.table_files`, and return all three parts.
 
     Raises
@@ -46,4 +46,4 @@ def read(path: Path, options: OwnOptions) -> Parts:
                 "of each class; choose another seed, or other parts"
             )
     preparation = columns.learn(rows[0], options)
-    return Parts(*(Dataset(**columns.fields(preparation, part), name=path.name) for part in rows))
+    return Whole(*(Dataset(**columns.fields(preparation, part), name=path.name) for part in rows))

@@ -136,6 +136,21 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "column 'day': found dates or times, such as '01.01.2020'",
     ),
     "free text": (csv(table(words=SENTENCES)), "--label y", "column 'words': found free text"),
+    "times": (
+        csv(table(at=DATES.strftime("%H:%M") + [":01", ":02"] * (N // 2))),
+        "--label y",
+        "column 'at': found dates or times",
+    ),
+    "thousands": (
+        csv(table(x=[f"{number},{number}00" for number in range(1, N + 1)])),
+        "--label y",
+        "column 'x': found numbers written as texts, such as '1,100'",
+    ),
+    "money": (
+        csv(table(x=[f"${number}.50" for number in range(N)])),
+        "--label y",
+        "column 'x': found numbers written as texts, such as '$0.50'",
+    ),
     "lists": (
         parquet(table(cells=[[1, 2]] * N)),
         "--data t.parquet --label y",

@@ -1,6 +1,7 @@
 """Tables to features: beside scikit-learn's own pipeline, in every format, order and type."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,13 @@ def test_weights_groups_and_tasks_that_are_said(tmp_path: Path) -> None:
     assert not {"w", "g", "children"} & set(features(parts.train))
 
 
+def test_shares_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    PEOPLE.to_csv(path)
+    parts = own.load(path, OwnOptions(label="paid", split=(0.5, 0.25, 0.1)))
+    assert [len(part) for part in parts] == [100, 50, 20]
+
+
 def test_spellings_of_numbers_among_categories_agree(tmp_path: Path) -> None:
     frame = PEOPLE.assign(code=np.resize(["1", "2", "x"], N))
     data = Dataset.from_table(frame, "paid")
@@ -302,6 +310,27 @@ def test_spellings_of_numbers_among_categories_agree(tmp_path: Path) -> None:
     for table in (path, frame.head(2).assign(code=[1, 2]), frame.head(2).assign(code=[1.0, 2.0])):
         found = features(Dataset.from_table(table, like=data))["code = 1"]
         np.testing.assert_array_equal(found, expected)
+
+
+def test_what_looks_like_dates_and_is_none() -> None:
+    texts = {"version": ["1.2.3", "1.2.4", "2.0.0"], "code": ["1-2", "2-3", "9-1"]}
+    frame = PEOPLE.assign(**{name: np.resize(values, N) for name, values in texts.items()})
+    assert {"version = 1.2.3", "code = 9-1"} <= set(features(Dataset.from_table(frame, "paid")))
+
+
+def test_a_table_without_rows_has_features_without_rows() -> None:
+    data = Dataset.from_table(PEOPLE, "paid")
+    assert data.preparation is not None
+    found, notes = data.preparation.apply(PEOPLE.head(0))
+    assert (found.shape, notes) == ((0, data.images.shape[1]), ())
+
+
+def test_a_wide_table_takes_no_longer_than_a_long_one() -> None:
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2000))).assign(y=[0, 1] * 30)
+    start = time.perf_counter()
+    data = Dataset.from_table(wide, "y")
+    assert data.images.shape == (60, 2000)
+    assert time.perf_counter() - start < 5
 
 
 def test_names_and_tickets_are_left_out() -> None:
