@@ -67,6 +67,10 @@ def read(path: Path, options: OwnOptions) -> Parts:
         for part, (images, _) in pairs.items()
     }
     train = datasets.pop(WHOLE if WHOLE in datasets else "train")
+    if train.task == "classification" and len(train.classes) < 2:
+        raise DataError(
+            f"{path}: found one class, {train.classes[0]!r}, in all labels, expected at least two"
+        )
     for part, one in datasets.items():
         if (one.shape, one.classes) != (train.shape, train.classes):
             raise DataError(

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
@@ -63,7 +65,8 @@ class PictureFile(NamedTuple):
     state: tuple[int, int, int]
 
 
-class Wanted(NamedTuple):
+@dataclass(frozen=True)
+class Wanted:
     """What is to be decoded.
 
     Attributes
@@ -83,7 +86,7 @@ class Wanted(NamedTuple):
         """What the name of its file begins with: pictures of this folder in this size have one file."""
         return _digest(os.path.realpath(self.folder), self.size)[:24]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What the decoded pictures follow from."""
         import PIL

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from fastmlp.datasets.download import reading
 from fastmlp.datasets.rows import LARGE
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, line_of
 from fastmlp.machine.files import found_at
 
 NPY = b"\x93NUMPY"
@@ -196,7 +197,12 @@ def _header(where: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
         raise DataError(
             f"{where}: found version {version} of the format, expected (1, 0) or (2, 0)"
         )
-    shape, in_columns, dtype = readers[version](file)
+    try:
+        shape, in_columns, dtype = readers[version](file)
+    except (TokenError, SyntaxError, MemoryError) as error:  # of NumPy's attempts to understand it
+        raise DataError(
+            f"{where}: found a damaged header ({line_of(error)}), expected type and shape; copy or save it again"
+        ) from error
     if dtype.hasobject:
         raise DataError(
             f"{where}: found Python objects, which are not unpickled, expected numbers or texts; save it as an "

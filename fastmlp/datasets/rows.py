@@ -131,4 +131,6 @@ def is_mapped(array: Any) -> bool:
         if isinstance(array, np.memmap):
             return True
         array = array.base
+    if isinstance(array, memoryview):
+        array = array.obj
     return isinstance(array, mmap.mmap)

@@ -21,7 +21,6 @@ from fastmlp.kernels.arguments import (
     Record,
     Room,
     Rule,
-    Samples,
     Team,
     World,
 )
@@ -248,9 +247,9 @@ class Engine:
         steps : Steps
             The optimiser's numbers for each batch.
         flips : array [n] of bool, optional
-            Which samples to mirror, or to alter as `moves` says; by default none.
+            Which samples to mirror; by default none.
         moves : array [n, 7] of int32, optional
-            As in `Batches`, of an engine that `alters`.
+            How to alter all of them, as in `Batches`, instead of mirroring; for an engine that `alters`.
         factors : array [n], optional
             Factors of each sample's gradient; by default 1 / size of its batch, for a mean loss.
         penalties : bool
@@ -263,22 +262,17 @@ class Engine:
         assert len(steps.hyper) == -(-count // size)
         assert steps.hyper.shape[1] > self.layout.last_group or not count
         if flips is None:
-            flips = np.zeros(count, np.bool_)
+            flips = np.full(count, moves is not None)
         if factors is None:
-            factors = _of_means(count, size)
-        with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
-            rule = Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
-        batches = Batches(
-            *(plain(order, INTEGER), flips, factors.astype(self.dtype), size),
-            *(len(rule.hyper), np.uint64(dropout_key), self._moves(moves)),
-        )
+            factors = _factors_of_means(count, size)
+        rule = self._rule(steps)
+        numbers = size, len(rule.hyper), np.uint64(dropout_key)
+        order, factors = plain(order, INTEGER), factors.astype(self.dtype)
+        batches = Batches(order, flips, factors, *numbers, self._moves(moves))
         plan = self._plan_with_penalties if penalties else self.plan
-        room = self.room
-        if flips.any():
-            shape = (self.threads, size, samples.images.shape[1])
-            room = room._replace(mirrored=np.empty(shape, samples.images.dtype))
-        else:
-            room = room._replace(mirrored=_no_mirror(self.threads, samples))
+        shape = (size, samples.images.shape[1]) if flips.any() else (1, 1)
+        mirrored = np.empty((self.threads, *shape), samples.images.dtype)
+        room = self.room._replace(mirrored=mirrored)
         record = self._record(count, plan.squares, len(rule.hyper) if penalties else 0)
         if count:  # a warm-up takes no step, and forgets nothing
             self._remembered = STATES[steps.rule]
@@ -315,7 +309,8 @@ class Engine:
                 self._moves(None),
             )
             record = self._record(0, 0, 0)._replace(logits=logits[own])
-            room = rooms[team.rank]._replace(mirrored=_no_mirror(1, samples))
+            nothing = np.empty((1, 1, 1), samples.images.dtype)
+            room = rooms[team.rank]._replace(mirrored=nothing)
             alone = Team(0, 1, self._team.barrier)
             self._run(plan, samples, batches, room, rule, record, alone)
 
@@ -363,6 +358,10 @@ class Engine:
             operands[ones] = (BFLOAT16_ONE, BFLOAT16_ONE)
         return Room(workspace, operands, np.empty((1, 1, 1), np.uint8))
 
+    def _rule(self, steps: Steps) -> Rule:
+        with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
+            return Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
+
     def _moves(self, moves: np.ndarray | None) -> np.ndarray | None:
         """Return how samples are altered: what was compiled for an engine that alters takes an array always."""
         return np.zeros((0, 7), np.int32) if moves is None and self._alters else moves
@@ -377,17 +376,12 @@ class Engine:
         )
 
 
-def _of_means(count: int, size: int) -> np.ndarray:
-    """Return the factor of each sample's gradient that makes the loss of its batch a mean."""
+def _factors_of_means(count: int, size: int) -> np.ndarray:
+    """Return 1 / size of its batch for each of so many samples, of which the last batch may have fewer."""
     factors = np.full(count, 1 / size)
     rest = count % size
     factors[count - rest :] = 1 / max(rest, 1)
     return factors
-
-
-def _no_mirror(threads: int, samples: Samples) -> np.ndarray:
-    """Return an empty room for mirrored images, for batches without any."""
-    return np.empty((threads, 1, 1), samples.images.dtype)
 
 
 def _warn_of_emulation(dtype: str) -> None:

@@ -166,7 +166,7 @@ class Training(Loop):
             self.train_samples,
             order,
             steps,
-            flips=flips if moves is None else np.ones(len(order), np.bool_),
+            flips=flips if moves is None else None,
             moves=moves,
             factors=self.weighting.factors(order, self.batch_size),
             penalties=self.records_penalties,

@@ -123,3 +123,15 @@ def test_a_user_without_a_home_has_no_cache_folder(
 ) -> None:
     monkeypatch.setattr(platformdirs, "user_cache_dir", answer)
     assert user_cache_folder() is None
+
+
+def test_a_file_is_written_in_pieces_or_not_at_all(tmp_path: Path) -> None:
+    folder = OwnFolder(tmp_path / "own")
+    with folder.writing("a") as file:
+        file.write(b"12")
+        file.write(b"3")
+        assert folder.names() != ["a"]
+    assert (folder.names(), folder.read("a")) == (["a"], b"123")
+    with pytest.raises(KeyError), folder.writing("a") as file:
+        file.write({}["b"])
+    assert (folder.names(), folder.read("a")) == (["a"], b"123")

@@ -20,12 +20,13 @@ from fastmlp.errors import FastMLPError
 from .data import Archives, Folders, Idx, Pictures, Settings, Studies
 from .kinds import Believed, Kind, Mutant
 from .models import Checkpoints, Estimators, Networks, Stores, write
+from .own import Arrays
 
 KINDS: dict[str, Callable[[], Kind]] = {
     kind.name: kind
     for kind in (
         *(Networks, Checkpoints, Estimators, Stores, Idx),
-        *(Archives, Folders, Settings, Studies, Pictures),
+        *(Archives, Folders, Settings, Studies, Pictures, Arrays),
     )
 }
 LONGEST = 1.0  # seconds
