@@ -20,6 +20,7 @@ from fastmlp.reporting.tables import csv_table, markdown_table
 from fastmlp.search.ranking import RankedPoint, SearchResult, merit_of
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import lower_is_better, words_of
 
 REPORT_FILE, TRIALS_FILE = "report.md", "trials.csv"
 CURVES_FILE, CONFUSION_FILE = "curves.png", "confusion.png"
@@ -141,7 +142,7 @@ def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path
     with new_figure(path, 3.2 + 0.7 * len(columns), 1.8 + 0.45 * len(rows)) as figure:
         plot = figure.subplots()
         plot.grid(visible=False)
-        shades = "Greys_r" if result.metric == "valid_loss" else "Greys"  # dark is good
+        shades = "Greys_r" if lower_is_better(result.metric) else "Greys"  # dark is good
         picture = plot.imshow(np.ma.masked_invalid(best), cmap=shades, aspect="auto")
         figure.colorbar(picture, label=_best_metric(result))
         plot.set_xticks(range(len(columns)), list(map(shown, columns)))
@@ -254,7 +255,9 @@ def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[
     if result.best is None or result.best_trial is None:
         return ["No trial came to a regular end: there is no best point.", ""]
     point = result.best
-    names = [name for name in NUMBERS if point.mean(name) is not None]
+    names = [
+        name for name in dict.fromkeys((*NUMBERS, result.metric)) if point.mean(name) is not None
+    ]
     several = f", mean of {len(point.trials)} seeds" if len(point.trials) > 1 else ""
     header = ["", *(_words(name, result) for name in names)]
     rows = [["mean", *(_number(point.mean(name)) for name in names)]]
@@ -282,7 +285,8 @@ def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[
 def _all_points(result: SearchResult) -> str:
     """Return a table with a row for each point, the best first."""
     names = _parameters(result)
-    numbers = ("train_accuracy", "valid_accuracy", "valid_loss")
+    numbers = ["train_accuracy", "valid_accuracy", "valid_loss"]
+    numbers += [result.metric] if result.metric not in numbers else []
     header = [name.replace("_", " ") for name in names]
     header = ["rank", *header, *(_words(name, result) for name in numbers), "epochs", "ended"]
     rows = []
@@ -304,13 +308,14 @@ def _parameters(result: SearchResult) -> list[str]:
 
 def _best_metric(result: SearchResult) -> str:
     """Return what the best point has, such as "highest validation accuracy"."""
-    extreme = "lowest" if result.metric == "valid_loss" else "highest"
+    extreme = "lowest" if lower_is_better(result.metric) else "highest"
     return f"{extreme} validation {_words(result.metric, result).removeprefix('valid ')}"
 
 
 def _words(name: str, result: SearchResult) -> str:
-    """Return the name of a number of `NUMBERS` in words."""
-    return name.replace("_", " ").replace("accuracy", result.score_word)
+    """Return the name of a number of `NUMBERS`, or of another metric of a part, in words."""
+    part, metric = name.split("_", 1)
+    return f"{part} {result.score_word if metric == 'accuracy' else words_of(metric)}"
 
 
 def _settings(point: RankedPoint) -> str:
