@@ -57,6 +57,7 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "text.parse_math": False,  # a class may be called "$"
 }
+SHARES = ("accuracy", "r2")  # that stand beside the loss in a history
 LETTERS = 15  # of a name in a figure
 FEW_EPOCHS = 40  # up to which each epoch gets a dot; a single epoch would not show without one
 ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
@@ -108,7 +109,8 @@ def draw_curves(
     """
     names = history[0] if history else ("train_loss", "train_accuracy")
     scores = [name.split("_", 1) for name in names if name.startswith(("train_", "valid_"))]
-    quantities = [name for name in dict.fromkeys(name for _, name in scores) if name != "cost"]
+    found = {name for _, name in scores} - {"cost"}
+    quantities = sorted(found, key=lambda name: (name != "loss", name not in SHARES, name))
     with new_figure(path, 4 * len(quantities), 3.2) as figure:
         panels = figure.subplots(1, len(quantities))
         for axes, quantity in zip(panels, quantities, strict=True):
