@@ -19,6 +19,7 @@ from fastmlp.machine.files import append, naming, write_text
 from fastmlp.machine.folders import claim, first_of
 from fastmlp.machine.streams import warn
 from fastmlp.reporting.tables import csv_table
+from fastmlp.training.history import Row
 
 if TYPE_CHECKING:
     from fastmlp.training.network import Network
@@ -144,7 +145,7 @@ class RunFolder:
     def _begin(self, history: Sequence[Mapping[str, Any]]) -> None:
         write_text(self.path / UNFINISHED, self.config)
         write_text(self.path / CONFIG, self.config)
-        write_text(self.path / HISTORY, csv_table([history[0]]) + _lines(history))
+        write_text(self.path / HISTORY, csv_table([_columns(history)]) + _lines(history))
         self._begun = True
 
     def keep(self, network: Network) -> None:
@@ -205,7 +206,12 @@ def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 def _lines(history: Sequence[Mapping[str, Any]]) -> str:
     """Return lines of history.csv, from which numbers read back the same."""
-    return csv_table(row.values() for row in history)
+    return csv_table([row[name] for name in _columns([row])] for row in history)
+
+
+def _columns(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the columns of history.csv, in an order that a checkpoint's rows need not have."""
+    return [name for name in Row.__annotations__ if name in history[0]]
 
 
 def _plain(value: Any) -> Any:

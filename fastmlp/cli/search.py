@@ -33,6 +33,7 @@ EXAMPLE = Experiment(
 )
 FOR_TABLES = {"learning_rate": (0.01, 0.003, 0.001), "hidden": ((64,), (256,), (128, 128))}
 NO_BEST, INTERRUPTED = 1, 130  # exit codes
+NUMBERS = ("valid_accuracy", "valid_loss")  # that are said of each point
 SHOWN_POINTS = 10
 
 
@@ -216,7 +217,7 @@ class _SearchDisplay:
     def _line(self, progress: Progress) -> str:
         trial = progress.trial
         assert trial is not None
-        score = getattr(trial, self._metric)
+        score = trial.value(self._metric)
         count = str(progress.done).rjust(len(str(progress.total)))
         said = trial.reason if score is None else f"{self._words} {score:.4f}"
         return (
@@ -238,9 +239,13 @@ class _SearchDisplay:
 def _summarise(result: SearchResult) -> None:
     """Print the best points, and the test scores of the first."""
     points = [point for point in result.points[:SHOWN_POINTS] if point.sound]
+    metric = result.metric
     for point in points:
+        chosen = (
+            "" if metric in NUMBERS else f"{metric.replace('_', ' ')} {point.mean(metric):.4f}  "
+        )
         click.echo(
-            f"{point.rank:3}  valid {result.score_word} {point.mean('valid_accuracy'):.4f}  "
+            f"{point.rank:3}  {chosen}valid {result.score_word} {point.mean('valid_accuracy'):.4f}  "
             f"loss {point.mean('valid_loss'):.4f}  {_settings(point.parameters)}"
         )
     unsound = sum(not point.sound for point in result.points)

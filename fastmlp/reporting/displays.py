@@ -34,6 +34,7 @@ from fastmlp.reporting.style import (
 
 PARTS = (("train", "training"), ("valid", "validation"))
 SHOWN = ("train", "valid")
+SHARES = ("accuracy", "r2")  # that stand beside the loss in a history
 ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
 IN_A_ROW, MOST_PICTURES = 8, 100
 GAP = 0.4  # between panels in the place of one, for the label of the next
@@ -113,8 +114,9 @@ class CurvesDisplay(Display):
     def quantities(self) -> list[str]:
         """What there is a panel for, the loss first."""
         scores = [name.split("_", 1) for name in (self.history[0] if self.history else ())]
-        names = dict.fromkeys(name for part, *rest in scores if part in SHOWN for name in rest)
-        return [name for name in names if name != "cost"] or ["loss", "accuracy"]
+        names = {name for part, *rest in scores if part in SHOWN for name in rest} - {"cost"}
+        ordered = sorted(names, key=lambda name: (name != "loss", name not in SHARES, name))
+        return ordered or ["loss", "accuracy"]
 
     @property
     def panels(self) -> int:

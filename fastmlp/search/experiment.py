@@ -15,7 +15,7 @@ Its tables, of which only ``[data]`` is required::
 
     [search]
     seeds = 3                       # trainings of each point of the grid
-    metric = "valid_accuracy"       # what the best point is chosen by
+    metric = "valid_accuracy"       # what the best point is chosen by, or "valid_loss", "valid_f1_macro" ...
 
 A search may have several grids, each a ``[[grid]]``: all points of the first, then those of the
 second. A ``[study]`` table is allowed and ignored; `fastmlp.studies` reads it.
@@ -28,7 +28,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -38,9 +38,13 @@ from fastmlp.search.data_table import DataTable as DataTable
 from fastmlp.search.data_table import checked_table as checked_table
 from fastmlp.search.data_table import load_parts as load_parts
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import SELECTED
 
-Metric = Literal["valid_accuracy", "valid_loss"]
-"""What points are compared by: the highest accuracy or the lowest loss on the validation part."""
+Metric = str
+"""What points are compared by on the validation part: one of `METRICS`."""
+
+METRICS: tuple[str, ...] = tuple(f"valid_{name}" for name in SELECTED)
+IN_EVERY_HISTORY = ("loss", "accuracy", "r2")
 
 Grid = Mapping[str, Sequence[Any]]
 """Fields of TrainConfig, each with the values to try."""
@@ -51,6 +55,7 @@ MOST_TRIALS = 100_000  # points times seeds
 NOT_IN_A_GRID = {
     "seed": "use [search] seeds = N, which trains each point with N seeds",
     "threads": "results do not depend on it",
+    "select": "points are compared by one metric: use [search] metric",
 }
 
 
@@ -81,17 +86,21 @@ class Experiment:
     grid : tuple of Grid
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
-    metric : {"valid_accuracy", "valid_loss"}
+    metric : str, optional
+        One of `METRICS`, such as "valid_f1_macro"; see `metric_for`.
     """
 
     data: DataTable
     config: TrainConfig
     grid: tuple[Grid, ...]
     seeds: int = 1
-    metric: Metric = "valid_accuracy"
+    metric: Metric = ""
 
     def __post_init__(self) -> None:
         """Raise a ConfigError for a wrong value, or a point that cannot be trained."""
+        config, metric = metric_for(self.config, self.metric or None)
+        object.__setattr__(self, "config", config)
+        object.__setattr__(self, "metric", metric)
         check_choice(self.seeds, self.metric)
         expand(self.config, self.grid, self.seeds)
 
@@ -166,16 +175,41 @@ def expand(config: TrainConfig, grid: Grid | Sequence[Grid], seeds: int = 1) -> 
     return tuple(points.values())
 
 
+def metric_for(config: TrainConfig, metric: Metric | None) -> tuple[TrainConfig, Metric]:
+    """Return settings and a metric that fit each other: the history of a training has what it selects by.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    metric : str or None
+        One of `METRICS`, which the settings then select by, too, unless each history has it. By default what they
+        select by, and of those that select by the loss the accuracy (of a regression R2).
+
+    Raises
+    ------
+    ConfigError
+        If the settings select by one metric and points are to be compared by another.
+    """
+    if metric is None:
+        return config, "valid_accuracy" if config.select == "loss" else f"valid_{config.select}"
+    name = str(metric).removeprefix("valid_")
+    if metric not in METRICS or name in (*IN_EVERY_HISTORY, config.select):
+        return config, metric
+    if config.select != "loss":
+        raise ConfigError(
+            f"metric: found {metric!r} with select {config.select!r}, expected the same metric for both"
+        )
+    return config.replace(select=name), metric
+
+
 def check_choice(seeds: object, metric: object) -> None:
     """Raise a ConfigError for a wrong number of seeds or an unknown metric."""
     if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(
             f"seeds: found {shown(seeds)}, expected an integer from 1 to {MOST_SEEDS}"
         )
-    if metric not in get_args(Metric):
-        raise ConfigError(
-            f"metric: found {shown(metric)}, expected {' or '.join(get_args(Metric))}"
-        )
+    if metric not in METRICS:
+        raise ConfigError(f"metric: found {shown(metric)}, expected one of {', '.join(METRICS)}")
 
 
 def _combinations(grids: Iterable[Grid]) -> Iterator[tuple[list[str], tuple[Any, ...]]]:

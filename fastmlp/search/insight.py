@@ -15,6 +15,7 @@ import numpy as np
 
 from fastmlp.errors import FastMLPError
 from fastmlp.reporting.tables import shown
+from fastmlp.training.metrics import lower_is_better, words_of
 
 if TYPE_CHECKING:
     from fastmlp.reporting.search_displays import (
@@ -52,18 +53,13 @@ def axes_of(points: Sequence[Any]) -> dict[str, list[Any]]:
 
 def best_metric(metric: str) -> str:
     """Return what the best point has, such as "highest validation accuracy"."""
-    extreme = "lowest" if is_loss(metric) else "highest"
+    extreme = "lowest" if lower_is_better(metric) else "highest"
     return f"{extreme} {words(metric)}"
 
 
 def words(metric: str) -> str:
-    """Return a metric as text, such as "validation accuracy"."""
-    return metric.replace("valid_", "validation ").replace("_", " ")
-
-
-def is_loss(metric: str) -> bool:
-    """Return whether low values of a metric are good."""
-    return metric.endswith("loss")
+    """Return a metric of the validation part as text, such as "validation accuracy"."""
+    return f"validation {words_of(metric.removeprefix('valid_'))}"
 
 
 def score_of(point: Any, metric: str) -> float:
@@ -107,7 +103,7 @@ def heat_map(result: Any, down: str, across: str) -> HeatMapDisplay:
         (down, axes[down]),
         (across, axes[across]),
         label=best_metric(result.metric),
-        low_is_good=is_loss(result.metric),
+        low_is_good=lower_is_better(result.metric),
     )
 
 
@@ -117,7 +113,7 @@ def parallel(points: Sequence[Any], metric: str) -> ParallelDisplay:
 
     settings = {name: [getattr(point.config, name) for point in points] for name in axes_of(points)}
     scores = [score_of(point, metric) for point in points]
-    return ParallelDisplay(settings, scores, words(metric), is_loss(metric))
+    return ParallelDisplay(settings, scores, words(metric), lower_is_better(metric))
 
 
 class Importances(NamedTuple):

@@ -14,6 +14,7 @@ from fastmlp.search.experiment import Metric, Point
 from fastmlp.search.record import Trial
 from fastmlp.search.showing import SearchShowing
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import loss_of
 from fastmlp.training.network import Network
 
 
@@ -49,13 +50,13 @@ class RankedPoint:
 
     def mean(self, name: str) -> float | None:
         """Return the mean over seeds of a field of `Trial`; None if a trial lacks it."""
-        values = [getattr(trial, name) for trial in self.trials]
-        return None if None in values else math.fsum(values) / len(values)
+        values = [value for trial in self.trials if (value := trial.value(name)) is not None]
+        return None if len(values) < len(self.trials) else math.fsum(values) / len(values)
 
     def deviation(self, name: str) -> float | None:
         """Return the sample standard deviation over seeds; None if a trial lacks it or there is one."""
-        values = [getattr(trial, name) for trial in self.trials]
-        return None if None in values or len(values) < 2 else statistics.stdev(values)
+        values = [value for trial in self.trials if (value := trial.value(name)) is not None]
+        return None if len(values) < max(2, len(self.trials)) else statistics.stdev(values)
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,7 +67,7 @@ class SearchResult(SearchShowing):
     ----------
     points : tuple of RankedPoint
         All points, the best first.
-    metric : {"valid_accuracy", "valid_loss"}
+    metric : str
         Points are ranked by its mean over seeds.
     trained, skipped : int
         The numbers of trials trained by this call and found in the store.
@@ -170,7 +171,5 @@ def best_of(trials: Sequence[Trial], metric: Metric) -> int:
 
 def _score(trial: Trial, metric: str) -> float:
     """Return the score of a trial, which is greater if better; NaN if it is not sound or has none."""
-    value: float | None = getattr(trial, metric) if trial.sound else None
-    if value is None:
-        return math.nan
-    return -value if metric.endswith("loss") else value
+    value = trial.value(metric) if trial.sound else None
+    return -loss_of(metric.split("_", 1)[1], value)

@@ -88,6 +88,12 @@ class Trial:
     test_loss: float | None = None
     test_accuracy: float | None = None
 
+    def value(self, name: str) -> float | None:
+        """Return a field, or what the history says of the epoch that the network belongs to; None without it."""
+        row = self.history[self.epoch - 1] if self.epoch else {}
+        found: float | None = getattr(self, name, row.get(name))
+        return found
+
     @property
     def sound(self) -> bool:
         """Whether the training came to a regular end."""

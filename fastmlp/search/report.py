@@ -33,6 +33,7 @@ from fastmlp.search.insight import (
 from fastmlp.search.ranking import RankedPoint, SearchResult, rank
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import words_of
 
 __all__ = ["axes_of", "best_by_pair", "draw_heat_map", "store_points", "write_report"]
 
@@ -207,6 +208,7 @@ def _content(
         "best": None if result.best is None else _best(result, result.best),
         "metric": best,
         "word": word,
+        "numbers": list(dict.fromkeys((*SHOWN_NUMBERS, result.metric))),
         "judged": _judged(parts),
         "files": [name for name in figures if name in OVERVIEWS],
         "maps": [name for name in figures if name not in OVERVIEWS],
@@ -218,7 +220,9 @@ def _content(
 
 
 def _best(result: SearchResult, point: RankedPoint) -> dict[str, Any]:
-    names = [name for name in NUMBERS if point.mean(name) is not None]
+    names = [
+        name for name in dict.fromkeys((*NUMBERS, result.metric)) if point.mean(name) is not None
+    ]
     several = len(point.trials) > 1
     rows = [["mean", *(_number(point.mean(name)) for name in names)]]
     if several:
@@ -241,17 +245,17 @@ def _markdown(content: Mapping[str, Any]) -> str:
     table = None if best is None else markdown_table(
         best["header"], best["rows"], "l" + "r" * (len(best["header"]) - 1)
     )  # fmt: skip
-    numbers = [_words(name, content["word"]) for name in SHOWN_NUMBERS]
+    numbers = [_words(name, content["word"]) for name in content["numbers"]]
     header = ["rank", *(name.replace("_", " ") for name in names), *numbers, "epochs", "ended"]
-    rows = [_row(point, names) for point in points]
+    rows = [_row(point, names, content["numbers"]) for point in points]
     every = markdown_table(header, rows, "r" * (len(header) - 1) + "l")
     return render("search.md", **content, best_table=table, every=every)
 
 
-def _row(point: RankedPoint, names: Sequence[str]) -> list[str]:
+def _row(point: RankedPoint, names: Sequence[str], numbers: Sequence[str]) -> list[str]:
     """Return the cells of a point."""
     cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
-    for name in SHOWN_NUMBERS:
+    for name in numbers:
         spread = point.deviation(name)
         cells.append(_number(point.mean(name)) + ("" if spread is None else f" ± {spread:.4f}"))
     cells.append(", ".join(str(trial.epochs) for trial in point.trials))
@@ -263,7 +267,7 @@ def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, An
     points, names = content["points"], content["names"]
     count = rows_of_part if metric == "valid_accuracy" else None
     spread = _pooled(points, metric)
-    numbers = [_words(name, content["word"]) for name in SHOWN_NUMBERS]
+    numbers = [_words(name, content["word"]) for name in content["numbers"]]
     interval_name = f"95 % of {words(metric)}".replace("accuracy", content["word"])
     header = [
         *(name.replace("_", " ") for name in ("rank", *names)),
@@ -274,9 +278,9 @@ def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, An
     ]
     rows = []
     for point in points:
-        texts = _row(point, names)
+        texts = _row(point, names, content["numbers"])
         values = [point.rank, *(getattr(point.config, name) for name in names),
-                  *(point.mean(name) for name in SHOWN_NUMBERS)]  # fmt: skip
+                  *(point.mean(name) for name in content["numbers"])]  # fmt: skip
         cells = [cell(text, value) for text, value in zip(texts, values, strict=False)]
         low, high = _interval(point, metric, count, spread)
         cells.append(cell("" if math.isnan(low) else f"{low:.4f} to {high:.4f}", low))
@@ -329,8 +333,9 @@ def _parameters(result: SearchResult) -> list[str]:
 
 
 def _words(name: str, word: str) -> str:
-    """Return the name of a number of `NUMBERS` in words; `word` is that of the accuracy."""
-    return name.replace("_", " ").replace("accuracy", word)
+    """Return the name of a number of `NUMBERS`, or of another metric of a part, in words; `word` is the accuracy's."""
+    part, metric = name.split("_", 1)
+    return f"{part} {word if metric == 'accuracy' else words_of(metric)}"
 
 
 def _settings(point: RankedPoint) -> str:

@@ -20,6 +20,7 @@ from fastmlp.search.trial import Outcome, Parts, trial_of
 from fastmlp.search.workers import Workers
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.evaluation import evaluate
+from fastmlp.training.metrics import lower_is_better
 from fastmlp.training.network import Network
 from fastmlp.training.shapes import multiply_adds
 
@@ -243,7 +244,7 @@ class Search:
             skipped=self.skipped,
             diverged=self.counts["diverged"],
             failed=self.counts["failed"],
-            best=-merit if merit is not None and self.metric == "valid_loss" else merit,
+            best=-merit if merit is not None and lower_is_better(self.metric) else merit,
             remaining=elapsed * self.work_left / self.work_done if self.work_done else None,
             parameters={} if number is None else self.points[number // self.seeds].parameters,
             trial=None if number is None else self.trials[number],

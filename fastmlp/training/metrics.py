@@ -199,11 +199,16 @@ def words_of(name: str) -> str:
     return WORDS.get(name, name.replace("_", " "))
 
 
+def lower_is_better(name: str) -> bool:
+    """Return whether a metric, or one of a part such as "valid_loss", is lower if better."""
+    return name.removeprefix("valid_") in LOWER_IS_BETTER
+
+
 def loss_of(name: str, value: float | None) -> float:
     """Return a metric as a loss, which is lower if better; NaN for None."""
     if value is None:
         return float("nan")
-    return value if name in LOWER_IS_BETTER else -value
+    return value if lower_is_better(name) else -value
 
 
 # -- one at a time -------------------------------------------------------------------------------------

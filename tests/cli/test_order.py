@@ -87,6 +87,7 @@ CODES = (errno.ENOSPC, errno.EIO, errno.EINTR)
     "stride", [7, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
 @pytest.mark.filterwarnings("ignore:.*the training goes on:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:the report could not be written:RuntimeWarning")
 def test_any_write_may_fail_once(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path, stride: int, checkpoint: bool
 ) -> None:

@@ -27,9 +27,11 @@ from fastmlp.training.config import TrainConfig, choices_of
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 Capture = pytest.CaptureFixture[str]
+REPORT = {"report.html", "report.md", "samples.png", "mistakes.png"}
 RESULTS = {
     *("config.toml", "history.csv", "metrics.json"),
     *("model.safetensors", "curves.png", "confusion.png"),
+    *REPORT,
 }
 TIMINGS = ("seconds", "samples_per_second")
 
@@ -220,7 +222,7 @@ def test_divergence_is_told_and_keeps_the_history(capsys: Capture) -> None:
     assert found["test"]["loss"] is None
     assert len(history(Path("a"))) == found["epochs"] == 1
     written = {path.name for path in Path("a").iterdir()}
-    assert written == RESULTS - {"model.safetensors", "confusion.png"}
+    assert written == RESULTS - REPORT - {"model.safetensors", "confusion.png"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
@@ -253,11 +255,11 @@ def test_an_interrupt_while_scoring_lets_results_be_written(
     interrupt(monkeypatch, "fastmlp.cli.progress.ProgressDisplay.show", while_training)
     interrupt(monkeypatch, "fastmlp.training.evaluation.evaluate", 1)
     assert run("train", "--epochs", 2, "--out", "a") == 130
-    assert {path.name for path in Path("a").iterdir()} == RESULTS
+    assert {path.name for path in Path("a").iterdir()} == RESULTS - REPORT
     assert metrics(Path("a"))["status"] == status
     shown = capsys.readouterr()
     assert "interrupted while results were written" in shown.err
-    assert all(name in shown.out.splitlines()[-1] for name in RESULTS)
+    assert all(name in shown.out.splitlines()[-1] for name in RESULTS - REPORT)
 
 
 def test_the_model_is_kept_from_the_impatient(
