@@ -26,6 +26,7 @@ from fastmlp.kernels.arguments import (
     World,
 )
 from fastmlp.kernels.codes import LOGISTIC, PLAIN, SOFTMAX, SQUARED
+from fastmlp.kernels.emit.barrier import WORDS
 from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.kernels.plan import (
     Loss,
@@ -141,7 +142,7 @@ class Engine:
         self.batch_size = batch_size
         if threads is None:
             threads = team_size(sum(multiply_adds(layers, shape)), batch_size, usable_cores())
-        self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
+        self._team = Threads(threads, aligned(WORDS, INTEGER))
         threads = self.threads = self._team.size
         self._loss = Loss(int(LOSSES[loss]), smoothing)
         self.parameters = aligned(self.layout.parameters, self.dtype)

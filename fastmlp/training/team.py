@@ -31,7 +31,7 @@ class Threads:
     ----------
     size : int
         Threads that are wanted.
-    barrier : array [16] of int64
+    barrier : array [WORDS] of int64, of ``kernels/emit/barrier.py``
         Zeros, aligned to a cache line.
 
     Attributes

@@ -17,6 +17,7 @@ from users import as_user, root
 
 from fastmlp.kernels import builder
 from fastmlp.kernels.codes import MULTIPLY, PANELS, ROWS
+from fastmlp.kernels.emit.barrier import WORDS
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.team import meet
 from fastmlp.training.engine import Engine
@@ -53,7 +54,7 @@ def write_and_read(counts, rank, size, barrier, rounds, wrong):  # type: ignore[
 def count_together(size: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Run `write_and_read` in `size` threads; fail instead of waiting for ever."""
     counts, wrong = np.zeros(8 * size, np.int64), np.zeros(size, np.int64)
-    barrier = np.zeros(16, np.int64)
+    barrier = np.zeros(WORDS, np.int64)
     write_and_read(counts[:8], 0, 1, np.zeros(16, np.int64), 0, wrong)  # compile
     team = [
         threading.Thread(
