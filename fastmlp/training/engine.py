@@ -288,6 +288,7 @@ class Engine:
         self._team.call(
             lambda team: self._run(plan, samples, batches, room, rule, record, team),
             together=count > 0,
+            steps=len(rule.hyper),
         )
         return EpochRecord(record.losses, record.correct, record.penalties)
 
