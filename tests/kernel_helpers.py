@@ -38,7 +38,6 @@ OF_INPUT = {gradient_code(name) for name, row in activations.ACTIVATIONS.items()
 
 MOST_ROWS = 2 * max(rows for rows, _ in TILE.shapes) + 1
 MOST_PANELS = 2 * max(vectors for _, vectors in TILE.shapes) + 1
-UPDATE_PANELS = 2 * max(vectors for _, vectors in TILE.update_shapes) + 1
 
 
 class Kind(NamedTuple):
@@ -53,6 +52,11 @@ FLOAT32, FLOAT64 = Kind("float32", np.float32), Kind("float64", np.float64)
 BFLOAT16 = Kind("bfloat16", np.float32, pairs=True)
 kinds = pytest.mark.parametrize("kind", [FLOAT32, FLOAT64, BFLOAT16], ids=lambda kind: kind.name)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def update_panels(dtype: Any) -> int:
+    """Return more panels than two tiles of a weight gradient have."""
+    return 2 * TILE.largest_update(np.dtype(dtype).itemsize)[1] + 1
 
 
 def entry(function: Any) -> Any:

@@ -172,7 +172,7 @@ class Team(NamedTuple):
     Attributes
     ----------
     rank, size : int
-    barrier : array [16] of int64
+    barrier : array [WORDS] of int64, of ``emit/barrier.py``
         Zeros at first, shared by the team.
     """
 

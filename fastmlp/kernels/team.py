@@ -49,6 +49,6 @@ def part_of(share, panels, rows, team):
 
 @helper
 def meet(barrier, size):
-    """Wait for the whole team; `barrier` is an int64 array [16] that began as zeros."""
+    """Wait for the whole team; `barrier` is an int64 array [WORDS] that began as zeros, see ``emit/barrier.py``."""
     if size > ONE:
         barrier_wait(barrier, size)

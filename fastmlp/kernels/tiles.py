@@ -32,10 +32,9 @@ class Tile:
     narrow_rows : tuple of int
         Heights of forward tiles fewer panels wide, largest first and down to 1; a batch is cut
         into them greedily.
-    update_rows : int
-        Rows of a full weight-gradient tile, all within one panel of the layer's input; divides the vector length.
-    update_vectors : int
-        Panels side by side in a weight-gradient tile.
+    update, update_double : (int, int)
+        Rows of a full weight-gradient tile, all within one panel of the layer's input, and panels side by side: of
+        elements of 4 bytes, and of 8. The rows divide the vector length.
     filters : (int, int)
         Outputs of a convolution side by side in a tile with four pixels, and where few are left.
     gradient_filters : tuple of int
@@ -46,6 +45,9 @@ class Tile:
         The share of nonzeros in a gradient below which that tile is faster.
     fma : bool
         Whether multiply-add rounds once.
+    by_lane : bool
+        Whether a multiply-add can take one lane of a register for all lanes. Broadcasts are then free, while those
+        from memory take the place of a multiply-add.
     """
 
     name: str
@@ -53,13 +55,14 @@ class Tile:
     rows: int
     vectors: int
     narrow_rows: tuple[int, ...]
-    update_rows: int
-    update_vectors: int
+    update: tuple[int, int]
+    update_double: tuple[int, int]
     filters: tuple[int, int]
     gradient_filters: tuple[int, ...]
     slabs: int
     sparse_below: float
     fma: bool
+    by_lane: bool = False
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -68,15 +71,22 @@ class Tile:
         full = [(m, self.vectors) for m in even]
         return full + [(m, p) for p in range(1, self.vectors) for m in self.narrow_rows]
 
-    @property
-    def update_shapes(self) -> list[tuple[int, int]]:
+    def largest_update(self, element_bytes: int) -> tuple[int, int]:
+        """(rows, vectors) of a full weight-gradient tile."""
+        return self.update if element_bytes == 4 else self.update_double
+
+    def update_shapes(self, element_bytes: int) -> list[tuple[int, int]]:
         """All (rows, vectors) of a weight-gradient tile; the single row is for what no full tile covers."""
-        return [(m, p) for p in range(1, self.update_vectors + 1) for m in (1, self.update_rows)]
+        rows, vectors = self.largest_update(element_bytes)
+        return [(m, p) for p in range(1, vectors + 1) for m in (1, rows)]
 
     def lanes(self, element_bytes: int) -> int:
         """Elements in a vector."""
         return self.bytes // element_bytes
 
+
+# Bytes of a cache line, where prefetches are concerned.
+LINE = 64
 
 TALL = (16, 10, 8, 4, 2, 1)
 SHORT = (8, 4, 2, 1)
@@ -89,8 +99,8 @@ TILES = {
             rows=14,
             vectors=2,
             narrow_rows=TALL,
-            update_rows=8,
-            update_vectors=3,
+            update=(8, 3),
+            update_double=(8, 3),
             filters=(6, 4),
             gradient_filters=(4, 3),
             slabs=8,
@@ -103,8 +113,8 @@ TILES = {
             rows=6,
             vectors=2,
             narrow_rows=SHORT,
-            update_rows=4,
-            update_vectors=2,
+            update=(4, 2),
+            update_double=(4, 2),
             filters=(3, 2),
             gradient_filters=(2,),
             slabs=8,
@@ -117,13 +127,14 @@ TILES = {
             rows=12,
             vectors=2,
             narrow_rows=TALL,
-            update_rows=4,
-            update_vectors=2,
+            update=(4, 6),
+            update_double=(2, 8),
             filters=(6, 4),
             gradient_filters=(4, 3),
             slabs=8,
             sparse_below=0.6,
             fma=True,
+            by_lane=True,
         ),
         Tile(
             "portable",
@@ -131,8 +142,8 @@ TILES = {
             rows=6,
             vectors=2,
             narrow_rows=SHORT,
-            update_rows=4,
-            update_vectors=2,
+            update=(4, 2),
+            update_double=(2, 4),
             filters=(3, 2),
             gradient_filters=(2,),
             slabs=8,

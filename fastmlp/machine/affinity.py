@@ -14,7 +14,7 @@ def allowed() -> set[int]:
     if not hasattr(os, "sched_getaffinity"):
         return set()
     with contextlib.suppress(OSError):  # a sandbox forbids the question
-        return os.sched_getaffinity(0)
+        return set(os.sched_getaffinity(0))
     return set()
 
 

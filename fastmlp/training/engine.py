@@ -25,6 +25,7 @@ from fastmlp.kernels.arguments import (
     World,
 )
 from fastmlp.kernels.codes import LOGISTIC, PLAIN, SOFTMAX, SQUARED
+from fastmlp.kernels.emit.barrier import WORDS
 from fastmlp.kernels.loops.pack import lanes_of
 from fastmlp.kernels.plan import (
     Loss,
@@ -145,7 +146,7 @@ class Engine:
         self.batch_size = batch_size
         if threads is None:
             threads = team_size(sum(multiply_adds(layers, shape)), batch_size, usable_cores())
-        self._team = Threads(threads, aligned(16, np.dtype(np.int64)))
+        self._team = Threads(threads, aligned(WORDS, INTEGER))
         threads = self.threads = self._team.size
         self._loss = Loss(int(LOSSES[loss]), smoothing)
         self.parameters = aligned(self.layout.parameters, self.dtype)
@@ -280,6 +281,7 @@ class Engine:
         self._team.call(
             lambda team: self._run(plan, samples, batches, room, rule, record, team),
             together=count > 0,
+            steps=len(rule.hyper),
         )
         return EpochRecord(record.losses, record.correct, record.penalties)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+LINE = 128  # bytes: of Apple's processors; others have 64
+
 
 def aligned(count: int, dtype: np.dtype) -> np.ndarray:
     """Return zeros [count] aligned to a cache line, so that no vector load straddles two lines."""
-    line = 64 // dtype.itemsize
+    line = LINE // dtype.itemsize
     buffer = np.zeros(count + line, dtype)
     start = -(buffer.ctypes.data // dtype.itemsize) % line
     return buffer[start : start + count]

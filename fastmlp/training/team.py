@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -21,6 +22,57 @@ def team_size(weights: int, batch_size: int, cores: int) -> int:
     return cores if batch_size * weights >= TEAM_FROM_WORK else 1
 
 
+# Cores' worth of a team below which one thread may be faster: each waits for the one that gets least.
+BUSY = 1.5
+# Calls until what is faster is asked again; a call that ends sooner than this many seconds tells nothing.
+CALLS_BETWEEN, SHORTEST = 16, 0.02
+
+
+class Pace:
+    """Whether a team or one of its threads is faster, while other programs want the same cores.
+
+    A member that waits for its core makes all others wait in every step. If the members of a team got too little, the
+    next call is one thread's, for comparison, and the faster way is kept for some calls. On an idle machine it is
+    always the team.
+
+    Parameters
+    ----------
+    size : int
+        Threads of the team.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._team_rate: float | None = None  # while one thread is tried
+        self._together, self._left = True, 0
+
+    @property
+    def together(self) -> bool:
+        """Whether the next call is the team's."""
+        return self._together
+
+    def record(self, steps: int, seconds: float, share: float) -> None:
+        """Take note of a call.
+
+        Parameters
+        ----------
+        steps : int
+        seconds : float
+        share : float
+            The part of these seconds for which the member that got least had a core.
+        """
+        self._left = max(0, self._left - 1)
+        if seconds < SHORTEST:
+            return
+        if self._team_rate is not None:
+            self._together = steps / seconds <= self._team_rate
+            self._team_rate, self._left = None, CALLS_BETWEEN
+        elif self._left == 0 and not self._together:
+            self._together = True
+        elif self._left == 0 and share * self._size < BUSY:
+            self._team_rate, self._together = steps / seconds, False
+
+
 class Threads:
     """A team of threads that waits for work.
 
@@ -31,7 +83,7 @@ class Threads:
     ----------
     size : int
         Threads that are wanted.
-    barrier : array [16] of int64
+    barrier : array [WORDS] of int64, of ``kernels/emit/barrier.py``
         Zeros, aligned to a cache line.
 
     Attributes
@@ -43,15 +95,19 @@ class Threads:
     def __init__(self, size: int, barrier: np.ndarray) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self.size, self.barrier = 1, barrier
+        self._shares: list[float] = []
         if size > 1:
             pool, running = started_pool(size, "fastmlp")
             if running > 1:
                 self._pool, self.size = pool, running
             elif pool is not None:
                 pool.shutdown()
+        self._pace = Pace(self.size)
 
-    def call(self, run: Callable[[Team], Any], together: bool = True) -> None:
-        """Call `run` in every thread of the team and wait for all; without `together`, call it once, alone.
+    def call(self, run: Callable[[Team], Any], together: bool = True, steps: int = 0) -> None:
+        """Call `run` in each thread of the team and wait for all; once, without `together` or on a busy machine.
+
+        A call with a number of steps shows how fast the team is.
 
         No member of a team runs in the calling thread: Ctrl-C could stop it between two barriers, and the others would
         wait forever. An interrupt is raised here after the epoch.
@@ -59,6 +115,18 @@ class Threads:
         if self._pool is None or not together:
             run(Team(0, 1, self.barrier))
             return
+        start = time.perf_counter()
+        self._shares.clear()
+        if self._pace.together:
+            self._call_together(run)
+        else:
+            run(Team(0, 1, self.barrier))
+        if steps:
+            share = min(self._shares, default=1.0)
+            self._pace.record(steps, time.perf_counter() - start, share)
+
+    def _call_together(self, run: Callable[[Team], Any]) -> None:
+        assert self._pool is not None
         leader = self._pool.submit(self._lead, run)
         try:
             leader.result()
@@ -72,7 +140,10 @@ class Threads:
 
         def begin(team: Team) -> None:
             take_own_core(team.rank, team.size)
+            before = time.perf_counter(), time.thread_time()
             run(team)
+            seconds, used = time.perf_counter() - before[0], time.thread_time() - before[1]
+            self._shares.append(used / max(seconds, 1e-9))
 
         futures: list[Future[Any]] = [self._pool.submit(begin, other) for other in others]
         begin(first)

@@ -17,8 +17,10 @@ from users import as_user, root
 
 from fastmlp.kernels import builder
 from fastmlp.kernels.codes import MULTIPLY, PANELS, ROWS
+from fastmlp.kernels.emit.barrier import WORDS
 from fastmlp.kernels.jit import kernel
 from fastmlp.kernels.team import meet
+from fastmlp.training import team as team_module
 from fastmlp.training.engine import Engine
 from fastmlp.training.layers import network_layers
 from fastmlp.training.optimizers import adam, sgd
@@ -53,7 +55,7 @@ def write_and_read(counts, rank, size, barrier, rounds, wrong):  # type: ignore[
 def count_together(size: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Run `write_and_read` in `size` threads; fail instead of waiting for ever."""
     counts, wrong = np.zeros(8 * size, np.int64), np.zeros(size, np.int64)
-    barrier = np.zeros(16, np.int64)
+    barrier = np.zeros(WORDS, np.int64)
     write_and_read(counts[:8], 0, 1, np.zeros(16, np.int64), 0, wrong)  # compile
     team = [
         threading.Thread(
@@ -190,6 +192,50 @@ def test_equal_bits_for_any_number_of_threads(name: str, optimizer: str) -> None
     alone = trained(NETWORKS[name], 1, optimizer)
     for threads in TEAMS:
         assert trained(NETWORKS[name], threads, optimizer) == alone, threads
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *IMAGES])
+def test_equal_bits_where_one_thread_goes_on_for_the_team(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_module, "BUSY", float("inf"))  # as if the first epoch had got no cores
+    monkeypatch.setattr(team_module, "SHORTEST", 0.0)
+    sizes: list[int] = []
+    record = team_module.Pace.record
+
+    def watched(self: team_module.Pace, steps: int, seconds: float, share: float) -> None:
+        sizes.append(self._size if self.together else 1)
+        record(self, steps, seconds, share)
+
+    monkeypatch.setattr(team_module.Pace, "record", watched)
+    network = (NETWORKS | IMAGES)[name]
+    found = trained(network, 3)
+    assert sizes == [3, 1]
+    assert found == trained(network, 1)
+
+
+def test_a_team_that_gets_no_cores_gives_way_to_one_thread_and_asks_again() -> None:
+    pace = team_module.Pace(2)
+
+    def calls(count: int, team_share: float, team_seconds: float) -> str:
+        seen = ""
+        for _ in range(count):
+            seen += "T" if pace.together else "1"
+            share, seconds = (team_share, team_seconds) if pace.together else (1.0, 1.0)
+            pace.record(10, seconds, share)
+        return seen
+
+    assert calls(5, 0.95, 0.6) == "TTTTT"  # idle
+    assert (
+        calls(20, 0.5, 1.3) == "T" + 17 * "1" + "T1"
+    )  # busy: the team is slower, and is asked again
+    assert calls(17, 0.95, 0.6)[-1] == "T"  # idle again
+    pace = team_module.Pace(2)
+    assert calls(20, 0.7, 0.8) == "T1" + 16 * "T" + "1T"  # busy, but the team is faster
+    pace = team_module.Pace(64)
+    assert calls(40, 0.1, 0.2) == 40 * "T"  # a tenth of 64 cores is more than one
+    pace = team_module.Pace(2)
+    assert calls(9, 0.2, 0.001) == 9 * "T"  # too short to tell
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

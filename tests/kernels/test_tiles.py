@@ -174,11 +174,16 @@ def test_an_unknown_tile_is_refused() -> None:
 def test_accumulators_fit_the_registers(tile: str) -> None:
     chosen = TILES[tile]
     registers = 32 if tile in ("avx512", "neon") else 16
-    shapes = [*chosen.shapes, *chosen.update_shapes]
+    shapes = [*chosen.shapes, *chosen.update_shapes(4), *chosen.update_shapes(8)]
     # Of convolutions a tile is four pixels for some outputs, and five taps of the weights for some outputs.
     shapes += [(PIXELS, filters) for filters in chosen.filters]
     shapes += [(TAPS, filters) for filters in chosen.gradient_filters]
     for rows, vectors in shapes:  # sums, operands and one broadcast
         assert rows * vectors + vectors + 1 <= registers
     assert (1, 1) in chosen.shapes
-    assert (1, 1) in chosen.update_shapes
+    for item_bytes in (4, 8):
+        rows, _ = chosen.largest_update(item_bytes)
+        assert (
+            chosen.lanes(item_bytes) % rows == 0
+        )  # all rows within a panel: others would be taken one by one
+        assert (1, 1) in chosen.update_shapes(item_bytes)

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_helpers import (
-    UPDATE_PANELS,
     Kind,
     close,
     draw,
@@ -17,6 +16,7 @@ from kernel_helpers import (
     in_pairs,
     kinds,
     positive,
+    update_panels,
 )
 
 from fastmlp.kernels import reference
@@ -89,13 +89,13 @@ def marks_of(kind: Kind, panels: int, batch: int) -> Marks:
 @pytest.mark.parametrize("rule", RULES)
 def test_update_in_every_shape(kind: Kind, rule: int) -> None:
     dtype, lanes = kind.dtype, lanes_of(kind.dtype)
-    most = 2 * max(lanes, TILE.update_rows) + 1
+    most = 2 * max(lanes, TILE.largest_update(np.dtype(dtype).itemsize)[0]) + 1
     rng = np.random.default_rng(5)
     hyper = HYPER.astype(dtype)
     for batch in (1, 2, 3, 32) if rule == VELOCITY else (1, 3):
         X = draw(rng, dtype, batch, most)
         X = in_pairs(X)[1] if kind.pairs else X
-        for outputs in range(1, (UPDATE_PANELS - 1) * lanes + 2):
+        for outputs in range(1, (update_panels(dtype) - 1) * lanes + 2):
             D = draw(rng, dtype, batch, outputs)
             D = in_pairs(D)[1] if kind.pairs else D
             before = draw_states(rng, kind, most, outputs)

@@ -89,7 +89,7 @@ def test_on_windows_a_child_waits_for_its_parent_itself(monkeypatch: pytest.Monk
                 calls.append(given)
                 return 2**40 if given[2] == 17 else 0
 
-        def WaitForSingleObject(self, handle: ctypes.c_void_p, most: int) -> None:  # noqa: N802
+        def WaitForSingleObject(self, handle: ctypes.c_void_p, most: int) -> None:
             calls.append((handle.value, most))
 
     class Ended(Exception):

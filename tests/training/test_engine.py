@@ -87,6 +87,22 @@ def test_read_only_data_are_no_other_type_to_the_compiler(engine):
     assert np.isfinite(engine.epoch(samples, np.arange(8), sgd(2, 0.1)).losses).all()
 
 
+def test_shorter_integers_are_no_other_type_to_the_compiler(engine):
+    # NumPy 1 on Windows makes integers of 32 bits: an order of them had the epoch compiled again, within it.
+    data = samples(engine)
+    engine.epoch(data, np.arange(8), sgd(2, 0.0))
+    expected, compiled = engine.logits(data, np.arange(8)), len(run.overloads)
+    for dtype in (np.int32, np.intc, np.uint32):
+        engine.epoch(data, np.arange(8, dtype=dtype), sgd(2, 0.0))
+        np.testing.assert_array_equal(engine.logits(data, np.arange(8, dtype=dtype)), expected)
+        labels = np.zeros(8, dtype)
+        assert (
+            engine.samples(np.ones((8, 7)), np.ones(7), np.ones(7), labels=labels).labels.dtype
+            == np.int64
+        )
+    assert len(run.overloads) == compiled
+
+
 def test_dropout_thins_training_alone_by_a_rows_place_in_the_epoch():
     rng, key, count, width, lanes = np.random.default_rng(2), 99, 11, 40, lanes_of(np.float64)
     W, V = rng.standard_normal((width, 7)), rng.standard_normal((3, width))

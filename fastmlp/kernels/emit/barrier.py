@@ -11,6 +11,10 @@ from fastmlp.machine.threads import GIVE_WAY
 # Few, since the thread that is waited for may need this core: EXPERIMENTS.md, "Teams and barriers".
 SPINS = 100
 
+# 128 bytes: a line of Apple's processors, and two that Intel's fetch together.
+OTHER_LINE = 16
+WORDS = 2 * OTHER_LINE
+
 
 def pause(builder):
     """Tell the core that this thread is spinning."""
@@ -18,8 +22,9 @@ def pause(builder):
     if triple.startswith(("x86_64", "i")):
         signature, name, arguments = [], "llvm.x86.sse2.pause", []
     elif triple.startswith(("aarch64", "arm64")):
+        # The hint "yield" does nothing on most cores; this waits until what was begun has ended.
         i32 = ir.IntType(32)
-        signature, name, arguments = [i32], "llvm.aarch64.hint", [ir.Constant(i32, 1)]
+        signature, name, arguments = [i32], "llvm.aarch64.isb", [ir.Constant(i32, 15)]
     else:
         return
     kind = ir.FunctionType(ir.VoidType(), signature)
@@ -34,9 +39,9 @@ def give_way(builder):
 
 @intrinsic
 def barrier_wait(typingctx, state, size):
-    """Wait until `size` threads have called this with the same `state`, an int64 array [16] of zeros.
+    """Wait until `size` threads have called this with the same `state`, an int64 array [WORDS] of zeros.
 
-    ``state[0]`` counts arrivals and ``state[8]``, a cache line further, the barriers passed. A waiting thread
+    ``state[0]`` counts arrivals and ``state[OTHER_LINE]``, a cache line further, the barriers passed. A waiting thread
     spins on the latter (0.4 us between two free cores), then gives its core away, since with more threads
     than cores the one it waits for may need that very core.
     """
@@ -45,7 +50,7 @@ def barrier_wait(typingctx, state, size):
     def codegen(context, builder, signature, arguments):
         e = Emitter(context, builder, types.float64)
         arrivals = e.pointer(state, arguments[0], e.index(0))
-        passed = e.pointer(state, arguments[0], e.index(8))
+        passed = e.pointer(state, arguments[0], e.index(OTHER_LINE))
         generation = builder.load_atomic(passed, "acquire", 8)
         before = builder.atomic_rmw("add", arrivals, e.index(1), "acq_rel")
         is_last = builder.icmp_signed("==", builder.add(before, e.index(1)), arguments[1])

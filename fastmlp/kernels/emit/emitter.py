@@ -90,6 +90,10 @@ class Emitter(Functions, Bfloat16):
     def broadcast(self, pointer, offset=0):
         return self.splat(self.builder.load(self.at(pointer, offset), align=self.bytes))
 
+    def lane(self, vector, number):
+        """A vector whose lanes all hold one lane of another."""
+        return self.shuffle(vector, vector, [number] * self.lanes)
+
     def constant(self, value):
         return ir.Constant(self.vector, [value] * self.lanes)
 

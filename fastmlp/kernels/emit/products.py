@@ -10,14 +10,15 @@ deep along k and otherwise the same; sums, and all that is computed from them, a
 
 import math
 
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from fastmlp.kernels.activations import gradient_code, value_code
 from fastmlp.kernels.codes import PLAIN
-from fastmlp.kernels.emit.emitter import Emitter
+from fastmlp.kernels.emit.emitter import INDEX, Emitter
 from fastmlp.kernels.emit.steps import take_step
-from fastmlp.kernels.tiles import TILE
+from fastmlp.kernels.tiles import LINE, TILE
 
 RELU, RELU_GRADIENT = value_code("relu"), gradient_code("relu")
 
@@ -39,8 +40,11 @@ def tile_switch(e, rows, vectors, shapes, body):
 def outer(e, left, step, rows, operands, sums):
     """Add the outer product of `rows` scalars, `step` apart at `left`, and the vector operands."""
     result = []
+    vector_of_left = e.load(left) if TILE.by_lane and step == 1 and rows == e.lanes else None
     for m in range(rows):
-        scalar = e.broadcast(left, m * step)
+        scalar = (
+            e.broadcast(left, m * step) if vector_of_left is None else e.lane(vector_of_left, m)
+        )
         for vector in operands:
             result.append(e.multiply_add(scalar, vector, sums[len(result)]))
     return result
@@ -104,7 +108,10 @@ def multiply_tile(typingctx, A, W, start, out, mask, tile, steps, epilogue):
                 row = builder.mul(k, e.index(e.lanes))
                 # No prefetcher of the CPU finds a few rows of panel after panel: EXPERIMENTS.md, "Products".
                 ahead = builder.add(panel_of_k, builder.mul(slab, e.index(2)))
-                e.prefetch(a_pointer, builder.add(ahead, builder.mul(lane, e.index(e.lanes))))
+                rows = -(-tile_rows // e.lanes)  # in as many steps all of them are asked for
+                e.prefetch(
+                    a_pointer, builder.add(ahead, builder.mul(lane, e.index(rows * e.lanes)))
+                )
                 operands = [e.load(source, row) for source in sources]
                 left = e.at(a_pointer, builder.add(panel_of_k, lane))
                 return outer(e, left, e.lanes, tile_rows, operands, sums)
@@ -128,6 +135,19 @@ def multiply_tile(typingctx, A, W, start, out, mask, tile, steps, epilogue):
 
         tile_switch(e, rows, vectors, TILE.shapes, body)
         return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def largest_update(typingctx, W):
+    """(rows, vectors) of a full tile of `update_tile`, of W's type."""
+    signature = types.UniTuple(types.int64, 2)(W)
+
+    def codegen(context, builder, signature, arguments):
+        sizes = TILE.largest_update(W.dtype.bitwidth // 8)
+        values = [ir.Constant(INDEX, size) for size in sizes]
+        return context.make_tuple(builder, signature.return_type, values)
 
     return signature, codegen
 
@@ -165,6 +185,7 @@ def update_tile(typingctx, X, D, W, V, S, tile, rule, hyper):
         d_pointer = e.pointer(D, v["D"], d)
         numbers = e.pointer(hyper, v["hyper"], e.index(0))
         bases = [e.pointer(kind, v[name], w) for name, kind in (("W", W), ("V", V), ("S", S))]
+        rows_of_line = LINE // TILE.bytes
 
         def body(tile_rows, tile_vectors):
             vectors_of_tile = [(m, p) for m in range(tile_rows) for p in range(tile_vectors)]
@@ -182,15 +203,16 @@ def update_tile(typingctx, X, D, W, V, S, tile, rule, hyper):
                 for base in bases
             )
             with builder.if_then(builder.icmp_signed(">=", batch, e.index(PREFETCH_FROM_BATCH))):
-                for m, p in vectors_of_tile:
+                lines = [(m, p) for m, p in vectors_of_tile if m % rows_of_line == 0]
+                for m, p in lines:
                     e.prefetch(weights[p], m * e.lanes)
                 with builder.if_then(builder.icmp_signed("!=", v["rule"], e.index(int(PLAIN)))):
-                    for m, p in vectors_of_tile:
+                    for m, p in lines:
                         e.prefetch(velocities[p], m * e.lanes)
             sums = e.loop(batch, [e.constant(0.0)] * len(vectors_of_tile), over_batch)
             take_step(e, numbers, v["rule"], sums, tile_rows, weights, velocities, squares)
 
-        tile_switch(e, rows, vectors, TILE.update_shapes, body)
+        tile_switch(e, rows, vectors, TILE.update_shapes(e.bytes), body)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -7,16 +7,13 @@ EXPERIMENTS.md, "Updates", tells what did not help.
 
 from fastmlp.kernels.arguments import Part
 from fastmlp.kernels.emit.pairs import packing
-from fastmlp.kernels.emit.products import PREFETCH_FROM_BATCH, update_tile
+from fastmlp.kernels.emit.products import PREFETCH_FROM_BATCH, largest_update, update_tile
 from fastmlp.kernels.jit import inlined
 from fastmlp.kernels.loops.nonzeros import FROM_BATCH, SLABS, alike, update_sparse
 from fastmlp.kernels.loops.operands import write_right_operand
-from fastmlp.kernels.tiles import TILE
-
-MOST_ROWS, MOST_VECTORS = TILE.update_rows, TILE.update_vectors
 
 # Panels side by side where memory sets the pace, in small batches and in bfloat16: EXPERIMENTS.md, "Updates".
-FEW_VECTORS = min(2, MOST_VECTORS)
+FEW_VECTORS = 2
 
 
 @inlined
@@ -44,7 +41,7 @@ def update(X, D, weights, inputs, rule, hyper, marks, part):
     lanes = weights.W.shape[2]
     batch = X.shape[1]
     by_arithmetic = batch >= PREFETCH_FROM_BATCH and packing(X) == 1
-    most = MOST_VECTORS if by_arithmetic else FEW_VECTORS
+    most = largest_update(weights.W)[1] if by_arithmetic else FEW_VECTORS
     # Whole tiles of inputs, none of them padding.
     tiles = max(0, min(part.row_to, inputs // lanes) - part.row_from) // SLABS
     may_be_sparse = tiles > 0 and batch >= FROM_BATCH and packing(X) == 1
@@ -68,13 +65,14 @@ def update_dense(X, D, weights, inputs, rule, hyper, most, part):
     """`update`, whose parameters these are, by tiles that leave nothing out, at most `most` panels wide."""
     W = weights.W
     lanes, batch = W.shape[2], X.shape[1]
+    most_rows = largest_update(W)[0]
     for p in range(part.panel_from, part.panel_to, most):
         vectors = min(most, part.panel_to - p)
         for s in range(part.row_from, part.row_to):
             top = 0
             bottom = min(lanes, inputs - s * lanes)
             while top < bottom:
-                rows = MOST_ROWS if bottom - top >= MOST_ROWS else 1
+                rows = most_rows if bottom - top >= most_rows else 1
                 tile = (
                     rows,
                     vectors,
