@@ -5,6 +5,7 @@ from typing import Any
 
 from fastmlp.reporting.progress import ProgressDisplay
 
+
 def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) -> None:
     """Show that an epoch is done.
 

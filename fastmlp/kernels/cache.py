@@ -59,9 +59,7 @@ SHIPPED, SHIPPED_VARIABLE = "compiled", "FASTMLP_MACHINE_CODE"
 BUILT_FOR = "built_for.json"
 
 
-def digest(
-    sources: Traversable, compiled_for: tuple[str, str, str] = COMPILED_FOR
-) -> str | None:
+def digest(sources: Traversable, compiled_for: tuple[str, str, str] = COMPILED_FOR) -> str | None:
     """Return a name for one compiled world: sources at any depth, compiler and its options, CPU, tile.
 
     None if there are no sources to read, as in a program that was frozen into one file.

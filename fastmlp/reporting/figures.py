@@ -18,7 +18,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -77,13 +76,11 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
+        FigureCanvasAgg(figure)
         yield figure
-        canvas.draw()  # once: `savefig` would do it again
         image = io.BytesIO()
         # The version of Matplotlib is left out, so that equal pictures are equal files.
-        options: Any = {"dpi": figure.dpi, "metadata": {"Software": None}}
-        imsave(image, canvas.buffer_rgba(), format="png", **options)
+        figure.savefig(image, format="png", metadata={"Software": None})
     write_atomic(path, image.getvalue())
 
 
