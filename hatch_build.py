@@ -20,7 +20,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 VARIABLE = "FASTMLP_MACHINE_CODE"
-SHIPPED = "fastmlp/kernels/compiled"
+SHIPPED, BUILT_FOR = "fastmlp/kernels/compiled", "built_for.json"  # as in fastmlp/kernels/cache.py
 V2 = "+64bit,+cmov,+crc32,+cx16,+cx8,+fxsr,+mmx,+popcnt,+sahf,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3"
 V3 = f"{V2},+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+xsave"
 V4 = f"{V3},+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vl"
@@ -38,14 +38,14 @@ NETWORKS = (
     "TrainConfig(hidden=('conv 8 3',)), TrainConfig(hidden=('conv 8 3', 'batchnorm'))",
 )
 SCRIPT = """
-from fastmlp import TrainConfig, warm_up
-from fastmlp.kernels.cache import BUILT_FOR, cache_folder
-from fastmlp.kernels.tiles import COMPILED_FOR
 import json
+from fastmlp import TrainConfig, warm_up
+from fastmlp.kernels.cache import cache_folder
+from fastmlp.kernels.tiles import COMPILED_FOR
 
 for one in ({},):
     warm_up(one)
-cache_folder().write(BUILT_FOR, json.dumps(COMPILED_FOR).encode())
+cache_folder().write({!r}, json.dumps(COMPILED_FOR).encode())
 """
 NEEDED = ("filelock", "numba", "platformdirs", "safetensors")
 TIMEOUT = 600  # seconds for each process
@@ -69,15 +69,15 @@ class MachineCode(BuildHookInterface[Any]):
         if missing:
             self.app.display_info(f"without machine code: found no {', '.join(missing)}")
             return
-        self.folder = Path(tempfile.mkdtemp(prefix="fastmlp-build-"))
         try:
-            found = self._compiled(wanted)
-            if version == "editable":
+            self.folder = Path(tempfile.mkdtemp(prefix="fastmlp-build-"))
+            found = self._compiled(_environments(wanted))
+            if found is not None and version == "editable":
                 shutil.copytree(found, installed)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
+        except (OSError, ValueError) as error:
             self.app.display_warning(f"without machine code: {error}")
             return
-        if version != "editable":
+        if found is not None and version != "editable":
             build_data["force_include"][str(found)] = SHIPPED
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
@@ -87,46 +87,55 @@ class MachineCode(BuildHookInterface[Any]):
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _compiled(self, wanted: str) -> Path:
-        """Return a folder with a folder for each CPU."""
+    def _compiled(self, environments: list[dict[str, str]]) -> Path | None:
+        """Return a folder with a folder for each CPU; None, after a warning, if nothing could be compiled."""
         assert self.folder is not None
-        environments: list[dict[str, str]] = []
-        for name in wanted.split(","):
-            if name == "host":
-                environments.append({})
-            elif name in LEVELS:
-                cpu, features = LEVELS[name]
-                environments.append({"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features})
-            else:
-                known = ", ".join(["host", "none", *LEVELS])
-                raise ValueError(f"{VARIABLE}: found {name!r}, expected one of {known}")
         work = [(settings, networks) for settings in environments for networks in NETWORKS]
         # In pairs, because each takes 0.4 GB.
         with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(self._compile, work):
-                pass
-        made = self.folder / "compiled"
-        made.mkdir()
+            for problem in pool.map(self._compile, work):
+                if problem is not None:
+                    self.app.display_warning(f"machine code of some networks is missing: {problem}")
+        made = self.folder / "made"
         for folder in self.folder.glob("fastmlp-*"):
-            digest = folder.name.split("-")[1]
-            shutil.copytree(folder, made / digest)
-        return made
+            if (folder / BUILT_FOR).exists():
+                shutil.copytree(folder, made / folder.name.split("-")[1])
+        return made if made.exists() else None
 
-    def _compile(self, work: tuple[dict[str, str], str]) -> None:
+    def _compile(self, work: tuple[dict[str, str], str]) -> str | None:
+        """Compile some networks in a process of its own; return what is wrong, if something is."""
         settings, networks = work
         own = {
             VARIABLE: "none",
             "NUMBA_CACHE_DIR": str(self.folder),
             "PYTHONPATH": os.pathsep.join([self.root, *sys.path]),
         }
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT.format(networks)],
-            cwd=self.folder,
-            env={**os.environ, **own, **settings},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
-        if done.returncode:
-            *_, line = done.stderr.splitlines() or [f"ended with code {done.returncode}"]
-            raise subprocess.SubprocessError(line)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", SCRIPT.format(networks, BUILT_FOR)],
+                cwd=self.folder,
+                env={**os.environ, **own, **settings},
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return f"it takes longer than {TIMEOUT} s"
+        if done.returncode == 0:
+            return None
+        return (done.stderr.splitlines() or [f"a process ended with {done.returncode}"])[-1]
+
+
+def _environments(wanted: str) -> list[dict[str, str]]:
+    """Return what tells Numba for which CPU it compiles, for each that is wanted."""
+    found: list[dict[str, str]] = []
+    for name in wanted.split(","):
+        if name == "host":
+            found.append({})
+        elif name in LEVELS:
+            cpu, features = LEVELS[name]
+            found.append({"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features})
+        else:
+            known = ", ".join(["host", "none", *LEVELS])
+            raise ValueError(f"{VARIABLE}: found {name!r}, expected one of {known}")
+    return found

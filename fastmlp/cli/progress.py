@@ -7,6 +7,7 @@ from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.metrics import words_of
 
 
+
 def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) -> None:
     """Show that an epoch is done.
 

@@ -89,6 +89,10 @@ class EngineAdapter:
     ) -> None:
         self._engine.close()
 
+    def warm_up(self) -> None:
+        """Compile what training needs, if it is nowhere kept."""
+        self._engine.warm_up(self._samples)
+
     def epoch(self, order: np.ndarray, scale: float, dropout_key: int) -> float:
         """Take a step for each batch of rows; return the epoch's loss as scikit-learn defines it.
 

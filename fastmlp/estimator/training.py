@@ -190,7 +190,7 @@ class EngineTraining(EngineData):
         epochs = 1 if incremental else self.max_iter
         with (
             EngineAdapter(self, examples, self._batch(len(rows)), resumes=resumes) as engine,
-            self._progress(epochs) as report,
+            self._progress(engine, epochs) as report,
         ):
             try:
                 self.n_iter_ = 0
@@ -298,9 +298,10 @@ class EngineTraining(EngineData):
         return bool(self.verbose) and self.verbose != PROGRESS
 
     @contextmanager
-    def _progress(self, epochs: int) -> Iterator[Callable[[], None]]:
+    def _progress(self, engine: EngineAdapter, epochs: int) -> Iterator[Callable[[], None]]:
         """Yield a function that reports an epoch: by a bar, by scikit-learn's lines, or not at all."""
         if self.verbose == PROGRESS:
+            engine.warm_up()  # before the bar measures
             with ProgressDisplay(epochs, "epoch", bar=True) as display:
                 yield lambda: display.show(self.n_iter_, "", self._figures())
         else:

@@ -17,7 +17,7 @@ from fastmlp.machine.streams import say
 POLL, BEAT, PATIENCE = 0.05, 0.5, 10.0
 
 # What compiling this text takes where `seconds_of` was measured: Python's compiler is as fast as Numba's front end.
-YARDSTICK, YARDSTICK_SECONDS = "a = (b + 1) * c[d, 0]\n" * 200, 0.00125
+YARDSTICK, YARDSTICK_SECONDS, RUNS = "a = (b + 1) * c[d, 0]\n" * 200, 0.00125, 20
 
 
 class Turn:
@@ -94,10 +94,8 @@ class Turn:
 
 
 def pace() -> float:
-    """Return how many times as long as where it was measured a compilation takes."""
-    taken = []
-    for _ in range(3):
-        start = time.perf_counter()
+    """Return how many times as long as where it was measured a compilation takes now, on this machine."""
+    start = time.perf_counter()
+    for _ in range(RUNS):  # long enough to notice how busy the machine is
         compile(YARDSTICK, "yardstick", "exec")
-        taken.append(time.perf_counter() - start)
-    return min(taken) / YARDSTICK_SECONDS
+    return (time.perf_counter() - start) / RUNS / YARDSTICK_SECONDS

@@ -74,9 +74,18 @@ class BestEffort(io.TextIOBase):
             self.failure = self.failure or failure
 
 
+def aside() -> BestEffort:
+    """Return where a person is told what happens: standard error, in a notebook standard output.
+
+    A notebook shows standard error as a fault, and a program's standard output may be read by another.
+    """
+    is_notebook = type(sys.stderr).__module__.partition(".")[0] == "ipykernel"
+    return BestEffort(sys.stdout if is_notebook else sys.stderr)
+
+
 def say(line: str) -> None:
-    """Print a line to standard error at once, if it can be written."""
-    print(printable(line), file=BestEffort(sys.stderr), flush=True)
+    """Tell a person a line at once, if it can be written."""
+    print(printable(line), file=aside(), flush=True)
 
 
 def warn(message: str, category: type[Warning] = RuntimeWarning, stacklevel: int = 2) -> None:

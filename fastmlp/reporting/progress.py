@@ -1,10 +1,9 @@
-"""Progress on standard error: a bar on a terminal, lines elsewhere; nothing where it cannot be written."""
+"""Progress: a bar on a terminal or in a notebook, lines elsewhere; nothing where it cannot be written."""
 
-import sys
 from types import TracebackType
 from typing import Any, Self
 
-from fastmlp.machine.streams import BestEffort, say
+from fastmlp.machine.streams import aside, say
 
 
 class ProgressDisplay:
@@ -28,8 +27,8 @@ class ProgressDisplay:
         self, total: int, unit: str, *, done: int = 0, bar: bool | None = None, timed: bool = True
     ) -> None:
         self._bar: Any = None
-        errors = BestEffort(sys.stderr)
-        if errors.isatty() if bar is None else bar:
+        shown = aside()
+        if shown.isatty() if bar is None else bar:
             from tqdm import tqdm
 
             untimed = f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit}s{{postfix}}"
@@ -37,7 +36,7 @@ class ProgressDisplay:
                 total=total,
                 initial=done,
                 unit=unit,
-                file=errors,
+                file=shown,
                 dynamic_ncols=True,
                 bar_format=None if timed else untimed,
             )

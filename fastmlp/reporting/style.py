@@ -20,7 +20,6 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator
 
 from fastmlp.errors import printable
@@ -86,13 +85,11 @@ def new_figure(path: str | Path | io.BytesIO, width: float, height: float) -> It
         # A letter that the font does not have is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
-        canvas: Any = FigureCanvasAgg(figure)
+        FigureCanvasAgg(figure)
         yield figure
-        canvas.draw()  # once: `savefig` would do it again
         image = io.BytesIO()
         # The version of Matplotlib is left out, so that equal pictures are equal files.
-        options: Any = {"dpi": figure.dpi, "metadata": {"Software": None}}
-        imsave(image, canvas.buffer_rgba(), format="png", **options)
+        figure.savefig(image, format="png", metadata={"Software": None})
     if isinstance(path, io.BytesIO):
         path.write(image.getvalue())
     else:

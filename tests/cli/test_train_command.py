@@ -6,9 +6,7 @@ import pkgutil
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -16,14 +14,14 @@ import pytest
 from cli_helpers import history, metrics, run, start
 
 import fastmlp
-from fastmlp.cli import progress
 from fastmlp.cli.options import DIGITS, from_file, to_toml
 from fastmlp.cli.run_folder import new_folder
-from fastmlp.cli.train import _settings
+from fastmlp.cli.train import INTERRUPTED, _settings
 from fastmlp.cli.train import train as train_command
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable
 from fastmlp.training.config import TrainConfig, choices_of
+from fastmlp.training.trainer import Training
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 Capture = pytest.CaptureFixture[str]
@@ -304,26 +302,28 @@ def test_a_terminal_gets_a_bar_with_the_time_left(
     assert "valid loss" in shown
 
 
-@pytest.mark.parametrize(("seconds", "lines"), [(0.5, 1), (0.0, 0)], ids=["compiled", "cached"])
-def test_compiling_is_announced_only_when_it_takes_long(
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture, seconds: float, lines: int
+def test_kernels_are_ready_before_there_is_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(progress, "NOTICE_AFTER", 0.05 if seconds else 60.0)
-    monkeypatch.setattr("fastmlp.training.trainer.train", fake_training(seconds, "done"))
-    taken = progress.compile_kernels(TrainConfig(), fastmlp.load_digits())
-    assert taken >= seconds
-    assert capsys.readouterr().err.count("compiling kernels") == lines
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    warm_up = Training.warm_up
+
+    def watched(training: Training) -> None:
+        print("warming up", file=sys.stderr)
+        warm_up(training)
+
+    monkeypatch.setattr(Training, "warm_up", watched)
+    assert run("train", "--epochs", 2, "--out", "a") == 0
+    before, _, rest = capsys.readouterr().err.partition("warming up")
+    assert "0/2" not in before
+    assert "0/2" in rest
+    assert "compiling" not in before + rest, "machine code of earlier tests was there"
 
 
 def test_ctrl_c_while_compiling_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastmlp.training.trainer.train", fake_training(0.0, "interrupted"))
-    with pytest.raises(KeyboardInterrupt):
-        progress.compile_kernels(TrainConfig(), fastmlp.load_digits())
+    def interrupted(_: Training) -> None:
+        raise KeyboardInterrupt
 
-
-def fake_training(seconds: float, status: str) -> Callable[..., object]:
-    def train(*_: object) -> object:
-        time.sleep(seconds)
-        return SimpleNamespace(status=status)
-
-    return train
+    monkeypatch.setattr(Training, "warm_up", interrupted)
+    assert run("train", "--epochs", 2, "--out", "a") == INTERRUPTED
+    assert not [path for path in Path("a").iterdir() if path.is_file()]

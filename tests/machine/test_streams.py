@@ -122,3 +122,16 @@ def test_a_network_is_trained_and_saved_whoever_listens(
     lines = [line for line in done.stderr.splitlines() if "error" in line]
     said = "fastmlp: error: standard output: cannot be written: [Errno 28] No space left on device"
     assert lines == ([said] if redirection == ">/dev/full" else [])
+
+
+def test_a_notebook_is_told_on_standard_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say("on a terminal")
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
+    output, errors = stream(), stream()
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", errors)
+    say("in a notebook")
+    assert capsys.readouterr() == ("", "on a terminal\n")
+    assert (output.getvalue(), errors.getvalue()) == ("in a notebook\n", "")

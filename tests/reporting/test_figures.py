@@ -112,6 +112,30 @@ def test_confusion_counts_every_pair(tmp_path: Path, drawn: list[Figure], count:
     assert axes.get_title() == f"{right} of 500 right ({right / 500:.2%})"
 
 
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_confusion_is_drawn_as_scikit_learn_draws_it(tmp_path: Path, count: int) -> None:
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    random = np.random.default_rng(count)
+    labels, predicted = random.integers(0, count, (2, 90))
+    classes = [f"class {number}" for number in range(count)]
+    figures.draw_confusion(labels, predicted, classes, tmp_path / "ours.png")
+    counts = np.zeros((count, count), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    side = 3 + 0.45 * count
+    with figures.new_figure(tmp_path / "theirs.png", side + 0.3, side) as figure:
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        axes.spines[["right", "top"]].set_visible(True)
+        options = {"cmap": "Greys", "colorbar": False, "values_format": "d", "im_kw": {"vmin": 0}}
+        shown = ConfusionMatrixDisplay(counts, display_labels=classes)
+        shown.plot(ax=axes, xticks_rotation=45 if count == 10 else 0, **options)
+        axes.set(xlabel="predicted class", ylabel="true class")
+        right = int(counts.trace())
+        axes.set_title(f"{right:,} of 90 right ({right / 90:.2%})")
+    assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
+
+
 def test_one_class_is_drawn_without_a_warning(tmp_path: Path) -> None:
     figures.draw_confusion([0, 0], [0, 0], ["cat"], tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").exists()
