@@ -81,7 +81,7 @@ def find_learning_rate(config: TrainConfig, train: Dataset) -> FoundRate:
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     tests = []
     for test in range(TESTS):
-        one = config.replace(seed=(config.seed + test) % MOST_SEED, patience=None)
+        one = config.replace(seed=(config.seed + test) % MOST_SEED, patience=None, select="loss")
         tests.append(_test(one, train, rates))
     losses = np.median([_smoothed(test) for test in tests], axis=0)
     return FoundRate(_chosen(rates, losses, np.array(tests)[:, :FIRST]), rates, losses)

@@ -16,7 +16,7 @@ from cli_helpers import history, metrics, run, start
 import fastmlp
 from fastmlp.cli.options import DIGITS, from_file, to_toml
 from fastmlp.cli.run_folder import new_folder
-from fastmlp.cli.train import INTERRUPTED, _settings
+from fastmlp.cli.train import INTERRUPTED, settings_of
 from fastmlp.cli.train import train as train_command
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable
@@ -105,7 +105,7 @@ def test_a_run_is_repeated_to_the_bit_from_its_own_config_in_another_process() -
 
 def settings(*arguments: object) -> tuple[TrainConfig, DataTable]:
     context = train_command.make_context("train", [str(one) for one in arguments])
-    return _settings(context, context.params["config"])
+    return settings_of(context, context.params["config"])
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(TrainConfig)])

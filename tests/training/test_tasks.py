@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fastmlp import DataError, Dataset, MLPClassifier, Network, Normalization, load
+from fastmlp import DataError, Dataset, FormatError, MLPClassifier, Network, Normalization, load
 from fastmlp.datasets.preparation import Number, Preparation
+from fastmlp.machine.files import read_tensors, write_tensors
+from fastmlp.training.network_file import layout_of
 
 RNG = np.random.default_rng(0)
 WEIGHTS = [RNG.normal(size=(4, 5)).astype(np.float32), RNG.normal(size=(2, 4)).astype(np.float32)]
@@ -133,6 +136,24 @@ def test_weights_task_and_preparation_are_part_of_the_checksum() -> None:
     part = weighted[0].take([1, 0])
     assert part.weights is not None
     assert part.weights.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("change", [{"task": "ranking"}, {"task": "classification"}, {"task": 1}])
+def test_a_file_whose_task_is_not_that_of_its_tensors_is_refused(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
+    targets = Normalization(np.zeros(2), np.ones(2))
+    network = Network(WEIGHTS, BIASES, **COMMON, task="regression", targets=targets)
+    path = tmp_path / "m.safetensors"
+    network.save(path)
+    description, tensors = read_tensors(path, "network", layout_of)
+    write_tensors(path, "network", {**description, **change}, tensors)
+    with pytest.raises(FormatError, match=r"m\.safetensors: .*found .*expected"):
+        load(path)
+    zero = {**tensors, "targets.std": np.zeros(2)}
+    write_tensors(path, "network", description, zero)
+    with pytest.raises(FormatError, match=r"targets\.std: found a value of 0 or less"):
+        load(path)
 
 
 def test_a_classifier_is_made_of_no_other_task(network: Network) -> None:
