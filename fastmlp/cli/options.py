@@ -95,7 +95,9 @@ data_options = options(
         "--group", metavar="COLUMN", help="The column whose equal values stay in one part."
     ),
     click.option(
-        "--part", metavar="COLUMN", help="The column that says train, valid or test of each row."
+        "--part",
+        metavar="COLUMN|FILE",
+        help="The column that says train, valid or test of each row, or a table of that column alone.",
     ),
     click.option(
         "--missing",

@@ -29,7 +29,8 @@ class OwnOptions:
     group : str or None
         The column whose equal values belong together: no group is in two parts.
     part : str or None
-        The column that says which part a row belongs to: train, valid or test.
+        The column that says which part a row belongs to: train, valid or test. It may also be the path of another
+        table, whose one column says so.
     missing : {"median", "error"}
         Missing numbers become the training part's median, with a feature that says so, or are refused.
     skip_bad : bool

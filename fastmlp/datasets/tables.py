@@ -157,8 +157,9 @@ def columns_of(where: object, frame: pd.DataFrame, options: OwnOptions) -> Colum
         raise DataError(f"{where}: found no rows, expected a table with at least one")
     names = label_names(where, places, options.label)
     roles = {name: "label" for name in names}
+    split = None if options.part is None or options.part in places else _from_file(options.part)
     for role in ("weight", "group", "part"):
-        if (name := getattr(options, role)) is not None:
+        if (name := getattr(options, role)) is not None and (role != "part" or split is None):
             check_column(where, places, role, name)
             if name in roles:
                 raise DataError(
@@ -168,7 +169,15 @@ def columns_of(where: object, frame: pd.DataFrame, options: OwnOptions) -> Colum
     labels = labels_of(where, [frame[name] for name in names], options.task)
     weights = _weights(where, frame[options.weight]) if options.weight is not None else None
     groups = _groups(where, frame[options.group]) if options.group is not None else None
-    part = _part(where, frame[options.part]) if options.part is not None else None
+    part = None
+    if split is not None:
+        if len(split) != len(frame):
+            raise DataError(
+                f"{options.part}: found {len(split):,} rows, expected {len(frame):,}, one for each row of {where}"
+            )
+        part = _part(options.part, split)
+    elif options.part is not None:
+        part = _part(where, frame[options.part])
     features = frame[[name for name in places if name not in roles]]
     if not features.shape[1]:
         raise DataError(
@@ -266,6 +275,18 @@ def _groups(where: object, column: pd.Series[Any]) -> npt.NDArray[np.int64]:
     texts = _complete(where, column, "group")
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)
+
+
+def _from_file(part: str) -> pd.Series[Any] | None:
+    """Return the one column of a file that says the part of each row; None if its name is that of no table."""
+    if not part.lower().endswith(SUFFIXES):
+        return None
+    frame = read_table(Path(part))
+    if frame.shape[1] != 1:
+        raise DataError(
+            f"{part}: found {frame.shape[1]} columns, expected one, which says train, valid or test"
+        )
+    return frame.iloc[:, 0]
 
 
 def _part(where: object, column: pd.Series[Any]) -> npt.NDArray[np.int64]:

@@ -159,8 +159,10 @@ def test_a_row_has_one_prediction_everywhere(task: str) -> None:
     frame = passengers(200).assign(old=lambda frame: (frame["Fare"] > 12).astype(int))
     label = {"classification": "Sex", "regression": "Fare", "multilabel": "Survived,old"}[task]
     frame.to_csv("table.csv", index=False)
-    short = ("--epochs", 3, "--hidden", 16, "--out", "out")
-    assert run("train", "--data", "table.csv", "--label", label, *short) == 0
+    parts = own.load("table.csv", OwnOptions(label=label))
+    config = fastmlp.TrainConfig(epochs=3, hidden=(16,))
+    Path("out").mkdir()
+    fastmlp.train(config, parts.train, parts.valid).network.save("out/model.safetensors")
     network = fastmlp.load("out/model.safetensors")
     assert network.task == task
     expected = network.predict(frame)
@@ -199,27 +201,24 @@ def test_a_search_over_a_table(capsys: Capture) -> None:
     assert network.task == "regression"
     assert network.predict(houses(5)).shape == (5, 1)
     assert network.preparation is not None
-    assert (
-        run("search", "search.toml", "--out", "other", "--label", "AveRooms", "--split", ".6,.2,.2")
-        == 0
-    )
-    assert "AveRooms" not in fastmlp.load("other/best/model.safetensors").preparation.spans  # type: ignore[union-attr]
+    other = ("--out", "other", "--label", "AveRooms", "--split", ".6,.2,.2")
+    assert run("search", "search.toml", *other) == 0
+    preparation = fastmlp.load("other/best/model.safetensors").preparation
+    assert preparation is not None
+    assert "MedHouseVal" in preparation.spans
+    assert "AveRooms" not in preparation.spans
 
 
-def test_the_paths_of_built_in_names_and_odd_names() -> None:
-    houses(100).to_csv("a\x7f'\"é😀.csv", index=False)
-    assert (
-        run(
-            "train",
-            "--data",
-            "a\x7f'\"é😀.csv",
-            "--label",
-            "MedHouseVal",
-            "--epochs",
-            1,
-            "--out",
-            "a",
-        )
-        == 0
-    )
-    assert from_file(Path("a/config.toml"))[1].name == "a\x7f'\"é😀.csv"
+def test_an_odd_name_of_a_file_comes_back_from_the_settings() -> None:
+    name = "a\x7f'\"é😀.csv"
+    passengers(100).to_csv(name, index=False)
+    assert run("train", "--data", name, "--label", "Survived", "--epochs", 1, "--out", "a") == 0
+    assert from_file(Path("a/config.toml"))[1].name == name
+
+
+def test_a_path_may_have_a_built_in_name() -> None:
+    Path("data.toml").write_text('[data]\npath = "digits"\n')
+    table = from_file(Path("data.toml"))[1]
+    assert (table.is_own, table.title) == (True, "digits")
+    with pytest.raises(fastmlp.ConfigError, match="found with digits"):
+        from_file(Path("data.toml"), {"name": "digits", "group": "g"})

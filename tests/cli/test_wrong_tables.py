@@ -207,6 +207,17 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "texts as weights": (SOUND, "--label y --weight kind", "column 'kind': found 'red' at row 0"),
     "two groups": (csv(table(g=np.resize([1, 2], N))), "--label y --group g", "found 2 groups"),
     "other parts": (SOUND, "--label y --part kind", "expected train, valid or test"),
+    "parts in no file": (SOUND, "--label y --part p.csv", "p.csv: found"),
+    "parts of too few rows": (
+        lambda: (SOUND(), Path("p.csv").write_text("p\ntrain\ntest\n")),
+        "--label y --part p.csv",
+        "p.csv: found 2 rows, expected 40, one for each row of t.csv",
+    ),
+    "parts in two columns": (
+        lambda: (SOUND(), table().to_csv("p.csv", index=False)),
+        "--label y --part p.csv",
+        "p.csv: found 3 columns, expected one",
+    ),
     "no training part": (csv(table(p="test")), "--label y --part p", "no row of the part train"),
     "class not trained": (
         csv(table(p=np.resize(["train", "test"], N))),

@@ -293,6 +293,18 @@ def test_weights_groups_and_tasks_that_are_said(tmp_path: Path) -> None:
     assert not {"w", "g", "children"} & set(features(parts.train))
 
 
+def test_parts_in_a_file_are_those_of_a_column(tmp_path: Path) -> None:
+    parts = pd.Series(np.resize(["train", "test", "valid", "train"], N), name="part")
+    PEOPLE.to_csv(tmp_path / "people.csv")
+    PEOPLE.assign(part=parts).to_csv(tmp_path / "both.csv")
+    parts.to_frame().to_csv(tmp_path / "parts.csv", index=False)
+    options = OwnOptions(label="paid", part=str(tmp_path / "parts.csv"))
+    found = own.load(tmp_path / "people.csv", options)
+    expected = own.load(tmp_path / "both.csv", OwnOptions(label="paid", part="part"))
+    for one, other in zip(found, expected, strict=True):
+        assert one.checksum == other.checksum
+
+
 def test_shares_of_a_table(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     PEOPLE.to_csv(path)
