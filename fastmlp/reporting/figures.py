@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from cycler import cycler
-from matplotlib import rc_context
+from matplotlib import get_data_path, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -34,6 +34,7 @@ __all__ = [
     "column",
     "draw_confusion",
     "draw_curves",
+    "font_file",
     "name_axes_by_epoch",
     "new_figure",
     "shortened",
@@ -58,6 +59,7 @@ STYLE: Any = {
     "text.parse_math": False,  # a class may be called "$"
 }
 SHARES = ("accuracy", "r2")  # that stand beside the loss in a history
+PARTS = {"train": "training", "valid": "validation"}
 LETTERS = 15  # of a name in a figure
 FEW_EPOCHS = 40  # up to which each epoch gets a dot; a single epoch would not show without one
 ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
@@ -114,14 +116,13 @@ def draw_curves(
     with new_figure(path, 4 * len(quantities), 3.2) as figure:
         panels = figure.subplots(1, len(quantities))
         for axes, quantity in zip(panels, quantities, strict=True):
-            for part, words in (("train", "training"), ("valid", "validation")):
+            for line, (part, words) in enumerate(PARTS.items()):
                 values = column(history, f"{part}_{quantity}")
                 if np.isfinite(values).any():
                     epochs = column(history, "epoch")
                     marker = "o" if len(epochs) <= FEW_EPOCHS else ""
-                    axes.plot(epochs, values, marker=marker, markersize=3, label=words)
-                else:
-                    axes.plot([], [])  # the other part keeps its colour
+                    style = {"color": COLOURS[line], "linestyle": DASHES[line], "label": words}
+                    axes.plot(epochs, values, marker=marker, markersize=3, **style)
             if best_epoch:
                 axes.axvline(best_epoch, color="#999999", linestyle=":", label="network kept")
             name_axes_by_epoch(axes, quantity.replace("_", " ").replace("r2", "R2"))
@@ -172,6 +173,11 @@ def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     found = [row.get(name) for row in history]
     values = np.array([np.nan if one is None else one for one in found], np.float64)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def font_file() -> Path:
+    """Return the file of the font of all figures."""
+    return Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def shortened(text: str) -> str:
