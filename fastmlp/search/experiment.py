@@ -203,6 +203,15 @@ def metric_for(config: TrainConfig, metric: Metric | None) -> tuple[TrainConfig,
     return config.replace(select=name), metric
 
 
+def points_of(
+    config: TrainConfig, grid: Grid | Sequence[Grid], seeds: int, metric: Metric | None
+) -> tuple[tuple[Point, ...], Metric]:
+    """Return the points of `expand` and what they are compared by, with the settings of `metric_for`."""
+    config, metric = metric_for(config, metric)
+    check_choice(seeds, metric)
+    return expand(config, grid, seeds), metric
+
+
 def check_metric(metric: Metric, valid: Dataset) -> None:
     """Raise a ConfigError unless points can be compared by a metric of this validation part."""
     if metric not in ("valid_accuracy", "valid_loss"):

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastmlp.datasets import Dataset, check_parts
-from fastmlp.search.experiment import Grid, Metric, check_choice, check_metric, expand, metric_for
+from fastmlp.search.experiment import Grid, Metric, check_metric, points_of
 from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import checksum_of
 from fastmlp.search.state import BEST, Progress, Search
@@ -83,9 +83,7 @@ def grid_search(
     KeyboardInterrupt
         On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
     """
-    config, metric = metric_for(config, metric)
-    check_choice(seeds, metric)
-    points = expand(config, grid, seeds)
+    points, metric = points_of(config, grid, seeds, metric)
     workers = Workers(jobs, backend, dask)
     check_parts(train, valid, test)
     check_metric(metric, valid)
