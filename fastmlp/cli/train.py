@@ -31,6 +31,7 @@ from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import has_images
+from fastmlp.training.metrics import check_selected
 from fastmlp.training.shapes import multiply_adds, spell_shape
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def train(
         raise ConfigError("--checkpoint: found without --out, expected the folder it is kept in")
     settings, table = _settings(context, config)
     parts = dict(zip(PARTS, load_parts(table, data_home), strict=True))
+    check_selected(settings.select, parts["valid"], parts["train"].task)
     if out is None:
         out = new_folder(Path("runs"), table.title)
         context.call_on_close(partial(remove_empty, out))
