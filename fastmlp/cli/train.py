@@ -32,6 +32,7 @@ from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import has_images
+from fastmlp.training.metrics import check_selected
 from fastmlp.training.shapes import multiply_adds, spell_shape
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def train(
         raise ConfigError("--checkpoint: found without --out, expected the folder it is kept in")
     settings, table = settings_of(context, config)
     parts = dict(zip(PARTS, load_parts(table, data_home), strict=True))
+    check_selected(settings.select, parts["valid"], parts["train"].task)
     if context.params["learning_rate"] == AUTO:
         settings = _with_found_rate(settings, parts["train"])
     if out is None:

@@ -111,7 +111,8 @@ TARGET = r"https?://[\w./?=&%#+~:@,;-]*|[\w./#-]+"
 CODE = re.compile(r"(`[^`]+`)")
 # What means something in Markdown, or becomes a link on a code host.
 MARKUP = re.compile(
-    r"[\\`*\[\]<>&|!~$:@]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|^[-+#]|(?<=^\d)\.(?= )", re.IGNORECASE
+    r"[\\`*\[\]<>&|!~$:@]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|^[-+](?= )|^#|(?<=^\d)\.(?= )",
+    re.IGNORECASE,
 )
 ENTITY = re.compile(r"&amp;(#\d+;)")
 

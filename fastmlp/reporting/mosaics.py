@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.machine.files import write_atomic
-from fastmlp.reporting.style import new_figure, shortened
+from fastmlp.reporting.style import font_file, new_figure, shortened
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -83,10 +83,9 @@ def draw_mosaic(
 
 def _font() -> FreeTypeFont:
     """Return the font of the other figures."""
-    from matplotlib import get_data_path
     from PIL import ImageFont
 
-    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), SIZE)
+    return ImageFont.truetype(str(font_file()), SIZE)
 
 
 def draw_predictions(

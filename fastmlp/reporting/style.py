@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from cycler import cycler
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps, get_data_path, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -32,6 +32,7 @@ __all__ = [
     "Axes",
     "Figure",
     "column",
+    "font_file",
     "legend_below",
     "name_axes_by_epoch",
     "new_figure",
@@ -127,6 +128,11 @@ def legend_below(
 def wrap(text: str, letters: int) -> str:
     """Return a text in lines of at most so many letters."""
     return "\n".join(textwrap.wrap(text, max(8, letters), break_long_words=False)) or text
+
+
+def font_file() -> Path:
+    """Return the file of the font of all figures."""
+    return Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def shortened(text: str) -> str:

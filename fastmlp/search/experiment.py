@@ -32,13 +32,14 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, shown
 from fastmlp.machine.toml import read_toml
 from fastmlp.search.data_table import DataTable as DataTable
 from fastmlp.search.data_table import checked_table as checked_table
 from fastmlp.search.data_table import load_parts as load_parts
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.metrics import SELECTED
+from fastmlp.training.metrics import SELECTED, check_selected
 
 Metric = str
 """What points are compared by on the validation part: one of `METRICS`."""
@@ -200,6 +201,21 @@ def metric_for(config: TrainConfig, metric: Metric | None) -> tuple[TrainConfig,
             f"metric: found {metric!r} with select {config.select!r}, expected the same metric for both"
         )
     return config.replace(select=name), metric
+
+
+def points_of(
+    config: TrainConfig, grid: Grid | Sequence[Grid], seeds: int, metric: Metric | None
+) -> tuple[tuple[Point, ...], Metric]:
+    """Return the points of `expand` and what they are compared by, with the settings of `metric_for`."""
+    config, metric = metric_for(config, metric)
+    check_choice(seeds, metric)
+    return expand(config, grid, seeds), metric
+
+
+def check_metric(metric: Metric, valid: Dataset) -> None:
+    """Raise a ConfigError unless points can be compared by a metric of this validation part."""
+    if metric not in ("valid_accuracy", "valid_loss"):
+        check_selected(metric.removeprefix("valid_"), valid, valid.task)
 
 
 def check_choice(seeds: object, metric: object) -> None:

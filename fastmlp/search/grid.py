@@ -24,14 +24,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastmlp.datasets import Dataset, check_parts
-from fastmlp.search.experiment import Grid, Metric, check_choice, expand, metric_for
+from fastmlp.search.experiment import Grid, Metric, check_metric, points_of
 from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import checksum_of
 from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
 from fastmlp.search.workers import Backend, Workers
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.metrics import check_selected
 
 
 def grid_search(
@@ -64,9 +63,7 @@ def grid_search(
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : str, optional
-        The best point has the best mean of it over its seeds: "valid_accuracy" (of a regression R2), "valid_loss", or
-        "valid_" with a name of `fastmlp.training.metrics.metrics_of`, which trainings then select by, too. By default
-        what `config` selects by, and the accuracy where that is the loss.
+        The best point has the best mean of it over its seeds: see `fastmlp.search.experiment.metric_for`.
     jobs, backend, dask : optional
         Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional
@@ -86,13 +83,10 @@ def grid_search(
     KeyboardInterrupt
         On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
     """
-    config, metric = metric_for(config, metric)
-    check_choice(seeds, metric)
-    points = expand(config, grid, seeds)
+    points, metric = points_of(config, grid, seeds, metric)
     workers = Workers(jobs, backend, dask)
     check_parts(train, valid, test)
-    if metric not in ("valid_accuracy", "valid_loss"):
-        check_selected(metric.removeprefix("valid_"), valid, train.task)
+    check_metric(metric, valid)
     with TrialStore(store, checksum_of((train, valid))) as kept:
         search = Search(seeds, metric, (train, valid), kept, on_trial)
         for point in points:

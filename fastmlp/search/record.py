@@ -90,8 +90,11 @@ class Trial:
 
     def value(self, name: str) -> float | None:
         """Return a field, or what the history says of the epoch that the network belongs to; None without it."""
-        row = self.history[self.epoch - 1] if self.epoch else {}
-        found: float | None = getattr(self, name, row.get(name))
+        found: float | None
+        if hasattr(self, name):
+            found = getattr(self, name)
+        else:
+            found = self.history[self.epoch - 1].get(name) if self.epoch else None
         return found
 
     @property

@@ -6,29 +6,18 @@ scikit-learn is imported when a metric is computed, because that takes a second.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.transforms import is_finite
 from fastmlp.errors import ConfigError
-from fastmlp.training.bootstrap import (
-    LEVEL,
-    Floats,
-    Statistics,
-    areas_under_curve,
-    draws_of,
-    intervals_of,
-    shares,
-)
+from fastmlp.training.answers import Answers, Floats
+from fastmlp.training.bootstrap import LEVEL, draws_of, intervals_of, statistics_of
 
 CALIBRATION_BINS = 15
 TOP = 5
-MOST_IN_CURVES = 5_000_000  # probabilities, which scikit-learn sorts in about five seconds
 MANY_CLASSES = 10  # from which the share of right answers among the first `TOP` says something
 WORDS = {
     "roc_auc": "ROC AUC",
@@ -39,80 +28,6 @@ WORDS = {
     "top_5_accuracy": "top-5 accuracy",
 }
 LOWER_IS_BETTER = ("loss", "log_loss", "calibration_error", "mae", "rmse")
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The rows of a part beside what a network says of them; rows of weight 0 are left out.
-
-    Attributes
-    ----------
-    task : {"classification", "multilabel", "regression"}
-    classes : tuple of str
-        The names of classes, labels or targets.
-    truth : int64 [N], uint8 [N, T] or float64 [N, T]
-    outputs : float64 [N, C] or [N, T]
-        Probabilities; of a regression the predictions.
-    weights : float64 [N] or None
-    """
-
-    task: str
-    classes: tuple[str, ...]
-    truth: NDArray[Any]
-    outputs: Floats
-    weights: Floats | None
-
-    @classmethod
-    def of(cls, dataset: Dataset, outputs: Floats) -> Answers:
-        """Return the answers for the rows of a data set."""
-        truth, weights = dataset.labels, dataset.weights
-        if weights is not None and not weights.all():
-            rows = np.flatnonzero(weights)
-            truth, outputs, weights = truth[rows], outputs[rows], weights[rows]
-        return cls(dataset.task, dataset.classes, truth, outputs, weights)
-
-    @cached_property
-    def predicted(self) -> NDArray[Any]:
-        """The answers: class indices [N], labels of 0 and 1 [N, T], or numbers [N, T]."""
-        if self.task == "classification":
-            return np.asarray(self.outputs.argmax(axis=1))
-        return (self.outputs > 0.5).astype(np.uint8) if self.task == "multilabel" else self.outputs
-
-    @cached_property
-    def yes(self) -> NDArray[np.bool_]:
-        """Whether a class or label [N, C] is that of the row."""
-        if self.task == "classification":
-            return np.asarray(self.truth[:, None] == np.arange(len(self.classes)))
-        return np.asarray(self.truth != 0)
-
-    @cached_property
-    def answered(self) -> NDArray[np.bool_]:
-        """Whether a class or label [N, C] was given to the row."""
-        if self.task == "classification":
-            return np.asarray(self.predicted[:, None] == np.arange(len(self.classes)))
-        return np.asarray(self.predicted != 0)
-
-    @cached_property
-    def areas(self) -> dict[tuple[str, int], float]:
-        """Areas under curves by function and class, as far as they were computed."""
-        return {}
-
-    @cached_property
-    def split(self) -> NDArray[np.int64]:
-        """The classes that some rows have and others have not, for which there are curves; none if that took long."""
-        if self.outputs.size > MOST_IN_CURVES:
-            return np.empty(0, np.int64)
-        count = self.yes.sum(axis=0)
-        return np.flatnonzero((count > 0) & (count < len(self.truth)))
-
-    @cached_property
-    def named(self) -> NDArray[np.int64]:
-        """The classes that are the answer, or the right answer, for some row."""
-        return np.flatnonzero((self.yes | self.answered).any(axis=0))
-
-    def mean(self, values: NDArray[Any]) -> float:
-        """Return the weighted mean of a value for each row."""
-        return float(np.average(values, weights=self.weights))
 
 
 def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> dict[str, Any]:
@@ -144,7 +59,8 @@ def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> 
         - ``intervals``: ``level``, ``draws``, and for each name the two ends; see `fastmlp.training.bootstrap`.
 
         What does not exist, such as a curve of a class without rows, is left out. So are the curves of more than
-        `MOST_IN_CURVES` probabilities, and intervals of curves of several classes, which would take long.
+        `fastmlp.training.answers.MOST_IN_CURVES` probabilities, and the intervals of curves of several classes, which
+        would take long.
     """
     answers = Answers.of(dataset, np.asarray(outputs, np.float64))
     found: dict[str, Any] = {}
@@ -159,7 +75,7 @@ def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> 
         found["classes"] = _each_class(answers)
     if intervals:
         rows = len(answers.truth)
-        ends = intervals_of(_statistics(answers), rows, answers.weights)
+        ends = intervals_of(statistics_of(answers), rows, answers.weights)
         found["intervals"] = {
             "level": LEVEL,
             "draws": draws_of(rows),
@@ -410,65 +326,3 @@ def _each_target(answers: Answers) -> dict[str, dict[str, float]]:
         values = {key: compute(one) for key, compute in METRICS["regression"].items()}
         found[name] = {key: value for key, value in values.items() if value is not None}
     return found
-
-
-# -- intervals -----------------------------------------------------------------------------------------
-
-
-def _statistics(answers: Answers) -> Statistics:
-    """Return what computes metrics of many draws at once."""
-    return _of_errors(answers) if answers.task == "regression" else _of_classes(answers)
-
-
-def _of_classes(answers: Answers) -> Statistics:
-    from scipy.sparse import csr_array
-
-    single = answers.task == "classification"
-    yes, answered = answers.yes, answers.answered
-    # Sums over the rows of a class are products with a matrix that is nearly empty.
-    true, said, both = (
-        csr_array(one.T.astype(np.float64)) for one in (yes, answered, yes & answered)
-    )
-    right = (yes == answered).all(axis=1).astype(np.float64)
-    own = np.clip(answers.outputs, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-    losses = -np.log(own[yes]) if single else -np.log(np.where(yes, own, 1 - own)).mean(axis=1)
-    # Of many classes, the curves would take longer than everything else together.
-    labels = answers.split[-1:] if len(answers.classes) <= 1 + single else ()
-    curves = [areas_under_curve(answers.outputs[:, one], yes[:, one]) for one in labels]
-
-    def compute(weights: Floats) -> Mapping[str, Floats]:
-        total = weights.sum(axis=0)
-        support, taken, hits = true @ weights, said @ weights, both @ weights
-        precision, recall = shares(hits, taken), shares(hits, support)
-        f1 = shares(2 * hits, taken + support)
-        present = support > 0
-        # Classes that a draw has neither as an answer nor as a right one do not count in a macro mean.
-        counted = present | (taken > 0) if single else np.ones_like(present)
-        found = {"accuracy": right @ weights / total, "log_loss": losses @ weights / total}
-        found["balanced_accuracy"] = recall.sum(axis=0) / present.sum(axis=0)
-        for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
-            found[f"{name}_macro"] = values.sum(axis=0) / counted.sum(axis=0)
-            found[f"{name}_weighted"] = shares((values * support).sum(axis=0), support.sum(axis=0))
-        for area in curves:
-            found["roc_auc"] = area(weights)
-        return found
-
-    return compute
-
-
-def _of_errors(answers: Answers) -> Statistics:
-    truth, errors = answers.truth, answers.outputs - answers.truth
-    centred = truth - truth.mean(axis=0)  # sums of squares keep their digits
-
-    def compute(weights: Floats) -> Mapping[str, Floats]:
-        total = weights.sum(axis=0)
-        squares = (errors**2).T @ weights
-        spread = (centred**2).T @ weights - (centred.T @ weights) ** 2 / total
-        ratios = np.divide(squares, spread, out=np.full_like(squares, np.nan), where=spread > 0)
-        return {
-            "r2": (1 - ratios).mean(axis=0),
-            "mae": (np.abs(errors).T @ weights / total).mean(axis=0),
-            "rmse": np.sqrt(squares / total).mean(axis=0),
-        }
-
-    return compute

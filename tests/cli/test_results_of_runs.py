@@ -267,7 +267,7 @@ def test_a_literal_name_is_itself_in_html_and_no_markup_in_markdown(name: str) -
     page = Page(to_html(blocks, Path()))
     assert page.texts.count(name) == 4  # the title, too
     markdown = to_markdown(blocks).splitlines()[2]
-    assert not re.search(r"[<*`\[\]\\@]|(?<![^\W_])_|^[-+#]|^1\. |www\.", markdown)
+    assert not re.search(r"[<*`\[\]\\@]|(?<![^\W_])_|^[-+] |^#|^1\. |www\.", markdown)
 
 
 @pytest.mark.filterwarnings("default")
@@ -283,3 +283,9 @@ def test_a_report_that_fails_is_a_warning(capsys: Capture, monkeypatch: pytest.M
     )
     assert metrics(Path("without"))["test"]["f1_macro"] > 0
     assert not Path("without/unfinished.toml").exists()
+
+
+def test_a_metric_that_cannot_select_is_refused_before_anything_is_written(capsys: Capture) -> None:
+    assert run("train", "--select", "r2", "--out", "nowhere") == 2
+    assert "fastmlp: error: select: found 'r2' for a classification" in capsys.readouterr().err
+    assert not Path("nowhere").exists()

@@ -106,7 +106,7 @@ def test_a_point_that_comes_twice_is_taken_once():
         ("seeds = 2", "seed = 2", "search.seed: no such name; did you mean seeds?"),
         ("seeds = 2", "seeds = 0", "seeds: found 0, expected an integer from 1"),
         ("seeds = 2", "seeds = true", "seeds: found True, expected an integer from 1"),
-        ("valid_loss", "test_loss", "metric: found 'test_loss', expected valid_accuracy or valid"),
+        ("valid_loss", "test_loss", "metric: found 'test_loss', expected one of valid_loss, valid_accuracy"),
         ('"digits"', '"didgits"', "data.name: found 'didgits', expected one of digits"),
         ('name = "digits"', "", "data.name: not found"),
         ("[4, 6]", "[4, 6, 8]", "data.size: found (4, 6, 8), expected pixels"),
