@@ -41,6 +41,8 @@ VALUES = {
     "step_epochs": COUNTS,
     "step_factor": st.floats(0, 1, exclude_min=True),
     "warmup_epochs": st.integers(0, 2**31 - 1),
+    "shift": st.integers(0, 2**15),
+    "cutout": st.integers(0, 2**15),
     "patience": st.none() | COUNTS,
     "seed": st.integers(0, 2**63 - 1),
     "threads": st.none() | st.integers(1, 1024),
