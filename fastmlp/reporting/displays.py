@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastmlp.reporting.style import (
+    COLOURS,
+    DASHES,
     FEW_EPOCHS,
     Axes,
     column,
@@ -132,12 +134,11 @@ class CurvesDisplay(Display):
         epochs = column(self.history, "epoch")
         marker = "o" if len(epochs) <= FEW_EPOCHS else ""
         for axes, quantity in zip(panels, self.quantities, strict=True):
-            for part, words in PARTS:
+            for line, (part, words) in enumerate(PARTS):
                 values = column(self.history, f"{part}_{quantity}")
                 if np.isfinite(values).any():
-                    axes.plot(epochs, values, marker=marker, markersize=3, label=words)
-                else:
-                    axes.plot([], [])  # the other part keeps its colour
+                    look = {"color": COLOURS[line], "linestyle": DASHES[line], "label": words}
+                    axes.plot(epochs, values, marker=marker, markersize=3, **look)
             if self.best_epoch:
                 axes.axvline(self.best_epoch, color="#999999", linestyle=":", label="network kept")
             name_axes_by_epoch(axes, quantity.replace("_", " ").replace("r2", "R2"))
