@@ -1,14 +1,11 @@
-"""What a person sees of a training: a line for each epoch, and a notice while kernels compile."""
+"""A notice while kernels compile."""
 
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
 
 from fastmlp.datasets import Dataset
 from fastmlp.machine.streams import say
-from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import TrainConfig
 
 NOTICE_AFTER = 1.0  # seconds; machine code out of the cache is there sooner
@@ -51,21 +48,3 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     finally:
         notice.cancel()
     return time.perf_counter() - start
-
-
-def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) -> None:
-    """Show that an epoch is done.
-
-    Parameters
-    ----------
-    display : ProgressDisplay
-    row : mapping
-        The epoch's row of the history.
-    epochs : int
-        How many there will be at most.
-    """
-    count = str(row["epoch"]).rjust(len(str(epochs)))
-    train = f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}"
-    valid = f"valid loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
-    line = f"epoch {count}/{epochs}  {train}  {valid}  {row['seconds']:.3g} s"
-    display.show(row["epoch"], line, valid)

@@ -24,7 +24,7 @@ from fastmlp.cli.options import (
     options,
     to_toml,
 )
-from fastmlp.cli.progress import compile_kernels, show_epoch
+from fastmlp.cli.progress import compile_kernels
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, printable
@@ -35,6 +35,7 @@ from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import has_images
 from fastmlp.training.shapes import multiply_adds, spell_shape
+from fastmlp.training.watching import show_epoch
 
 if TYPE_CHECKING:
     from fastmlp.training.history import Row

@@ -34,7 +34,7 @@ from fastmlp.errors import ConfigError, check_count
 from fastmlp.search.experiment import Point
 from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import Key, Trial, checksum_of
-from fastmlp.search.state import BEST, Search
+from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import Outcome, run_trial
 from fastmlp.search.workers import Workers
@@ -57,6 +57,7 @@ def adaptive_search(
     store: str | Path,
     trials: int,
     study: optuna.Study | None = None,
+    on_trial: Callable[[Progress], object] | None = None,
 ) -> SearchResult:
     """Train what an Optuna study suggests, one trial after the other, each with all cores.
 
@@ -79,6 +80,8 @@ def adaptive_search(
     study : optuna.Study, optional
         With ``direction="maximize"``. By default a new study with the TPE sampler, seeded with
         ``config.seed``, and the median pruner.
+    on_trial : callable, optional
+        As for `fastmlp.grid_search`.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def adaptive_search(
         study = _new_study(config.seed)
     _check_study(study)
     with TrialStore(store, checksum_of((train, valid))) as kept:
-        search = Search(1, "valid_accuracy", (train, valid), kept)
+        search = Search(1, "valid_accuracy", (train, valid), kept, on_trial)
         study.optimize(_Objective(search, config, suggest), n_trials=trials)
         return search.settle(Workers(), test, Path(store) / BEST)
 

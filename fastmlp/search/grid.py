@@ -29,6 +29,7 @@ from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import checksum_of
 from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
+from fastmlp.search.watching import SearchDisplay
 from fastmlp.search.workers import Backend, Workers
 from fastmlp.training.config import TrainConfig
 
@@ -47,6 +48,7 @@ def grid_search(
     backend: Backend = "threading",
     dask: str | None = None,
     on_trial: Callable[[Progress], object] | None = None,
+    verbose: bool = False,
 ) -> SearchResult:
     """Train the points of a grid that are not stored yet, and store each trial the moment it ends.
 
@@ -68,6 +70,8 @@ def grid_search(
         Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
+    verbose : bool
+        Whether to show trials: a bar on a terminal and in a notebook, else a line each on standard error.
 
     Returns
     -------
@@ -87,8 +91,18 @@ def grid_search(
     points = expand(config, grid, seeds)
     workers = Workers(jobs, backend, dask)
     check_parts(train, valid, test)
-    with TrialStore(store, checksum_of((train, valid))) as kept:
-        search = Search(seeds, metric, (train, valid), kept, on_trial)
+    with (
+        TrialStore(store, checksum_of((train, valid))) as kept,
+        SearchDisplay(store, metric) as display,
+    ):
+
+        def watch(progress: Progress) -> None:
+            if verbose:
+                display.show(progress)
+            if on_trial is not None:
+                on_trial(progress)
+
+        search = Search(seeds, metric, (train, valid), kept, watch)
         for point in points:
             search.include(point)
         search.train(workers)

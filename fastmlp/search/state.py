@@ -174,6 +174,7 @@ class Search:
         if network is not None:
             path.parent.mkdir(exist_ok=True)
             network.save(path)
+        self.store.make_view()
         trials = [self._trials(index) for index in range(len(self.points))]
         return SearchResult(
             rank(self.points, trials, self.metric),

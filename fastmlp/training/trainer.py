@@ -21,6 +21,7 @@ from fastmlp.training.magnitudes import check_variation
 from fastmlp.training.network import Network
 from fastmlp.training.optimizers import STATES, Steps, steps_of
 from fastmlp.training.samples import Samples, read_as_they_are, samples_of
+from fastmlp.training.watching import watched
 
 
 def train(
@@ -31,6 +32,7 @@ def train(
     start: Network | None = None,
     on_epoch: Callable[[Row], object] | None = None,
     checkpoint: str | Path | None = None,
+    verbose: bool = False,
 ) -> TrainResult:
     """Train a network.
 
@@ -51,6 +53,9 @@ def train(
         started again has the same bits as one that was not. Of more than 255 epochs, the first ones are in a second
         file beside it, named ``*.history``. A checkpoint that cannot be written is a RuntimeWarning.
 
+    verbose : bool
+        Whether to show epochs: a bar on a terminal and in a notebook, else a line each on standard error.
+
     Returns
     -------
     TrainResult
@@ -68,7 +73,9 @@ def train(
     OSError
         If the folder of the checkpoint is missing.
     """
-    return Training(config, train, valid, start, checkpoint).run(on_epoch)
+    training = Training(config, train, valid, start, checkpoint)
+    with watched(on_epoch, config.epochs, verbose, training.epoch) as watching:
+        return training.run(watching)
 
 
 class Training(Loop):
