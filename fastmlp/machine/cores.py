@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from fastmlp.machine.limits import thread_limit
+
 
 def usable_cores() -> int:
     """Return the number of cores that this process may keep busy.
@@ -17,12 +19,12 @@ def usable_cores() -> int:
     int
         The cores in the affinity mask or the CPU quota, whichever is smaller, rounded down; at least
         1. The quota is that of the process's cgroup (version 1 or 2) and its ancestors. On a system
-        with neither, all logical cores.
+        with neither, all logical cores. `fastmlp.machine.limits.VARIABLES` may allow fewer.
     """
     has_mask = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_mask else os.cpu_count() or 1
     quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    return max(1, math.floor(min(cores, quota)))
+    return max(1, math.floor(min(cores, quota, thread_limit()[1])))
 
 
 def take_own_core(rank: int, size: int) -> None:
