@@ -132,9 +132,9 @@ def test_rows_are_taken_by_index(digits: Dataset, rows: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("index", "error", "told"),
-    [(4, IndexError, "found 4, expected -4..3"), (-5, IndexError, "found -5"), 
+    [(4, IndexError, "found 4, expected -4..3"), (-5, IndexError, "found -5"),
      ([True, False], DataError, "expected \\[4\\]"),
-     ([4], DataError, "found 4..4"), ("a", DataError, "expected whole numbers"), 
+     ([4], DataError, "found 4..4"), ("a", DataError, "expected whole numbers"),
      (1.5, DataError, "expected whole numbers"),
      ([], DataError, "expected"), (slice(9, 12), DataError, "expected"), (None, DataError, "expected")],
 )  # fmt: skip
