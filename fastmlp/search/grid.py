@@ -29,7 +29,7 @@ from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import checksum_of
 from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
-from fastmlp.search.watching import SearchDisplay
+from fastmlp.search.watching import watched_search
 from fastmlp.search.workers import Backend, Workers
 from fastmlp.training.config import TrainConfig
 
@@ -76,34 +76,22 @@ def grid_search(
     Returns
     -------
     SearchResult
-        See `fastmlp.search.report.write_report` for tables and figures of it.
+        `fastmlp.search.report.write_report` writes its report.
 
     Raises
     ------
-    ConfigError, DataError
-        If an argument, a point or a part is wrong, or a Dask cluster does not answer. Nothing is trained then.
-    StoreError
-        If the store cannot be read or written, belongs to other data or is in use.
-    KeyboardInterrupt
-        On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
+    ConfigError, DataError, StoreError, KeyboardInterrupt
+        If an argument, a point, a part or the store is wrong, or a Dask cluster does not answer: nothing is trained
+        then. On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
     """
     check_choice(seeds, metric)
-    points = expand(config, grid, seeds)
-    workers = Workers(jobs, backend, dask)
+    points, workers = expand(config, grid, seeds), Workers(jobs, backend, dask)
     check_parts(train, valid, test)
     with (
         TrialStore(store, checksum_of((train, valid))) as kept,
-        SearchDisplay(store, metric) as display,
+        watched_search(store, metric, on_trial, verbose) as watch,
     ):
-
-        def watch(progress: Progress) -> None:
-            if verbose:
-                display.show(progress)
-            if on_trial is not None:
-                on_trial(progress)
-
         search = Search(seeds, metric, (train, valid), kept, watch)
-        for point in points:
-            search.include(point)
+        search.include_all(points)
         search.train(workers)
         return search.settle(workers, test, Path(store) / BEST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,6 +120,11 @@ class Search:
         if self._leads(len(self.points) - 1):
             self.leader = len(self.points) - 1
         return first
+
+    def include_all(self, points: Iterable[Point]) -> None:
+        """Add points as `include` does."""
+        for point in points:
+            self.include(point)
 
     def config(self, number: int) -> TrainConfig:
         """Return the settings of a trial."""

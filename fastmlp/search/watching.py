@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -103,3 +104,21 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+@contextmanager
+def watched_search(
+    store: str | Path, metric: str, on_trial: Callable[[Progress], object] | None, verbose: bool
+) -> Iterator[Callable[[Progress], object] | None]:
+    """Yield what is to be called after each trial: `on_trial`, after the trial is shown if that is wanted."""
+    if not verbose:
+        yield on_trial
+        return
+    with SearchDisplay(store, metric) as display:
+
+        def show(progress: Progress) -> None:
+            display.show(progress)
+            if on_trial is not None:
+                on_trial(progress)
+
+        yield show
