@@ -76,7 +76,6 @@ def grid_search(
     Returns
     -------
     SearchResult
-        `fastmlp.search.report.write_report` writes its report.
 
     Raises
     ------
