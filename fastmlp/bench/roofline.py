@@ -26,7 +26,6 @@ LEAST, MOST = 0.2, 500.0  # flops for each byte: the width of the picture
 SLOWEST = 1e9  # flops a second: its lower edge
 
 GREY = "#999999"
-BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 
 
 class Mark(NamedTuple):
@@ -47,28 +46,30 @@ def draw_roofline(results: Measurements, path: Path) -> None:
     path : Path
         Of the PNG file.
     """
-    from fastmlp.reporting.figures import COLOURS, new_figure
+    from fastmlp.reporting.figures import COLOURS, DASHES, new_figure
+    from fastmlp.reporting.style import legend_below
 
     ceilings = [one for contest in results["one_core"] for one in contest["ceiling"]]
     if not ceilings:
         return
     ceiling = median(ceilings)
     drawn = list(marks(results))
-    with new_figure(path, 8, 5) as figure:
+    with new_figure(path, 6.4, 4.4) as figure:
         axes = figure.subplots()
         axes.axhline(ceiling / 1e9, color=GREY, linestyle="-")
         label = f"multiply-adds {ceiling / 1e9:,.0f} GFLOP/s"
         axes.annotate(label, (LEAST, ceiling / 1e9), (4, 4), textcoords="offset points")
-        for row in results["bandwidth"]:
-            if row["threads"] == 1:
-                slope = median(row["rates"])
-                ends = LEAST, ceiling / slope
-                axes.plot(ends, [slope * x / 1e9 for x in ends], color=GREY, linestyle="-")
-                middle = math.sqrt(math.prod(ends))
-                label = f"{row['place']} {slope / 1e9:,.0f} GB/s"
-                axes.text(
-                    middle, slope * middle / 1e9, label, bbox=BEHIND, ha="center", va="center"
-                )
+        alone = [row for row in results["bandwidth"] if row["threads"] == 1]
+        for number, row in enumerate(alone):
+            slope = median(row["rates"])
+            ends = LEAST, ceiling / slope
+            axes.plot(
+                ends,
+                [slope * x / 1e9 for x in ends],
+                color=GREY,
+                linestyle=DASHES[number],
+                label=f"{row['place']} {slope / 1e9:,.0f} GB/s",
+            )
         for (kind, marker), colour in zip(MARKERS.items(), COLOURS, strict=False):
             own = [mark for mark in drawn if mark.kind == kind]
             axes.plot(
@@ -88,7 +89,7 @@ def draw_roofline(results: Measurements, path: Path) -> None:
         axes.set_ylabel("GFLOP/s")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter("{x:g}")
-        figure.legend(loc="outside lower center", ncols=len(MARKERS))
+        legend_below(figure, *axes.get_legend_handles_labels(), columns=3)
 
 
 def marks(results: Measurements) -> Iterator[Mark]:

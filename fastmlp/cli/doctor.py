@@ -1,5 +1,6 @@
 """``fastmlp doctor``: what to look at, or report, when something is slow or fails."""
 
+import os
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -9,9 +10,11 @@ import click
 from fastmlp.cli.data import listing
 from fastmlp.cli.options import data_home_option
 from fastmlp.machine import description as machine
+from fastmlp.machine.limits import thread_limit
 
 # The features that choose the tile, and those that a later one could use.
 FEATURES = ("avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "amx-bf16", "neon", "sve")
+BUSY = 0.75  # of the cores, by the load of the last minute
 ELEMENT_BYTES = {"float32": 4, "float64": 8}
 
 
@@ -50,7 +53,12 @@ def _findings() -> Iterator[tuple[str, str]]:
         for dtype, size in ELEMENT_BYTES.items()
     )
     yield "tile", f"{TILE.name}: {', '.join(shapes)}"
-    yield "cores", f"{found['usable_cores']} usable of {found['cores']}"
+    name, count = thread_limit()
+    limited = f"; {name}={count:.0f} counts" if name and count == found["usable_cores"] else ""
+    yield (
+        "cores",
+        f"{found['usable_cores']} usable of {found['cores']}{limited}{_busy(found['cores'])}",
+    )
     sizes = (f"{name} {size // 1024:,} KiB" for name, size in found["caches"].items())
     yield "caches", ", ".join(sizes) or "unknown"
     folder = cache_folder()
@@ -59,6 +67,20 @@ def _findings() -> Iterator[tuple[str, str]]:
     yield "shipped", f"{built} compiled functions for this processor" if built else "none"
     yield "system", found["system"]
     yield "versions", ", ".join(f"{name} {one}" for name, one in found["versions"].items())
+
+
+def _busy(cores: int) -> str:
+    """Say that others use the machine, if they keep more cores busy than a team of threads can do without."""
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has none
+        return ""
+    if load < BUSY * cores:
+        return ""
+    return (
+        f"; {load:.1f} programs want to run on {cores} cores: the threads of a team then wait for each other; "
+        "--threads 1 may be faster"
+    )
 
 
 def _described(folder: Path) -> str:

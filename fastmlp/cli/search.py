@@ -6,19 +6,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fastmlp.cli.options import PARTS, data_changes, data_options, options
 from fastmlp.datasets import Dataset
-from fastmlp.errors import printable
+from fastmlp.errors import ConfigError, printable
 from fastmlp.machine.folders import check_owner
-from fastmlp.machine.streams import say
-from fastmlp.reporting.progress import ProgressDisplay
-from fastmlp.reporting.tables import shown
 from fastmlp.search.experiment import DataTable, Experiment, load_parts
+from fastmlp.search.watching import SearchDisplay, settings_of
 from fastmlp.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -68,6 +65,18 @@ search_options = options(
         help="Train on the workers of a Dask scheduler, such as tcp://scheduler:8786.",
     ),
     data_options,
+    click.option(
+        "--optuna",
+        type=click.INT,
+        metavar="N",
+        help="Let Optuna choose N points between the values of the grid, instead of training each of them.",
+    ),
+    click.option(
+        "--optuna-storage",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write the trials to a new Optuna storage, for optuna-dashboard sqlite:///FILE.",
+    ),
 )
 
 
@@ -80,10 +89,9 @@ def search(
     file: Path | None,
     out: Path | None,
     seeds: int | None,
+    optuna: int | None,
+    optuna_storage: Path | None,
     data_home: Path | None,
-    jobs: int | None,
-    backend: Backend,
-    dask: str | None,
     **_: Any,
 ) -> int:
     """Train every point of a grid and rank them.
@@ -104,11 +112,13 @@ def search(
     folder = out or Path("runs", f"search-{name}")
     check_owner(folder, "search")
     parts = dict(zip(PARTS, load_parts(experiment.data, data_home), strict=True))
-    with _SearchDisplay(folder, experiment.metric) as display:
+    with SearchDisplay(folder, experiment.metric) as display:
         try:
-            result = _searched(
-                experiment, parts, folder, display, jobs=jobs, backend=backend, dask=dask
-            )
+            if optuna is None:
+                workers = {name: context.params[name] for name in ("jobs", "backend", "dask")}
+                result = _searched(experiment, parts, folder, display, **workers)
+            else:
+                result = _suggested(experiment, parts, folder, display, optuna)
         except KeyboardInterrupt:
             display.interrupted()
             return INTERRUPTED
@@ -119,6 +129,8 @@ def search(
     check_owner(folder, "search")  # a training may have begun there since
     written = write_report(folder, name, result, parts)
     click.echo(f"{printable(folder)}: {', '.join(written)}")
+    if optuna_storage is not None:
+        _export(result, name, optuna_storage)
     return 0 if result.best else NO_BEST
 
 
@@ -134,7 +146,7 @@ def _searched(
     experiment: Experiment,
     parts: dict[str, Dataset],
     folder: Path,
-    display: _SearchDisplay,
+    display: SearchDisplay,
     *,
     jobs: int | None,
     backend: Backend,
@@ -156,7 +168,9 @@ def _searched(
     return grid_search(
         experiment.config,
         experiment.grid,
-        **parts,
+        parts["train"],
+        parts["valid"],
+        parts.get("test"),
         store=folder,
         jobs=jobs,
         seeds=experiment.seeds,
@@ -167,73 +181,42 @@ def _searched(
     )
 
 
-class _SearchDisplay:
-    """How far a search is: what was found, each trial's end, and what is kept after Ctrl-C."""
+def _suggested(
+    experiment: Experiment,
+    parts: dict[str, Dataset],
+    folder: Path,
+    display: SearchDisplay,
+    trials: int,
+) -> SearchResult:
+    """Let Optuna choose the points."""
+    from fastmlp.search.adaptive import adaptive_search
+    from fastmlp.search.optuna_study import suggester
 
-    def __init__(self, folder: Path, metric: str) -> None:
-        self._folder, self._metric = folder, metric
-        self._words = metric.replace("_", " ")
-        self._display: ProgressDisplay | None = None
-        self._latest: Progress | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._display is not None:
-            self._display.__exit__(kind, error, traceback)
-
-    def show(self, progress: Progress) -> None:
-        """Show how far the search is."""
-        self._latest = progress
-        if progress.trial is None:
-            self._begin(progress)
-        elif self._display is not None:
-            self._display.show(progress.done, self._line(progress), self._standing(progress))
-
-    def interrupted(self) -> None:
-        """Say what is kept."""
-        if self._latest is not None:
-            say(
-                f"interrupted: {self._latest.done} of {self._latest.total} trials are kept in "
-                f"{self._folder}; the same command again goes on from here"
-            )
-
-    def _begin(self, progress: Progress) -> None:
-        if progress.skipped:
-            failed = f" ({progress.failed} failed)" if progress.failed else ""
-            say(f"{progress.skipped} of {progress.total} trials{failed} found in {self._folder}")
-        if progress.done < progress.total:
-            # The search knows better than a bar's clock how long the rest takes.
-            self._display = ProgressDisplay(
-                progress.total, "trial", done=progress.done, timed=False
-            )
-
-    def _line(self, progress: Progress) -> str:
-        trial = progress.trial
-        assert trial is not None
-        score = trial.value(self._metric)
-        count = str(progress.done).rjust(len(str(progress.total)))
-        said = trial.reason if score is None else f"{self._words} {score:.4f}"
-        return (
-            f"{count}/{progress.total}  {_settings(progress.parameters)}, seed {trial.seed}: "
-            f"{trial.status}, {said}, {trial.seconds:.2f} s  ({self._standing(progress)})"
+    if experiment.metric != "valid_accuracy" or experiment.seeds > 1:
+        raise ConfigError(
+            f"--optuna: found metric {experiment.metric} and {experiment.seeds} seeds, expected valid_accuracy and one "
+            "seed, which is what an adaptive search can choose by"
         )
+    return adaptive_search(
+        experiment.config,
+        suggester(experiment.grid),
+        parts["train"],
+        parts["valid"],
+        parts.get("test"),
+        store=folder,
+        trials=trials,
+        on_trial=display.show,
+    )
 
-    def _standing(self, progress: Progress) -> str:
-        standing = f"{progress.failed} failed"
-        if progress.diverged:
-            standing += f", {progress.diverged} diverged"
-        if progress.best is not None:
-            standing += f", best {self._words} {progress.best:.4f}"
-        if progress.remaining is not None:
-            standing += f", {_duration(progress.remaining)} left"
-        return standing
+
+def _export(result: SearchResult, name: str, path: Path) -> None:
+    from fastmlp.search.insight import axes_of
+    from fastmlp.search.optuna_study import export
+    from fastmlp.search.report import store_points
+
+    points = store_points(result)
+    count = export(points, axes_of(points), result.metric, path, name)
+    click.echo(f"{printable(path)}: {count} trials; optuna-dashboard sqlite:///{printable(path)}")
 
 
 def _summarise(result: SearchResult) -> None:
@@ -246,7 +229,7 @@ def _summarise(result: SearchResult) -> None:
         )
         click.echo(
             f"{point.rank:3}  {chosen}valid {result.score_word} {point.mean('valid_accuracy'):.4f}  "
-            f"loss {point.mean('valid_loss'):.4f}  {_settings(point.parameters)}"
+            f"loss {point.mean('valid_loss'):.4f}  {settings_of(point.parameters)}"
         )
     unsound = sum(not point.sound for point in result.points)
     if unsound:
@@ -260,13 +243,3 @@ def _summarise(result: SearchResult) -> None:
             f"the best on the test part: {result.score_word} {result.best.mean('test_accuracy'):.4f}, "
             f"loss {result.best.mean('test_loss'):.4f}"
         )
-
-
-def _settings(parameters: Any) -> str:
-    return ", ".join(f"{name} {shown(value)}" for name, value in parameters.items()) or "one point"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -22,7 +22,6 @@ from fastmlp.cli.options import (
     options,
     to_toml,
 )
-from fastmlp.cli.progress import show_epoch
 from fastmlp.cli.results import INTERRUPTED, keep
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
@@ -34,6 +33,7 @@ from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import has_images
 from fastmlp.training.metrics import check_selected
 from fastmlp.training.shapes import multiply_adds, spell_shape
+from fastmlp.training.watching import show_epoch
 
 if TYPE_CHECKING:
     from fastmlp.training.history import Row

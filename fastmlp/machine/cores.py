@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from fastmlp.machine import affinity, processor
+from fastmlp.machine.limits import thread_limit
 
 
 def usable_cores() -> int:
@@ -20,10 +21,11 @@ def usable_cores() -> int:
         least 1. Cores that save power (Intel's E-cores, Apple's and ARM's efficiency cores) do not
         count beside fast ones. The quota is that of the process's cgroup (version 1 or 2) and its
         ancestors. On a system that tells neither, all logical cores.
+        `fastmlp.machine.limits.VARIABLES` may allow fewer.
     """
     cores = processor.fast_cores() or os.cpu_count() or 1
     quota = cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    return max(1, math.floor(min(cores, quota)))
+    return max(1, math.floor(min(cores, quota, thread_limit()[1])))
 
 
 def take_own_core(rank: int, size: int) -> None:

@@ -163,7 +163,8 @@ def interval(
     """
     spread = student(degrees) * error if error else 0.0
     low, high = (mean, mean) if count is None else wilson(mean, count)
-    return mean - math.hypot(mean - low, spread), mean + math.hypot(high - mean, spread)
+    low, high = mean - math.hypot(mean - low, spread), mean + math.hypot(high - mean, spread)
+    return (low, high) if count is None else (max(0.0, low), min(1.0, high))
 
 
 def expected_interval(values: Sequence[float], count: int | None) -> tuple[float, float] | None:

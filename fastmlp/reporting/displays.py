@@ -70,10 +70,11 @@ class Display(ABC):
         ax : Axes, optional
             Where; several panels share its place. By default in a new figure.
         """
+        figure = shown_figure(*self.size) if ax is None else None
         with plain_text(style=ax is None):
-            if ax is None:
-                self._place(shown_figure(*self.size))
-            else:
+            if figure is not None:
+                self._place(figure)
+            elif ax is not None:
                 self.figure_, self.axes_ = ax.figure, _panels_in(ax, self.panels)
                 self._draw(self.axes_, alone=False)
         return self

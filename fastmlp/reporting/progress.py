@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal or in a notebook, lines elsewhere; nothing where it cannot be written."""
 
+import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -7,7 +8,7 @@ from fastmlp.machine.streams import aside, say
 
 
 class ProgressDisplay:
-    """A bar on a terminal, elsewhere a line for each step; ``with`` ends the bar.
+    """A bar on a terminal or in a notebook, elsewhere a line for each step; ``with`` or `close` ends the bar.
 
     Parameters
     ----------
@@ -18,7 +19,7 @@ class ProgressDisplay:
     done : int
         Steps that were taken before.
     bar : bool, optional
-        Whether to draw a bar; by default on a terminal alone.
+        Whether to draw a bar; by default on a terminal and in a notebook.
     timed : bool
         Whether the bar measures the rate and the time left.
     """
@@ -27,16 +28,16 @@ class ProgressDisplay:
         self, total: int, unit: str, *, done: int = 0, bar: bool | None = None, timed: bool = True
     ) -> None:
         self._bar: Any = None
-        shown = aside()
-        if shown.isatty() if bar is None else bar:
-            from tqdm import tqdm
+        shown, notebook = aside(), in_notebook()
+        if notebook or shown.isatty() if bar is None else bar:
+            from tqdm.auto import tqdm
 
             untimed = f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit}s{{postfix}}"
             self._bar = tqdm(
                 total=total,
                 initial=done,
                 unit=unit,
-                file=shown,
+                file=None if notebook else shown,
                 dynamic_ncols=True,
                 bar_format=None if timed else untimed,
             )
@@ -50,6 +51,10 @@ class ProgressDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the bar, so that what is printed next begins a line."""
         if self._bar is not None:
             self._bar.close()
 
@@ -72,3 +77,9 @@ class ProgressDisplay:
             self._bar.initial = done - 1  # the rate leaves out what a resumed run finds done
         self._bar.set_postfix_str(beside, refresh=False)
         self._bar.update(done - self._bar.n)
+
+
+def in_notebook() -> bool:
+    """Return whether this runs in the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")

@@ -98,7 +98,10 @@ def new_figure(path: str | Path | io.BytesIO, width: float, height: float) -> It
 
 
 def shown_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of pyplot, which notebooks show."""
+    """Return an empty figure of pyplot, which notebooks show.
+
+    The first one switches a notebook's backend on, which the end of a context of styles would undo.
+    """
     from matplotlib import pyplot
 
     return pyplot.figure(figsize=(width, height), layout="constrained")

@@ -34,7 +34,7 @@ from fastmlp.errors import ConfigError, check_count
 from fastmlp.search.experiment import Point
 from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import Key, Trial, checksum_of, score_in
-from fastmlp.search.state import BEST, Search
+from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import Outcome, run_trial
 from fastmlp.search.workers import Workers
@@ -57,6 +57,7 @@ def adaptive_search(
     store: str | Path,
     trials: int,
     study: optuna.Study | None = None,
+    on_trial: Callable[[Progress], object] | None = None,
 ) -> SearchResult:
     """Train what an Optuna study suggests, one trial after the other, each with all cores.
 
@@ -79,6 +80,8 @@ def adaptive_search(
     study : optuna.Study, optional
         With ``direction="maximize"``. By default a new study with the TPE sampler, seeded with
         ``config.seed``, and the median pruner.
+    on_trial : callable, optional
+        As for `fastmlp.grid_search`.
 
     Returns
     -------
@@ -93,25 +96,23 @@ def adaptive_search(
     DataError, StoreError, KeyboardInterrupt
         As for `fastmlp.grid_search`.
     """
-    try:
-        import optuna  # noqa: F401
-    except ImportError:
-        raise ConfigError('optuna: not installed; install "fastmlp[optuna]"') from None
     check_count("trials", trials)
     check_parts(train, valid, test)
-    if study is None:
-        study = _new_study(config.seed)
-    _check_study(study)
+    study = _checked_study(study, config.seed)
     with TrialStore(store, checksum_of((train, valid))) as kept:
-        search = Search(1, "valid_accuracy", (train, valid), kept)
+        search = Search(1, "valid_accuracy", (train, valid), kept, on_trial)
         study.optimize(_Objective(search, config, suggest), n_trials=trials)
         return search.settle(Workers(), test, Path(store) / BEST)
 
 
-def _check_study(study: Any) -> None:
-    """Raise a ConfigError unless a study maximises one number."""
-    import optuna
-
+def _checked_study(study: Any, seed: int) -> optuna.Study:
+    """Return the study, or a new one; raise a ConfigError unless it maximises one number."""
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError('optuna: not installed; install "fastmlp[optuna]"') from None
+    if study is None:
+        study = _new_study(seed)
     found = type(study).__name__
     if isinstance(study, optuna.Study):
         found = ", ".join(one.name.lower() for one in study.directions)
@@ -120,6 +121,7 @@ def _check_study(study: Any) -> None:
             f"study: found {found}, expected maximize, for the validation accuracy: "
             'optuna.create_study(direction="maximize")'
         )
+    return study
 
 
 def _new_study(seed: int) -> optuna.Study:

@@ -29,6 +29,7 @@ from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import checksum_of
 from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
+from fastmlp.search.watching import watched_search
 from fastmlp.search.workers import Backend, Workers
 from fastmlp.training.config import TrainConfig
 
@@ -47,6 +48,7 @@ def grid_search(
     backend: Backend = "threading",
     dask: str | None = None,
     on_trial: Callable[[Progress], object] | None = None,
+    verbose: bool = False,
 ) -> SearchResult:
     """Train the points of a grid that are not stored yet, and store each trial the moment it ends.
 
@@ -68,28 +70,28 @@ def grid_search(
         Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
+    verbose : bool
+        Whether to show trials: a bar on a terminal and in a notebook, else a line each on standard error.
 
     Returns
     -------
     SearchResult
-        See `fastmlp.search.report.write_report` for tables and figures of it.
 
     Raises
     ------
-    ConfigError, DataError
-        If an argument, a point or a part is wrong, or a Dask cluster does not answer. Nothing is trained then.
-    StoreError
-        If the store cannot be read or written, belongs to other data or is in use.
-    KeyboardInterrupt
-        On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
+    ConfigError, DataError, StoreError, KeyboardInterrupt
+        If an argument, a point, a part or the store is wrong, or a Dask cluster does not answer: nothing is trained
+        then. On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
     """
     points, metric = points_of(config, grid, seeds, metric)
     workers = Workers(jobs, backend, dask)
     check_parts(train, valid, test)
     check_metric(metric, valid)
-    with TrialStore(store, checksum_of((train, valid))) as kept:
-        search = Search(seeds, metric, (train, valid), kept, on_trial)
-        for point in points:
-            search.include(point)
+    with (
+        TrialStore(store, checksum_of((train, valid))) as kept,
+        watched_search(store, metric, on_trial, verbose) as watch,
+    ):
+        search = Search(seeds, metric, (train, valid), kept, watch)
+        search.include_all(points)
         search.train(workers)
         return search.settle(workers, test, Path(store) / BEST)

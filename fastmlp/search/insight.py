@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_GROUPS = 6  # values of a number, beyond which neighbours are taken together
 LEAST_POINTS = 4  # from which on importances mean something
+NEIGHBOURS = 4  # ranks to each side whose points share a spread over seeds
+EMPTY = 4  # cells of a heat map for each point, up to which it is drawn
 DECADES = 10  # a range as wide is spaced by its logarithm
 
 
@@ -42,13 +44,20 @@ def axes_of(points: Sequence[Any]) -> dict[str, list[Any]]:
     axes: dict[str, list[Any]] = {}
     for name, column in columns.items():
         choices = list(dict.fromkeys(column))
-        together = (
-            len(set(zip(column, columns[other], strict=True))) == len(choices) == len(values)
-            for other, values in axes.items()
-        )
-        if len(choices) > 1 and not any(together):
+        if len(choices) > 1 and not any(_go_together(column, columns[other]) for other in axes):
             axes[name] = choices
     return axes
+
+
+def _go_together(column: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Return whether each value of one setting belongs to one of the other; numbers drawn at random do not."""
+    different = set(column), set(other), set(zip(column, other, strict=True))
+    if len({len(one) for one in different}) > 1:
+        return False
+    if len(different[0]) < len(column) or not all(map(_is_number, different[0] | different[1])):
+        return True
+    others = [value for _, value in sorted(zip(column, other, strict=True))]
+    return others in (sorted(others), sorted(others, reverse=True))
 
 
 def best_metric(metric: str) -> str:
@@ -91,6 +100,16 @@ def best_by_pair(result: Any, down: str, across: str) -> np.ndarray:
             column = axes[across].index(getattr(point.config, across))
             best[row, column] = score
     return best
+
+
+def pairs_of(points: Sequence[Any]) -> list[tuple[str, str]]:
+    """Return the pairs of settings whose heat maps are not mostly empty."""
+    axes = axes_of(points)
+    return [
+        (down, across)
+        for down, across in combinations(axes, 2)
+        if len(axes[down]) * len(axes[across]) <= EMPTY * len(points)
+    ]
 
 
 def heat_map(result: Any, down: str, across: str) -> HeatMapDisplay:
@@ -273,15 +292,13 @@ def _is_allowed(best: Any, name: str, value: Any) -> bool:
 
 def _more_seeds(points: Sequence[Any], metric: str) -> list[str]:
     """Say which points cannot be told from the best by their seeds."""
-    best, spreads = points[0], [point.deviation(metric) for point in points if point.sound]
-    known = [spread for spread in spreads if spread is not None]
-    if not known:
+    best, (spread, degrees) = points[0], spread_near(points, metric, 1)
+    if not degrees:
         if len(points) > 1:
             return [
                 "One seed a point does not show what chance does: train the best points with three or more."
             ]
         return []
-    spread = math.sqrt(math.fsum(one * one for one in known) / len(known))
     seeds = len(best.trials)
     reach = 2 * spread * math.sqrt(2 / seeds)
     top = score_of(best, metric)
@@ -292,6 +309,20 @@ def _more_seeds(points: Sequence[Any], metric: str) -> list[str]:
     return [
         f"Ranks {ranks} are within what seeds explain of the best ({reach:.4f}): more seeds would tell them apart."
     ]
+
+
+def spread_near(points: Sequence[Any], metric: str, rank: int) -> tuple[float, int]:
+    """Return the standard deviation over seeds that points of neighbouring ranks share, and its degrees of freedom.
+
+    Good and bad points have other spreads, and one point alone has too few seeds to tell its own.
+    """
+    near = [point for point in points if point.sound and abs(point.rank - rank) <= NEIGHBOURS]
+    spreads = [(point.deviation(metric), len(point.trials) - 1) for point in near]
+    known = [(spread, free) for spread, free in spreads if spread is not None]
+    degrees = sum(free for _, free in known)
+    if not degrees:
+        return 0.0, 0
+    return math.sqrt(math.fsum(spread**2 * free for spread, free in known) / degrees), degrees
 
 
 def _is_number(value: Any) -> bool:

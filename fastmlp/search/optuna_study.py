@@ -104,7 +104,6 @@ def export(
             study_name=name,
             direction="minimize" if metric.endswith("loss") else "maximize",
         )
-        study.set_metric_names([metric])
         study.add_trials(trials)
     except optuna.exceptions.StorageInternalError as error:
         raise StoreError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error

@@ -5,7 +5,6 @@ Matplotlib and scikit-learn are imported when figures are drawn, not when this m
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,9 @@ from fastmlp.search.insight import (
     best_metric,
     heat_map,
     importances,
+    pairs_of,
     parallel,
+    spread_near,
     suggestions,
     words,
 )
@@ -135,7 +136,7 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
             predicted = result.network.predict(part)
             figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
             names.append(CONFUSION_FILE)
-        for down, across in itertools.combinations(axes_of(result.points), 2):
+        for down, across in pairs_of(result.points):
             names.append(f"{down}-{across}.png")
             draw_heat_map(result, down, across, folder / names[-1])
         points = store_points(result)
@@ -266,7 +267,6 @@ def _row(point: RankedPoint, names: Sequence[str], numbers: Sequence[str]) -> li
 def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, Any]) -> str:
     points, names = content["points"], content["names"]
     count = rows_of_part if metric == "valid_accuracy" else None
-    spread = _pooled(points, metric)
     numbers = [_words(name, content["word"]) for name in content["numbers"]]
     interval_name = f"95 % of {words(metric)}".replace("accuracy", content["word"])
     header = [
@@ -282,7 +282,7 @@ def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, An
         values = [point.rank, *(getattr(point.config, name) for name in names),
                   *(point.mean(name) for name in content["numbers"])]  # fmt: skip
         cells = [cell(text, value) for text, value in zip(texts, values, strict=False)]
-        low, high = _interval(point, metric, count, spread)
+        low, high = _interval(points, point, metric, count)
         cells.append(cell("" if math.isnan(low) else f"{low:.4f} to {high:.4f}", low))
         rows.append([*cells, cell(texts[-2], point.trials[0].epochs), cell(texts[-1])])
     curves = [_curve(point) for point in points]
@@ -307,24 +307,14 @@ def _curve(point: RankedPoint) -> dict[str, Any]:
     }
 
 
-def _pooled(points: Sequence[RankedPoint], metric: str) -> tuple[float, int]:
-    """Return the standard deviation over seeds that all points share, and its degrees of freedom."""
-    spreads = [(point.deviation(metric), len(point.trials) - 1) for point in points if point.sound]
-    known = [(spread, free) for spread, free in spreads if spread is not None]
-    degrees = sum(free for _, free in known)
-    if not degrees:
-        return 0.0, 1
-    return math.sqrt(math.fsum(spread**2 * free for spread, free in known) / degrees), degrees
-
-
 def _interval(
-    point: RankedPoint, metric: str, count: int | None, spread: tuple[float, int]
+    points: Sequence[RankedPoint], point: RankedPoint, metric: str, count: int | None
 ) -> tuple[float, float]:
     mean = point.mean(metric) if point.sound else None
     if mean is None:
         return math.nan, math.nan
-    deviation, degrees = spread
-    return interval(mean, count, deviation / math.sqrt(len(point.trials)), degrees)
+    spread, degrees = spread_near(points, metric, point.rank)
+    return interval(mean, count, spread / math.sqrt(len(point.trials)), degrees)
 
 
 def _parameters(result: SearchResult) -> list[str]:

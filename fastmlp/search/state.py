@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,6 +122,11 @@ class Search:
             self.leader = len(self.points) - 1
         return first
 
+    def include_all(self, points: Iterable[Point]) -> None:
+        """Add points as `include` does."""
+        for point in points:
+            self.include(point)
+
     def config(self, number: int) -> TrainConfig:
         """Return the settings of a trial."""
         index, later = divmod(number, self.seeds)
@@ -175,6 +180,7 @@ class Search:
         if network is not None:
             path.parent.mkdir(exist_ok=True)
             network.save(path)
+        self.store.make_view()
         trials = [self._trials(index) for index in range(len(self.points))]
         return SearchResult(
             rank(self.points, trials, self.metric),

@@ -2,7 +2,8 @@
 
 The file is ``trials.sqlite`` in the folder of a search. It is in WAL mode, so it can be read with
 plain SQL while the search goes on; after each trial, what the log holds moves to the file itself.
-Its only table, `trials`, has a row for each finished trial; `SCHEMA` describes the columns. A
+Its only table, `trials`, has a row for each finished trial; `SCHEMA` describes the columns. The view `settings`, made
+at the end of a search, has a column for each setting that differs. A
 transaction is one trial: after a crash or a loss of power at any instant, each trial is there as a
 whole or not at all, and nothing has to be cleaned up. Rows and networks have checksums, which
 SQLite itself does not have, so a damaged trial is recognised.
@@ -23,7 +24,9 @@ from typing import Any, Self
 from fastmlp._version import __version__
 from fastmlp.errors import DataError, StoreError, line_of
 from fastmlp.machine.folders import FolderLock
+from fastmlp.machine.streams import warn
 from fastmlp.search.record import Key, Trial, check_trial
+from fastmlp.search.views import VIEW, make_view
 
 FILE = "trials.sqlite"
 APPLICATION = 0x664D4C50  # "fMLP": marks the file as ours
@@ -191,6 +194,14 @@ class TrialStore:
                 test_accuracy=trial.test_accuracy,
                 checksum=self._checksum(key.parameters, _values(trial)),
             )
+
+    def make_view(self) -> None:
+        """Make the view `fastmlp.search.views.VIEW` anew; a store without it is as good."""
+        try:
+            with self._transaction() as database:
+                make_view(database)
+        except StoreError as error:
+            warn(f"{error}; the view {VIEW} is not made")
 
     @property
     def _scope(self) -> tuple[str, str]:

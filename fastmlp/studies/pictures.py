@@ -32,7 +32,7 @@ from fastmlp.training.network import Network, forward
 SAMPLES = 5  # of each class
 IN_A_ROW, NAMED_IN_A_ROW = 10, 5  # pictures of weights, and of those with names
 MOST_WEIGHTS = 100  # pictures of one network
-HARDEST = (6, 4)  # rows and columns
+HARDEST = (5, 5)  # rows and columns
 # Of the figure of features: its width and the heights of channels (at most) and strips in inches,
 # channels side by side, the most that are shown, and pixels between them.
 WIDTH, TALLEST, STRIP = 6.0, 0.8, 0.25
@@ -90,14 +90,14 @@ def draw_hardest(network: Network, test: Dataset, path: Path) -> None:
     losses, _ = score_each(logits, test.labels)
     found = logits.argmax(axis=1)
     hardest = np.argsort(-losses, kind="stable")[: HARDEST[0] * HARDEST[1]]
-    with new_figure(path, 1.6 * HARDEST[1], 1.9 * HARDEST[0]) as figure:
+    with new_figure(path, 1.28 * HARDEST[1], 2.05 * HARDEST[0]) as figure:
         grid = figure.subplots(*HARDEST)
         for axes in grid.ravel()[len(hardest) :]:
             axes.set_axis_off()
         for axes, row in zip(grid.ravel(), hardest, strict=False):
             _picture(axes, test.images[row] / 255, test.shape)
             true, taken = (test.classes[one] for one in (test.labels[row], found[row]))
-            axes.set_title(f"{true},\ntaken for {taken}\nloss {losses[row]:.2f}", fontsize=9)
+            axes.set_title(f"{true},\ntaken for\n{taken}\nloss {losses[row]:.2f}", fontsize=9)
 
 
 # -- networks --------------------------------------------------------------------------------------

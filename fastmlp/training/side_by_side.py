@@ -25,6 +25,7 @@ from fastmlp.training.optimizers import OPTIMIZERS
 from fastmlp.training.shapes import multiply_adds, parameter_shapes
 from fastmlp.training.team import team_size
 from fastmlp.training.trainer import train
+from fastmlp.training.watching import watched_models
 
 Models = Mapping[int, TrainConfig]  # by index among all configurations
 
@@ -36,6 +37,7 @@ def train_many(
     *,
     jobs: int | None = None,
     on_epoch: Callable[[int, Row], object] | None = None,
+    verbose: bool = False,
 ) -> list[TrainResult]:
     """Train one network per configuration; each has the same bits as from `train`.
 
@@ -53,6 +55,8 @@ def train_many(
         How many models are trained at the same time; by default as above.
     on_epoch : callable, optional
         Called with the index of the configuration and the epoch's row. If it returns True, that model's training ends.
+    verbose : bool
+        Whether to show epochs, as for `train`.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def train_many(
             return None
 
         def after_epoch(row: Row) -> bool:
-            stop = on_epoch is not None and on_epoch(index, row) is True
+            stop = watching is not None and watching(index, row) is True
             if interrupted.is_set():
                 raise KeyboardInterrupt  # which `train` answers with the status
             return stop
@@ -82,8 +86,9 @@ def train_many(
         return train(config, train_part, valid, on_epoch=after_epoch)
 
     results: dict[int, TrainResult] = {}
-    for at_once, models in arrange(dict(enumerate(configs)), train_part, jobs):
-        results |= _run_group(run, models, at_once, interrupted)
+    with watched_models(on_epoch, configs, verbose) as watching:
+        for at_once, models in arrange(dict(enumerate(configs)), train_part, jobs):
+            results |= _run_group(run, models, at_once, interrupted)
     return [results[index] for index in sorted(results)]
 
 

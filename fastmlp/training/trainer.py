@@ -24,6 +24,7 @@ from fastmlp.training.network import Network
 from fastmlp.training.optimizers import STATES, Steps, steps_of
 from fastmlp.training.samples import Given, read_as_they_are, samples_of
 from fastmlp.training.shapes import spell_shape
+from fastmlp.training.watching import watched
 from fastmlp.training.weighting import LOSSES
 
 
@@ -37,6 +38,7 @@ def train(
     start: Network | None = None,
     on_epoch: Callable[[Row], object] | None = None,
     checkpoint: str | Path | None = None,
+    verbose: bool = False,
 ) -> TrainResult:
     """Train a network: ``train(config, train_part, valid_part)``, or ``train(config, X, y, X_valid, y_valid)``.
 
@@ -60,6 +62,9 @@ def train(
         started again has the same bits as one that was not. Of more than 255 epochs, the first ones are in a second
         file beside it, named ``*.history``. A checkpoint that cannot be written is a RuntimeWarning.
 
+    verbose : bool
+        Whether to show epochs: a bar on a terminal and in a notebook, else a line each on standard error.
+
     Returns
     -------
     TrainResult
@@ -80,7 +85,9 @@ def train(
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"config: found {type(config).__name__}, expected a TrainConfig")
     parts = parts_of(train, valid, X_valid, y_valid)
-    return Training(config, *parts, start, checkpoint).run(on_epoch)
+    training = Training(config, *parts, start, checkpoint)
+    with watched(on_epoch, config.epochs, verbose, training.epoch) as watching:
+        return training.run(watching)
 
 
 class Training(Loop):

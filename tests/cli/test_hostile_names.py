@@ -89,7 +89,7 @@ def test_a_search_file_whose_name_is_no_utf8(capsys: Capture) -> None:
     with start("search", name) as process:
         out, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert r"runs/search-grid\udcff\udce9: report.md, trials.csv" in out
+    assert r"runs/search-grid\udcff\udce9: report.md, report.html, trials.csv" in out
     report = Path(os.fsdecode(b"runs/search-grid\xff\xe9"), "report.md").read_text()
     assert report.startswith("# grid\\udcff\\udce9\n")
     with start("train", "--epochs", 1, "--out", os.fsdecode(b"out\xff")) as process:

@@ -70,7 +70,7 @@ def test_a_file_becomes_a_folder_of_results_and_goes_on(run, file, tmp_path):
     assert "6 diverged" in lines[-1]
     assert "3 of 9 points diverged or failed" in shown
     assert "the best on the test part: accuracy 0.9" in shown
-    assert "report.md, trials.csv, curves.png" in shown
+    assert "report.md, report.html, trials.csv, curves.png" in shown
     assert load(out / "best" / "model.safetensors").sizes == (64, 16, 10)
     kept = {key: row["id"] for key, row in rows(out).items()}
     _, said = run(file, "--seeds", 3)

@@ -161,5 +161,6 @@ def test_a_row_may_be_about_an_epoch(results: StudyResults) -> None:
         "validation accuracy",
         "0.6500",
         "0.6500 ± 0.0707",
+        "",
         "agrees",
     ]

@@ -9,13 +9,15 @@ import pytest
 from figure_texts import misplaced
 from matplotlib.figure import Figure
 
+from fastmlp.datasets import Dataset
 from fastmlp.reporting.displays import ConfusionDisplay, CurvesDisplay, PicturesDisplay
 from fastmlp.reporting.search_displays import HeatMapDisplay, ImportanceDisplay, ParallelDisplay
 from fastmlp.reporting.style import new_figure
 from fastmlp.search.record import Trial
-from fastmlp.studies import figures
+from fastmlp.studies import figures, pictures
 from fastmlp.studies.results import StudyResults, StudyTrial
 from fastmlp.studies.study import Study
+from fastmlp.training.network import Network
 
 RNG = np.random.default_rng(0)
 LONG = ["automobile", "airplane", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -209,3 +211,18 @@ def test_a_single_epoch_has_one_tick(tmp_path: Path, drawn: list[Figure]) -> Non
     for axes in drawn[0].axes:
         low, high = axes.get_xlim()
         assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_pictures_of_networks(tmp_path: Path, drawn: list[Figure]) -> None:
+    from tests.studies.test_pictures import network_of
+
+    random = np.random.default_rng(1)
+    network = network_of((), (3, 8, 8), "abc")
+    named = Network([random.normal(size=(10, 192))], [np.zeros(10)], normalization=network.normalization,
+                    classes=LONG, shape=(3, 8, 8))  # fmt: skip
+    images = random.integers(0, 256, (60, 192), dtype=np.uint8)
+    test = Dataset(images, random.integers(0, 10, 60), (3, 8, 8), tuple(LONG), "made up")
+    pictures.draw_weights([("lambda 0.1", named), ("lambda 1", named)], tmp_path / "a.png")
+    pictures.draw_hardest(named, test, tmp_path / "b.png")
+    pictures.draw_features(network_of((40,), (3, 8, 8)), images[0], tmp_path / "c.png")
+    assert [misplaced(figure) for figure in drawn] == [[], [], []]
