@@ -2,9 +2,11 @@
 
 ``FASTMLP_MACHINE_CODE`` says for which CPUs: "host" (the default) for the one that builds, "none", or names of `LEVELS`
 with commas between them, for wheels that are published; the building CPU must be able to execute them. A CPU uses the
-level whose tile it would choose itself, and bfloat16 if it has it: each needs its own. Where Numba is missing or something fails, the wheel is built without. Code is used where Numba, LLVM, Python and the kernels are
-those that it was built with, and the CPU can execute it; `fastmlp.kernels.cache` checks this, and otherwise kernels are
-compiled on first use, as ever.
+level whose tile it would choose itself, and bfloat16 if it has it: each needs its own.
+
+Where Numba is missing or something fails, the wheel is built without. Code is used where Numba, LLVM, Python and the
+kernels are those that it was built with, and the CPU can execute it; `fastmlp.kernels.cache` checks this, and otherwise
+kernels are compiled on first use, as ever.
 """
 
 import importlib.util
