@@ -101,7 +101,10 @@ class MachineCode(BuildHookInterface[Any]):
         made = self.folder / "made"
         for folder in self.folder.glob("fastmlp-*"):
             if (folder / BUILT_FOR).exists():
-                shutil.copytree(folder, made / folder.name.split("-")[1])
+                place = made / folder.name.split("-")[1]
+                place.mkdir(parents=True)
+                for file in folder.iterdir():  # which only who builds may read, unlike the copies
+                    shutil.copyfile(file, place / file.name)
         return made if made.exists() else None
 
     def _compile(self, work: tuple[dict[str, str], str]) -> str | None:
