@@ -1,10 +1,12 @@
 """Build hook: machine code of the common networks, made while a wheel is built, so that no user waits for it.
 
 ``FASTMLP_MACHINE_CODE`` says for which CPUs: "host" (the default) for the one that builds, "none", or names of `LEVELS`
-with commas between them, for wheels that are published; the building CPU must be able to execute them. Where Numba is
-missing or something fails, the wheel is built without. Code is used where Numba, LLVM, Python and the kernels are
-those that it was built with, and the CPU can execute it; `fastmlp.kernels.cache` checks this, and otherwise kernels are
-compiled on first use, as ever.
+with commas between them, for wheels that are published; the building CPU must be able to execute them. A CPU uses the
+level whose tile it would choose itself, and bfloat16 if it has it: each needs its own.
+
+Where Numba is missing or something fails, the wheel is built without. Code is used where Numba, LLVM, Python and the
+kernels are those that it was built with, and the CPU can execute it; `fastmlp.kernels.cache` checks this, and otherwise
+kernels are compiled on first use, as ever.
 """
 
 import importlib.util
@@ -99,7 +101,10 @@ class MachineCode(BuildHookInterface[Any]):
         made = self.folder / "made"
         for folder in self.folder.glob("fastmlp-*"):
             if (folder / BUILT_FOR).exists():
-                shutil.copytree(folder, made / folder.name.split("-")[1])
+                place = made / folder.name.split("-")[1]
+                place.mkdir(parents=True)
+                for file in folder.iterdir():  # which only who builds may read, unlike the copies
+                    shutil.copyfile(file, place / file.name)
         return made if made.exists() else None
 
     def _compile(self, work: tuple[dict[str, str], str]) -> str | None:

@@ -31,6 +31,8 @@ if "bfloat16" in one:
     sys.exit("ValueError: out of luck")
 (folder / str(abs(hash(one)))).touch()
 (folder / built_for).write_text(os.environ.get("NUMBA_CPU_NAME", "host"))
+for path in (folder, *folder.iterdir()):
+    path.chmod(0o700)
 """
 
 
@@ -43,6 +45,12 @@ def module(monkeypatch) -> Any:
     spec.loader.exec_module(found)
     monkeypatch.delenv(found.VARIABLE, raising=False)
     return found
+
+
+def umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now
 
 
 class Build:
@@ -90,6 +98,8 @@ def test_an_editable_installation_gets_it_where_it_is(module, tmp_path, monkeypa
         assert build.is_pure
         (folder,) = (tmp_path / module.SHIPPED).iterdir()
         assert (folder / module.BUILT_FOR).read_text() == "host"
+        modes = {path.stat().st_mode & 0o044 for path in (folder, *folder.iterdir())}
+        assert modes == {0o666 & ~umask() & 0o044}, "readable by whom the user's files are"
     monkeypatch.setenv(module.VARIABLE, "none")
     Build(module, tmp_path, "editable")
     assert not (tmp_path / module.SHIPPED).exists()

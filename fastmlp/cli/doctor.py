@@ -62,9 +62,9 @@ def _findings() -> Iterator[tuple[str, str]]:
     sizes = (f"{name} {size // 1024:,} KiB" for name, size in found["caches"].items())
     yield "caches", ", ".join(sizes) or "unknown"
     folder = cache_folder()
-    yield "compiled", "not kept: no writable folder" if folder is None else _described(folder.path)
+    kept = "not kept: no writable folder" if folder is None else _described(folder.path)
     built = sum(_count(folder.path) for folder in shipped())
-    yield "shipped", f"{built} compiled functions for this processor" if built else "none"
+    yield "compiled", f"{kept}; {built} came with the package" if built else kept
     yield "system", found["system"]
     yield "versions", ", ".join(f"{name} {one}" for name, one in found["versions"].items())
 

@@ -85,7 +85,7 @@ def _modules(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]
     for entry in folder.iterdir():
         name = f"{path}/{entry.name}"
         if entry.is_dir():
-            if entry.name != "__pycache__":
+            if entry.name not in ("__pycache__", SHIPPED):
                 yield from _modules(entry, name)
         elif name.endswith((".py", ".pyc")):
             yield name, entry

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.draws import parameter_type
 from fastmlp.training.engine import Engine
 from fastmlp.training.layers import has_images
 from fastmlp.training.shapes import parameter_shapes
@@ -29,7 +30,7 @@ def warm_up(what: TrainConfig | str = "float32", train: Dataset | None = None) -
     ----------
     what : TrainConfig or {"float32", "float64", "bfloat16"}
         A configuration: what `fastmlp.train` needs for it. A type: what linear networks of it need, for pictures and
-        for rows of numbers, also those of the estimators.
+        for rows of numbers of that type; of float32 and float64 also regressors and classifiers of two classes.
     train : Dataset, optional
         With a configuration: data of the kind that it is to train on; by default pictures of bytes.
 
@@ -48,11 +49,10 @@ def warm_up(what: TrainConfig | str = "float32", train: Dataset | None = None) -
         _warm_up_training(what, _pictures(what) if train is None else train)
     elif isinstance(what, str) and train is None:
         config = TrainConfig().replace(dtype=what)
-        _warm_up_training(config, _pictures(config))
-        numbers = ("float64",) if what == "float64" else ("float32", "float64")
-        for kind in numbers:
-            _warm_up_training(config, _rows(kind))
-        _warm_up_targets(what)
+        for part in (_pictures(config), _rows(parameter_type(config))):
+            _warm_up_training(config, part)
+        if what != "bfloat16":
+            _warm_up_targets(what)
     else:
         expected = "a TrainConfig" if train is not None else "a TrainConfig or a dtype"
         raise ConfigError(f"what: found {what!r}, expected {expected}")
@@ -80,12 +80,11 @@ def _first_rows(part: Dataset) -> Dataset:
 
 def _warm_up_targets(dtype: str) -> None:
     """Compile what networks with targets need: regressors, and classifiers of two classes."""
-    numbers = "float64" if dtype == "float64" else "float32"
     shapes = parameter_shapes(TrainConfig().layers(1), (8,))
-    weights, biases = ([np.zeros(one[part], numbers) for one in shapes] for part in (0, 1))
+    weights, biases = ([np.zeros(one[part], dtype) for one in shapes] for part in (0, 1))
     engine = Engine(weights, biases, batch_size=2, dtype=dtype, threads=1, loss="squared")
     ones, zeros = np.ones(8), np.zeros(8)
-    rows, targets = np.zeros((2, 8), numbers), np.zeros((2, 1))
+    rows, targets = np.zeros((2, 8), dtype), np.zeros((2, 1))
     engine.warm_up(engine.samples(rows, ones, zeros, targets=targets))
     engine.close()
 

@@ -7,6 +7,7 @@ import fastmlp
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels.run import run
+from fastmlp.training.trainer import Training
 
 DIGITS = fastmlp.load_digits().train.take(range(40))
 BRIEF = fastmlp.TrainConfig(epochs=1)
@@ -50,7 +51,7 @@ def test_a_type_warms_up_pictures_rows_and_estimators():
 
 
 def test_the_first_epoch_does_not_contain_what_comes_before_it(monkeypatch):
-    training = fastmlp.training.trainer.Training(BRIEF, DIGITS, DIGITS)
+    training = Training(BRIEF, DIGITS, DIGITS)
     called = []
     monkeypatch.setattr(training.engine, "warm_up", called.append)
     training.run()
