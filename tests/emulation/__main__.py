@@ -136,7 +136,8 @@ def default_tests(all_of_them: bool) -> list[str]:
 
 def run_tests(python: Path, environment: dict[str, str], given: list[str]) -> int:
     """Run tests of fastmlp in emulation."""
-    options = ("-q", "-p", "no:cacheprovider", "--timeout", "3600")  # compilation alone takes minutes
+    # Compilation alone takes minutes.
+    options = ("-q", "-p", "no:cacheprovider", "--timeout", "3600")
     command = (str(python), "-m", "pytest", *options, *given)
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment).returncode
 
