@@ -133,7 +133,7 @@ class OwnFolder:
         if not _HAS_OWNERS:
             yield f"{self.path}{os.sep}", None
             return
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
         try:
             descriptor = os.open(self.path, flags)
         except OSError as error:
@@ -160,7 +160,7 @@ def _check_own(found: os.stat_result, is_kind: Callable[[int], bool]) -> None:
     """Raise a ForeignError if somebody else could have written what was found."""
     if not is_kind(found.st_mode):
         raise OSError(errno.EINVAL, "found another kind of file")
-    if not _HAS_OWNERS:
+    if not (_HAS_OWNERS and hasattr(os, "geteuid")):
         return
     if found.st_uid != os.geteuid():
         raise ForeignError(errno.EPERM, f"belongs to another user, number {found.st_uid}")

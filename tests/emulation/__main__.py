@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="all kernel tests, digests and widths")
     folder = Path(platformdirs.user_cache_dir("fastmlp-emulation"))
     parser.add_argument("--folder", type=Path, default=folder, help=f"default: {folder}")
-    parser.add_argument("tests", nargs="*", help="files or options for pytest instead of its own")
+    parser.add_argument("tests", nargs="*", help="files for pytest, instead of its own")
     options = parser.parse_args()
     folder = options.folder.resolve()
     python = prepare(folder)
@@ -131,15 +131,14 @@ def requirements() -> list[str]:
 
 def default_tests(all_of_them: bool) -> list[str]:
     """Return what pytest is given: the kernels with tiles, or everything with arithmetic."""
-    if all_of_them:
-        return [*MORE, "--timeout", "3600"]
-    files = [f"tests/kernels/{name}.py" for name in KERNELS]
-    return [*files, "--timeout", "1200"]
+    return [*MORE] if all_of_them else [f"tests/kernels/{name}.py" for name in KERNELS]
 
 
 def run_tests(python: Path, environment: dict[str, str], given: list[str]) -> int:
     """Run tests of fastmlp in emulation."""
-    command = (str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *given)
+    # Compilation alone takes minutes.
+    options = ("-q", "-p", "no:cacheprovider", "--timeout", "3600")
+    command = (str(python), "-m", "pytest", *options, *given)
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment).returncode
 
 
