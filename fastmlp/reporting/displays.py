@@ -138,7 +138,7 @@ class CurvesDisplay(Display):
             for line, (part, words) in enumerate(PARTS):
                 values = column(self.history, f"{part}_{quantity}")
                 if np.isfinite(values).any():
-                    look = {"color": COLOURS[line], "linestyle": DASHES[line], "label": words}
+                    look: Any = {"color": COLOURS[line], "linestyle": DASHES[line], "label": words}
                     axes.plot(epochs, values, marker=marker, markersize=3, **look)
             if self.best_epoch:
                 axes.axvline(self.best_epoch, color="#999999", linestyle=":", label="network kept")

@@ -57,7 +57,7 @@ def to_frame(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError:
-        raise ConfigError('pandas: not installed; install "fastmlp[pandas]"') from None
+        raise ConfigError('pandas: not installed; install "fastmlp[tables]"') from None
     return pandas.DataFrame({name: list(values) for name, values in columns.items()})
 
 
