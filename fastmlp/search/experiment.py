@@ -165,6 +165,7 @@ class Experiment:
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
+        What the best point is chosen by.
     """
 
     data: DataTable
