@@ -17,8 +17,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(DOCS.parent), os.environ.get("PY
 
 import cells
 import generate
+from jupyter_client.manager import KernelManager
 
 import fastmlp
+
+if hasattr(KernelManager, "transport_encryption"):  # of jupyter_client 8.9 on, which else warns
+    KernelManager.transport_encryption.default_value = "auto"
 
 project = "fastmlp"
 author = "The fastmlp authors"

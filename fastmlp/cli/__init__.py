@@ -18,6 +18,7 @@ import click
 from fastmlp._version import __version__
 from fastmlp.cli.bench import bench
 from fastmlp.cli.data import data
+from fastmlp.cli.docs import docs
 from fastmlp.cli.doctor import doctor
 from fastmlp.cli.export import export
 from fastmlp.cli.predict import predict
@@ -54,7 +55,7 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, reproduce, predict, export, data, bench, doctor):
+for command in (train, search, reproduce, predict, export, data, bench, doctor, docs):
     fastmlp.add_command(command)
 
 

@@ -192,7 +192,7 @@ class Network:
         The names are ``"0.weight"``, ``"0.bias"``, ``"2.weight"``, ..., because linear layers alternate with
         activations; pools and the one ``torch.nn.Flatten`` count, too. A batchnorm also has
         ``"1.num_batches_tracked"``, which is 0. The normalisation is not included: give ``normalization.apply(X)``,
-        as images [N, *shape] if there are layers of images, to PyTorch's network.
+        as images ``[N, *shape]`` if there are layers of images, to PyTorch's network.
         """
         return to_state(named(self.layers, self.weights, self.biases))
 
