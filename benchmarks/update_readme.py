@@ -48,8 +48,14 @@ def draw(contest: Contest, cpu: str) -> None:
         bars = speed.barh(list(WORDS.values()), values, color=[COLOURS[1], *["#b0b7bd"] * 3])
         speed.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3)
         speed.set(xlim=(0, 1.25 * max(values)))
-        speed.set_xlabel(f"images a second, float32, {contest['threads']} threads\n{cpu}", fontsize=8)
-        speed.set_title("-".join(map(str, contest["sizes"])) + f", batch {contest['batch']}", loc="left", fontsize=10)
+        speed.set_xlabel(
+            f"images a second, float32, {contest['threads']} threads\n{cpu}", fontsize=8
+        )
+        speed.set_title(
+            "-".join(map(str, contest["sizes"])) + f", batch {contest['batch']}",
+            loc="left",
+            fontsize=10,
+        )
         speed.tick_params(axis="y", length=0)
         speed.xaxis.set_ticks([])
         speed.spines[["bottom", "left"]].set_visible(False)

@@ -1,7 +1,7 @@
 """Cells of other languages than Python: run through IPython's magics, shown without them.
 
 ``%%bash -e`` runs a cell as a shell script that ends at its first error, ``%%writefile NAME`` makes a file of it.
-Readers see the script, or the file under its name.
+Readers see the script, or the file under its name. What a script prints arrives in pieces; they see it in one.
 """
 
 from docutils import nodes
@@ -19,6 +19,17 @@ def show(app, doctree):
             name = magic.split()[-1]
             _replace(block, text, LEXERS["." + name.rpartition(".")[2]])
             block.parent.insert(block.parent.index(block), _caption(name))
+
+
+def join(app, doctree):
+    """Put pieces of printed text that follow each other into one."""
+    for block in list(doctree.findall(nodes.literal_block)):
+        before = block.parent[block.parent.index(block) - 1] if block.parent.index(block) else None
+        printed = "stream" in block["classes"] and isinstance(before, nodes.literal_block)
+        if printed and "stream" in before["classes"]:
+            before[:] = [nodes.Text(before.astext() + block.astext())]
+            before.rawsource = before.astext()
+            block.parent.remove(block)
 
 
 def _replace(block, text, lexer):

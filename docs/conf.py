@@ -51,7 +51,6 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"  # progress bars
-nb_merge_streams = True
 if importlib.util.find_spec("torch") is None:  # a gigabyte, for a page
     nb_execution_excludepatterns = ["how-to/pytorch.md"]
     suppress_warnings = ["myst-nb.lexer"]  # of cells that were not executed
@@ -86,3 +85,4 @@ def setup(app):
     """Write the generated pages, and show cells of other languages as what they are."""
     app.connect("builder-inited", lambda app: generate.write_pages(DOCS))
     app.connect("doctree-read", cells.show)
+    app.connect("doctree-read", cells.join)

@@ -74,40 +74,47 @@ def described(documented: type, section: str) -> dict[str, tuple[str, str]]:
 
 
 def settings() -> str:
-    """Return the table of TrainConfig's fields."""
+    """Return the list of TrainConfig's fields."""
     told = described(TrainConfig, "Parameters")
-    rows = []
+    text = ""
     for field in dataclasses.fields(TrainConfig):
         kind, description = told[field.name]
         if choices := choices_of(field.name):
             kind = "one of " + ", ".join(f"`{one}`" for one in choices)
         option = field.name.replace("_", "-")
         both = f"`--{option}`" + (f", `--no-{option}`" if isinstance(field.default, bool) else "")
-        rows.append((f"`{field.name}`", both, code(field.default), kind, description))
-    return table(("key", "option", "default", "value", "what it is"), rows)
+        text += entry(f"`{field.name}`, {both}", kind, code(field.default), description)
+    return text
 
 
 def fields_of(documented: type, leave_out: Sequence[str] = ()) -> str:
-    """Return the table of a dataclass's fields."""
-    text = inspect.getdoc(documented) or ""
-    told = described(documented, "Parameters" if "\nParameters\n" in text else "Attributes")
-    rows = []
+    """Return the list of a dataclass's fields."""
+    told = described(documented, "Parameters")
+    text = ""
     for field in dataclasses.fields(documented):
         if field.name not in leave_out:
             kind, description = told[field.name]
             required = field.default is dataclasses.MISSING
             default = "required" if required else code(field.default)
-            rows.append((f"`{field.name}`", default, kind.removesuffix(" or None"), description))
-    return table(("key", "default", "value", "what it is"), rows)
+            text += entry(f"`{field.name}`", kind.removesuffix(" or None"), default, description)
+    return text
+
+
+def entry(term: str, kind: str, default: str, description: str) -> str:
+    """Return an entry of a definition list."""
+    ending = "required" if default == "required" else f"default: {default}"
+    return f"{term}\n: {kind}; {ending}\n\n  {description}\n\n"
 
 
 def code(value: object) -> str:
     """Return a default as TOML has it; None is no key at all."""
     if value is None:
-        return "left out"
+        return "none"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
-    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value!r}`".replace("'", '"')
+    return (
+        f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value!r}`".replace("'", '"')
+    )
 
 
 def names() -> str:
@@ -138,7 +145,9 @@ def reports(folder: Path) -> str:
     text = ""
     for title, paths in groups:
         entries = "".join(
-            f"{REPORTS[one.name]} <{one.name}/report>\n" if one.name in REPORTS else f"{one.name}/report\n"
+            f"{REPORTS[one.name]} <{one.name}/report>\n"
+            if one.name in REPORTS
+            else f"{one.name}/report\n"
             for one in paths
         )
         text += f"## {title}\n\n```{{toctree}}\n:maxdepth: 1\n\n{entries}```\n\n"

@@ -78,7 +78,7 @@ def tile(figure: Figure) -> None:
     say(axes, 6, 15, "k runs, in order", color=BLUE)
     arrow(axes, (26, 2), (26, 12), RED)
     say(axes, 26.8, 7, "k", color=RED)
-    say(axes, 12.5, 12, "×", fontsize=14)
+    say(axes, 12.5, 12, "x", fontsize=14)
     say(axes, 26.8, 13, "=", fontsize=14)
 
 
@@ -97,7 +97,13 @@ def registers(figure: Figure) -> None:
         box(axes, 4, y, 1.4, 1.1, "#bcd7ea" if row == 2 else "white", BLUE)
     say(axes, 0.2, 7.1, "1 number of X,\nrepeated in\na vector", color=BLUE, fontsize=8, ha="left")
     used = AVX512.rows * AVX512.vectors
-    say(axes, 33.8, 10, f"{AVX512.rows} × {AVX512.vectors} = {used} registers\nhold sums", color=GREEN)
+    say(
+        axes,
+        33.8,
+        10,
+        f"{AVX512.rows} x {AVX512.vectors} = {used} registers\nhold sums",
+        color=GREEN,
+    )
     say(axes, 33.8, 13, f"{used} + 2 + 1 = {used + 3}\nof 32 registers")
 
 
@@ -115,7 +121,12 @@ def team(figure: Figure) -> None:
     say(axes, 30, 0.8, "not done: each thread owns a part of the sum", fontweight="bold")
     for thread, colour in enumerate(colours):
         box(axes, 22, 3 + 3.5 * thread, 16, 3.5, colour)
-        say(axes, 30, 4.75 + 3.5 * thread, f"thread {thread + 1}: {'first' if thread == 0 else 'second'} half of k")
+        say(
+            axes,
+            30,
+            4.75 + 3.5 * thread,
+            f"thread {thread + 1}: {'first' if thread == 0 else 'second'} half of k",
+        )
     say(axes, 30, 11.5, "The halves are rounded, then added:")
     say(axes, 30, 13.2, "another number of threads gives other bits.")
 
@@ -129,7 +140,7 @@ def update(figure: Figure) -> None:
         "dW = Xᵀ dZ": (0, 4),
         "dW += decay · W": (8, 4),
         "V = momentum · V + dW": (8, 4),
-        "W −= rate · V": (8, 4),
+        "W -= rate · V": (8, 4),
     }
     left = 0
     colours = ("#bcd7ea", "#f4cdb5", "#b5dccf", "#e8d3e0")

@@ -36,7 +36,7 @@ def published() -> str:
         named = metadata.metadata("fastmlp").get_all("Project-URL") or []
     except metadata.PackageNotFoundError:
         named = []
-    found = dict(one.split(", ", 1) for one in named)
+    found: dict[str, str] = dict(one.split(", ", 1) for one in named)
     for name in ADDRESSES:
         if name in found:
             return found[name]

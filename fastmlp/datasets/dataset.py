@@ -111,15 +111,17 @@ class Dataset:
         Parameters
         ----------
         images : array-like [N, D], [N, height, width], [N, channels, height, width] or [N, height, width, channels]
-            uint8, float32 and float64 are kept (and not copied if contiguous); other numbers become
-            float64. A last axis of 1 or 3 is taken for channels; they are brought to the front.
+            Kept if they are uint8, float32 or float64 (and not copied if contiguous); others become float64. A last
+            axis of 1 or 3 is taken for channels; they are brought to the front.
         labels : array-like of whole numbers [N]
+            Indices into `classes`.
         shape : (channels, height, width), optional
             By default that of `images`; rows [N, D] are (1, 1, D), which stands for no pictures. It decides where the
             channels are if `images` could be either.
         classes : sequence of str, optional
             By default "0", "1", ... up to the largest label.
         name : str
+            What messages and reports call the data.
 
         Raises
         ------
@@ -187,7 +189,13 @@ class Dataset:
         return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
     def normalization(self, per: str = "channel") -> transforms.Normalization:
-        """Return `Normalization.of` these images, which is measured once however many models train on them."""
+        """Return `Normalization.of` these images, which is measured once however many models train on them.
+
+        Parameters
+        ----------
+        per : {"channel", "feature", "range", "none"}
+            As for `Normalization.of`.
+        """
         if per not in self._normalizations:
             self._normalizations[per] = transforms.Normalization.of(self, per)
         return self._normalizations[per]
@@ -197,11 +205,12 @@ class Dataset:
         return {}
 
     def pick(self, classes: Sequence[str]) -> Dataset:
-        """Keep the images of some classes, in their order, relabelled 0, 1, ... in the order of `classes`.
+        """Return the images of some classes, in their order, relabelled 0, 1, ... in the order of `classes`.
 
         Parameters
         ----------
         classes : sequence of str
+            Names out of those of this data.
 
         Raises
         ------
@@ -224,15 +233,18 @@ class Dataset:
         return replace(picked, train_size=int(np.searchsorted(rows, self.train_size)))
 
     def resize(self, size: int | tuple[int, int]) -> Dataset:
-        """Scale every image to `size`: the side of a square, or (height, width).
+        """Return the images scaled, bilinear and antialiased; see `transforms.resize`.
 
-        The scaling is bilinear and antialiased; see `transforms.resize`.
+        Parameters
+        ----------
+        size : int or (int, int)
+            The side of a square, or height and width, in pixels.
         """
         images, shape = transforms.resize(self.images, self.shape, size)
         return replace(self, images=images, shape=shape)
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[Dataset, ...]:
-        """Split the images at random into disjoint parts, each a fraction of the whole.
+        """Return disjoint parts of the images, drawn at random, each a fraction of the whole.
 
         Parameters
         ----------
@@ -265,7 +277,12 @@ class Dataset:
         return tuple(self._rows(order[a:b]) for a, b in pairwise(bounds))
 
     def take(self, indices: npt.ArrayLike) -> Dataset:
-        """Return the images at `indices` (whole numbers 0..N-1), in that order, as a copy.
+        """Return the images at `indices`, in that order, as a copy.
+
+        Parameters
+        ----------
+        indices : array-like of whole numbers
+            From 0 to N - 1.
 
         Raises
         ------

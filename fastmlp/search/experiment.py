@@ -141,7 +141,13 @@ class DataTable:
 
     @classmethod
     def from_table(cls, table: object) -> Self:
-        """Return what a ``[data]`` table of a TOML file says."""
+        """Return what a ``[data]`` table of a TOML file says.
+
+        Parameters
+        ----------
+        table : object
+            The table as it was read.
+        """
         values = checked_table("data", table, [field.name for field in dataclasses.fields(cls)])
         if "name" not in values:
             raise ConfigError("data.name: not found, expected a data set: [data] name = ...")
@@ -156,12 +162,14 @@ class DataTable:
 class Experiment:
     """The content of a search or study file.
 
-    Attributes
+    Parameters
     ----------
     data : DataTable
+        The images.
     config : TrainConfig
         The settings that the grid does not vary.
     grid : tuple of Grid
+        The values to try.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
@@ -182,6 +190,16 @@ class Experiment:
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
         """Read a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            A TOML file.
+
+        Returns
+        -------
+        Experiment
+            What the file leaves out has its default.
 
         Raises
         ------

@@ -60,12 +60,16 @@ def grid_search(
         To train, to choose the best point and, if given, to test that point's networks once.
     store : path
         A folder for ``trials.sqlite`` and ``best/model.safetensors``.
+    jobs : int, optional
+        Trials at once; see `fastmlp.search.workers.Workers`.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
         The best point has the highest mean accuracy, or the lowest mean loss, over its seeds.
-    jobs, backend, dask : optional
-        Where trials run: see `fastmlp.search.workers.Workers`.
+    backend : {"threading", "loky"}
+        Threads of this process, or processes.
+    dask : str, optional
+        Address of a Dask scheduler whose workers run the trials.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
 

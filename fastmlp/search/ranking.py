@@ -20,7 +20,7 @@ from fastmlp.training.network import Network
 class RankedPoint:
     """A point of a grid with its trials and its rank.
 
-    Attributes
+    Parameters
     ----------
     rank : int
         From 1, the best. Points with a diverged trial follow those without, and points with a failed
@@ -47,12 +47,24 @@ class RankedPoint:
         return all(trial.sound for trial in self.trials)
 
     def mean(self, name: str) -> float | None:
-        """Return the mean over seeds of a field of `Trial`; None if a trial lacks it."""
+        """Return the mean over seeds; None if a trial lacks it.
+
+        Parameters
+        ----------
+        name : str
+            A field of `Trial` that is a number.
+        """
         values = [getattr(trial, name) for trial in self.trials]
         return None if None in values else math.fsum(values) / len(values)
 
     def deviation(self, name: str) -> float | None:
-        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one."""
+        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one.
+
+        Parameters
+        ----------
+        name : str
+            A field of `Trial` that is a number.
+        """
         values = [getattr(trial, name) for trial in self.trials]
         return None if None in values or len(values) < 2 else statistics.stdev(values)
 
@@ -61,7 +73,7 @@ class RankedPoint:
 class SearchResult:
     """What a search found.
 
-    Attributes
+    Parameters
     ----------
     points : tuple of RankedPoint
         All points, the best first.

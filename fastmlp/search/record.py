@@ -48,9 +48,10 @@ class Key(NamedTuple):
 class Trial:
     """A finished trial, as stored.
 
-    Attributes
+    Parameters
     ----------
     seed : int
+        Of the training.
     status : {"done", "stopped", "diverged", "failed", "pruned"}
         All epochs done; stopped early; a loss that is not finite; an error, or a worker that died
         several times; given up by an adaptive search.
@@ -69,6 +70,7 @@ class Trial:
     test_data : str or None
         Checksum of the part that the network was tested on.
     test_loss, test_accuracy : float or None
+        None if it was not tested.
     """
 
     seed: int

@@ -226,6 +226,11 @@ class TrainConfig:
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked as on construction.
 
+        Parameters
+        ----------
+        **changes : object
+            Fields, and their new values.
+
         Raises
         ------
         ConfigError
@@ -237,7 +242,13 @@ class TrainConfig:
         return dataclasses.replace(self, **changes)
 
     def layers(self, outputs: int) -> tuple[Layer, ...]:
-        """Return the layers of the network that is trained, with so many outputs."""
+        """Return the layers of the network that is trained.
+
+        Parameters
+        ----------
+        outputs : int
+            Of the last layer.
+        """
         return network_layers(
             self.hidden,
             outputs,

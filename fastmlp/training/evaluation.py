@@ -15,6 +15,13 @@ from fastmlp.training.network import Network, forward
 def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
     """Return the mean cross-entropy and the share of right answers: ``{"loss": ..., "accuracy": ...}``.
 
+    Parameters
+    ----------
+    network : Network
+        A trained network.
+    dataset : Dataset
+        Images of the network's shape, with labels of its classes.
+
     Raises
     ------
     DataError

@@ -36,7 +36,7 @@ Status = Literal["done", "stopped", "diverged", "interrupted"]
 class TrainResult:
     """The result of a training.
 
-    Attributes
+    Parameters
     ----------
     network : Network
         From the epoch with the lowest validation loss if ``config.restore_best`` and there is one, else from the last.
@@ -52,6 +52,7 @@ class TrainResult:
     best_epoch : int
         The epoch of the lowest validation loss, 0 without validation data.
     config : TrainConfig
+        The settings of the training.
     """
 
     network: Network

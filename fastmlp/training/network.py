@@ -47,10 +47,6 @@ class Network:
         `out` of the layer before. A batchnorm has two arrays, its weight and its running mean. Kept, not copied.
     biases : sequence of arrays [out]
         One for each of the weights, of their type; of a batchnorm its bias and its running variance. Kept, not copied.
-    layers : sequence of Layer, optional
-        The layers of the parameters, such as `fastmlp.training.layers.network_layers` makes; the softmax is taken of
-        the last layer's outputs, the logits. By default linear layers of the weights' shapes, with `activation` and
-        `residual`.
     activation : str
         The function after each linear layer but the last.
     residual : bool
@@ -61,6 +57,10 @@ class Network:
         A name for each output.
     shape : sequence of int
         (channels, height, width) of an image; the product is D. (1, 1, D) stands for rows that are no pictures.
+    layers : sequence of Layer, optional
+        The layers of the parameters, such as `fastmlp.training.layers.network_layers` makes; the softmax is taken of
+        the last layer's outputs, the logits. By default linear layers of the weights' shapes, with `activation` and
+        `residual`.
     levels : (float, float), optional
         The least and the greatest value of the images that it was trained on; see `fastmlp.training.levels`.
 
@@ -214,7 +214,7 @@ class Network:
         ----------
         state : mapping of str to array or CPU tensor
             Names as in `state_dict`; float32 or float64. Copied.
-        activation, residual
+        activation, residual : str, bool
             As for Network; the state does not contain them.
         layers : sequence of Layer, optional
             The modules of the Sequential, such as ``network_layers(["conv 6 5", "maxpool 2"], 10)`` of

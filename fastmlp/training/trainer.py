@@ -37,6 +37,7 @@ def train(
     Parameters
     ----------
     config : TrainConfig
+        The settings.
     train : Dataset
         Training images. The normalisation is measured on them and becomes part of the network.
     valid : Dataset, optional

@@ -45,7 +45,9 @@ def members(name: str) -> Iterator[str]:
     for one in dir(value) if inspect.isclass(value) else ():
         static = inspect.getattr_static(value, one)
         function = getattr(static, "fget", None) or getattr(static, "__func__", static)
-        if not one.startswith("_") and str(getattr(function, "__module__", "")).startswith("fastmlp"):
+        if not one.startswith("_") and str(getattr(function, "__module__", "")).startswith(
+            "fastmlp"
+        ):
             yield f"{name}.{one}"
 
 

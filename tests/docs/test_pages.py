@@ -87,7 +87,9 @@ def test_links_lead_to_pages(page: str) -> None:
         if target.startswith("http"):
             continue
         # A stored report is a page once the site is built.
-        target = re.sub(r"^(?:\.\./)?reports/([\w-]+)/report.md$", r"../../reports/\1/report.md", target)
+        target = re.sub(
+            r"^(?:\.\./)?reports/([\w-]+)/report.md$", r"../../reports/\1/report.md", target
+        )
         assert (DOCS / page).parent.joinpath(target).exists(), target
 
 
