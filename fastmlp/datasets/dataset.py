@@ -1,8 +1,7 @@
 """Dataset: images, labels and their meaning, in one value to slice, pick, resize and split.
 
-Images stay as the files hold them (uint8, one row an image, channel after channel). They are
-normalised with the statistics of the training part (`transforms.Normalization`), by the kernels
-that gather a batch.
+Images stay as the files hold them (uint8, one row an image, channel after channel). They are normalised with the
+statistics of the training part (`transforms.Normalization`), by the kernels that gather a batch.
 """
 
 from __future__ import annotations
@@ -281,13 +280,13 @@ class Dataset:
 
         Parameters
         ----------
-        indices : array-like of whole numbers
-            From 0 to N - 1.
+        indices : array-like of whole numbers 0..N-1
+            Rows.
 
         Raises
         ------
         DataError
-            If an index is outside 0..N-1.
+            If an index is outside.
         """
         rows = np.asarray(indices)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:

@@ -48,7 +48,9 @@ def grid_search(
     dask: str | None = None,
     on_trial: Callable[[Progress], object] | None = None,
 ) -> SearchResult:
-    """Train the points of a grid that are not stored yet, and store each trial the moment it ends.
+    """Return the points of a grid by rank, after training those that are not stored yet.
+
+    Each trial is stored the moment it ends. For tables and figures, see `fastmlp.search.report.write_report`.
 
     Parameters
     ----------
@@ -61,29 +63,21 @@ def grid_search(
     store : path
         A folder for ``trials.sqlite`` and ``best/model.safetensors``.
     jobs : int, optional
-        Trials at once; see `fastmlp.search.workers.Workers`.
+        Trials at once.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : {"valid_accuracy", "valid_loss"}
         The best point has the highest mean accuracy, or the lowest mean loss, over its seeds.
-    backend : {"threading", "loky"}
-        Threads of this process, or processes.
-    dask : str, optional
-        Address of a Dask scheduler whose workers run the trials.
+    backend, dask : str, optional
+        Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
 
-    Returns
-    -------
-    SearchResult
-        See `fastmlp.search.report.write_report` for tables and figures of it.
-
     Raises
     ------
-    ConfigError, DataError
-        If an argument, a point or a part is wrong, or a Dask cluster does not answer. Nothing is trained then.
-    StoreError
-        If the store cannot be read or written, belongs to other data or is in use.
+    ConfigError, DataError, StoreError
+        For a wrong argument, point or part, a Dask cluster that does not answer, and a store that cannot be read or
+        written, belongs to other data or is in use. Nothing is trained then.
     KeyboardInterrupt
         On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
     """
