@@ -20,11 +20,14 @@ from fastmlp.cli.bench import bench
 from fastmlp.cli.data import data
 from fastmlp.cli.docs import docs
 from fastmlp.cli.doctor import doctor
+from fastmlp.cli.evaluate import evaluate
 from fastmlp.cli.export import export
 from fastmlp.cli.predict import predict
 from fastmlp.cli.reproduce import reproduce
+from fastmlp.cli.results import INTERRUPTED
 from fastmlp.cli.search import search
-from fastmlp.cli.train import INTERRUPTED, train
+from fastmlp.cli.show import show
+from fastmlp.cli.train import train
 from fastmlp.errors import FastMLPError, line_of, printable
 from fastmlp.machine.interrupts import ended_by_signals
 from fastmlp.machine.streams import best_effort_streams
@@ -55,7 +58,7 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, reproduce, predict, export, data, bench, doctor, docs):
+for command in (train, search, reproduce, predict, evaluate, show, export, data, bench, doctor, docs):
     fastmlp.add_command(command)
 
 

@@ -5,11 +5,15 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import click
 
+from fastmlp import datasets
+from fastmlp.datasets import Dataset, own
+from fastmlp.datasets.labels import TASKS
 from fastmlp.machine.toml import read_toml
 from fastmlp.search.experiment import DataTable, Experiment
 from fastmlp.training.config import TrainConfig, choices_of
@@ -24,9 +28,6 @@ data_home_option = click.option(
     help="Where data sets lie and are downloaded to.  [default: $FASTMLP_DATA or the user's cache folder]",
 )
 
-DIGITS = DataTable(name="digits")
-PARTS = ("train", "valid", "test")  # of `fastmlp.search.experiment.load_parts`
-
 
 def options(*decorators: Decorator) -> Decorator:
     """Return a decorator that gives a command several options, in their order."""
@@ -37,55 +38,6 @@ def options(*decorators: Decorator) -> Decorator:
         return command
 
     return decorate
-
-
-def from_file(path: Path) -> tuple[TrainConfig, DataTable]:
-    """Read settings and data: ``[config]`` and ``[data]``, or TrainConfig's fields alone.
-
-    A file for a search gives what its trials share.
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
-    """
-    if "data" not in read_toml(path):
-        return TrainConfig.from_toml(path), DIGITS
-    experiment = Experiment.from_toml(path)
-    return experiment.config, experiment.data
-
-
-def to_toml(config: TrainConfig, data: DataTable) -> str:
-    """Return the text that `from_file` reads back."""
-    # JSON writes text, numbers and lists as TOML does.
-    lines = "".join(
-        f"{name} = {json.dumps(value)}\n"
-        for name, value in dataclasses.asdict(data).items()
-        if value is not None
-    )
-    return f"[data]\n{lines}\n[config]\n{config.to_toml()}"
-
-
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command an option for each field of TrainConfig; `given` reads them."""
-    descriptions = _descriptions(TrainConfig)
-    kinds = get_type_hints(TrainConfig)
-    made = []
-    for field in dataclasses.fields(TrainConfig):
-        default = field.default
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
-        text = f"{descriptions.get(field.name, '')}  [default: {shown}]"
-        made.append(_option(field.name, kinds[field.name], text))
-    return options(*made)(command)
-
-
-def given(context: click.Context, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options given on the command line, under the names that `names` maps them to."""
-    return {
-        name: context.params[option]
-        for option, name in names.items()
-        if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
-    }
 
 
 def items(text: str) -> tuple[str, ...]:
@@ -117,6 +69,148 @@ def numbers(text: str) -> tuple[float, ...]:
         return tuple(map(float, items(text)))
     except ValueError:
         raise click.BadParameter(f"found {text!r}, expected such as 0.5,1 or none") from None
+
+
+data_options = options(
+    click.option(
+        "--data",
+        metavar="NAME|PATH",
+        help=f"What to train on: {', '.join(datasets.NAMES)}, or the path of your own: {own.expected()}.  "
+        "[default: digits]",
+    ),
+    click.option(
+        "--label",
+        metavar="COLUMN[,COLUMN]",
+        help="The column of a table to predict, or several; all others are predicted from.",
+    ),
+    click.option(
+        "--task",
+        type=click.Choice(TASKS),
+        help="What the labels of your own data are.  [default: by their type]",
+    ),
+    click.option("--weight", metavar="COLUMN", help="The column that says how much a row counts."),
+    click.option(
+        "--group", metavar="COLUMN", help="The column whose equal values stay in one part."
+    ),
+    click.option(
+        "--part", metavar="COLUMN", help="The column that says train, valid or test of each row."
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(["median", "error"]),
+        help="What is done where a value is missing: the median, with a feature that says so, or an error.  "
+        "[default: median]",
+    ),
+    click.option(
+        "--skip-bad",
+        is_flag=True,
+        default=None,
+        help="Leave out pictures that cannot be read, instead of refusing them all.",
+    ),
+    click.option(
+        "--classes",
+        type=items,
+        metavar="bird,cat|none",
+        help="Keep these, labelled in the order named.",
+    ),
+    click.option(
+        "--size", type=click.INT, help="Scale images to squares of so many pixels a side."
+    ),
+    click.option(
+        "--split",
+        type=numbers,
+        metavar="0.8,0.1,0.1|none",
+        help="The training, validation and test parts as shares of all rows.",
+    ),
+    data_home_option,
+)
+MOST_SHOWN = 10  # names of classes in a line
+DATA_FIELDS = {
+    "data": "name",
+    **{
+        name: name
+        for name in (
+            *("label", "task", "weight", "group", "part", "missing"),
+            *("skip_bad", "classes", "size", "split"),
+        )
+    },
+}
+
+DIGITS = DataTable(name="digits")
+_DEFAULTS = {one.name: one.default for one in dataclasses.fields(DataTable)}
+PARTS = ("train", "valid", "test")  # of `fastmlp.search.experiment.load_parts`
+
+
+def data_changes(context: click.Context) -> dict[str, Any]:
+    """Return the fields of the data table that the command line says."""
+    changes = given(context, DATA_FIELDS)
+    for name in ("classes", "split"):  # none: as without the option
+        if changes.get(name) == ():
+            changes[name] = None
+    return changes
+
+
+def from_file(
+    path: Path, changes: Mapping[str, Any] | None = None
+) -> tuple[TrainConfig, DataTable]:
+    """Read settings and data: ``[config]`` and ``[data]``, or TrainConfig's fields alone.
+
+    A file for a search gives what its trials share. `changes` are fields of the data table that are others than in
+    the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
+    """
+    if "data" not in read_toml(path):
+        table = replace(DIGITS, **changes or {})
+        return TrainConfig.from_toml(path, table.base_config), table
+    experiment = Experiment.from_toml(path, changes)
+    return experiment.config, experiment.data
+
+
+def describe_own(part: Dataset, table: DataTable) -> list[str]:
+    """Return what is said about your own data before a training: its task, and what is done with columns."""
+    kinds = {"classification": "classes", "multilabel": "labels", "regression": "targets"}
+    names = ", ".join(part.classes[:MOST_SHOWN]) + ", ..." * (len(part.classes) > MOST_SHOWN)
+    chosen = "" if table.task else "; chosen by the labels' type, --task says another"
+    lines = [f"task: {part.task}, {len(part.classes)} {kinds[part.task]} ({names}){chosen}"]
+    return lines + (part.preparation.lines() if part.preparation is not None else [])
+
+
+def to_toml(config: TrainConfig, data: DataTable) -> str:
+    """Return the text that `from_file` reads back."""
+    # JSON writes text, numbers and lists as TOML does, but for one letter.
+    values = {"name": data.name, **dataclasses.asdict(data)}
+    lines = "".join(
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
+        for name, value in values.items()
+        if value is not None and (name in ("name", "seed") or value != _DEFAULTS[name])
+    )
+    return f"[data]\n{lines}\n[config]\n{config.to_toml()}"
+
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command an option for each field of TrainConfig; `given` reads them."""
+    descriptions = _descriptions(TrainConfig)
+    kinds = get_type_hints(TrainConfig)
+    made = []
+    for field in dataclasses.fields(TrainConfig):
+        default = field.default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
+        text = f"{descriptions.get(field.name, '')}  [default: {shown}]"
+        made.append(_option(field.name, kinds[field.name], text))
+    return options(*made)(command)
+
+
+def given(context: click.Context, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options given on the command line, under the names that `names` maps them to."""
+    return {
+        name: context.params[option]
+        for option, name in names.items()
+        if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
+    }
 
 
 def _is_integer(text: str) -> bool:

@@ -4,12 +4,16 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from fastmlp.datasets import Dataset
 from fastmlp.machine.streams import say
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import words_of
 
 NOTICE_AFTER = 1.0  # seconds; machine code out of the cache is there sooner
 NARROW = 8  # units: compiled functions are the same for all widths, and few weights are drawn fast
@@ -38,8 +42,13 @@ def compile_kernels(config: TrainConfig, part: Dataset) -> float:
     from fastmlp.training.trainer import train
 
     few = part.take([0, 0])
+    labels, weights = few.labels, few.weights
+    if part.task == "regression":  # which has two values at least
+        labels = np.zeros_like(labels)
+        labels[1] = 1
+    few = replace(few, labels=labels, weights=None if weights is None else np.ones(2))
     hidden = tuple(min(item, NARROW) if isinstance(item, int) else item for item in config.hidden)
-    brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None)
+    brief = config.replace(hidden=hidden, epochs=1, threads=1, patience=None, select="loss")
     notice = threading.Timer(NOTICE_AFTER, say, ["compiling kernels, once on this machine ..."])
     notice.daemon = True
     with suppress(RuntimeError):  # the system allows no more threads
@@ -65,7 +74,12 @@ def show_epoch(display: ProgressDisplay, row: Mapping[str, Any], epochs: int) ->
         How many there will be at most.
     """
     count = str(row["epoch"]).rjust(len(str(epochs)))
-    train = f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}"
-    valid = f"valid loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
+    train, valid = (f"{part} {_scores(row, part)}" for part in ("train", "valid"))
     line = f"epoch {count}/{epochs}  {train}  {valid}  {row['seconds']:.3g} s"
     display.show(row["epoch"], line, valid)
+
+
+def _scores(row: Mapping[str, Any], part: str) -> str:
+    """Return the scores of a part in an epoch's row, such as "loss 0.5000 accuracy 0.9000"."""
+    names = (name.removeprefix(f"{part}_") for name in row if name.startswith(f"{part}_"))
+    return " ".join(f"{words_of(name)} {row[f'{part}_{name}']:.4f}" for name in names)

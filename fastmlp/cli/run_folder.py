@@ -29,15 +29,15 @@ METRICS = "metrics.json"
 MODEL = "model.safetensors"
 CURVES = "curves.png"
 CONFUSION = "confusion.png"
+# See `fastmlp.training.report`, which takes long to import.
+REPORT = ("samples.png", "mistakes.png", "predictions.png", "report.md", "report.html")
 CHECKPOINT = "checkpoint.safetensors"
 EARLIER = f"{CHECKPOINT}.history"  # see `fastmlp.training.checkpoint`
-FILES = (CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, CHECKPOINT, EARLIER)
-UNFINISHED = "unfinished.toml"  # there from the first epoch until all files are written
-
-HISTORY_COLUMNS = (
-    *("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
-    *("learning_rate", "seconds", "samples_per_second"),
+FILES = (
+    *(CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, *REPORT),
+    *(CHECKPOINT, EARLIER),
 )
+UNFINISHED = "unfinished.toml"  # there from the first epoch until all files are written
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -144,7 +144,7 @@ class RunFolder:
     def _begin(self, history: Sequence[Mapping[str, Any]]) -> None:
         write_text(self.path / UNFINISHED, self.config)
         write_text(self.path / CONFIG, self.config)
-        write_text(self.path / HISTORY, csv_table([HISTORY_COLUMNS]) + _lines(history))
+        write_text(self.path / HISTORY, csv_table([history[0]]) + _lines(history))
         self._begun = True
 
     def keep(self, network: Network) -> None:
@@ -176,8 +176,7 @@ class RunFolder:
         with self.trying():
             self._begin(history)
         with self.trying():
-            text = json.dumps(_plain(metrics), indent=2, allow_nan=False) + "\n"
-            write_text(self.path / METRICS, text)
+            write_metrics(self.path / METRICS, metrics)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -199,9 +198,14 @@ class RunFolder:
         return [name for name in FILES if os.path.exists(self.path / name)]
 
 
+def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics as JSON, in which null stands for numbers that are not finite."""
+    write_text(path, json.dumps(_plain(metrics), indent=2, allow_nan=False) + "\n")
+
+
 def _lines(history: Sequence[Mapping[str, Any]]) -> str:
     """Return lines of history.csv, from which numbers read back the same."""
-    return csv_table([row[name] for name in HISTORY_COLUMNS] for row in history)
+    return csv_table(row.values() for row in history)
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from fastmlp.cli.options import PARTS, data_home_option, options
+from fastmlp.cli.options import PARTS, data_changes, data_options, options
 from fastmlp.datasets import Dataset
 from fastmlp.errors import printable
 from fastmlp.machine.folders import check_owner
@@ -29,7 +30,9 @@ EXAMPLE = Experiment(
     config=TrainConfig(hidden=(64,), epochs=20),
     grid=({"learning_rate": (0.3, 0.1, 0.03, 0.01), "momentum": (0.0, 0.5, 0.9)},),
 )
+FOR_TABLES = {"learning_rate": (0.01, 0.003, 0.001), "hidden": ((64,), (256,), (128, 128))}
 NO_BEST, INTERRUPTED = 1, 130  # exit codes
+NUMBERS = ("valid_accuracy", "valid_loss")  # that are said of each point
 SHOWN_POINTS = 10
 
 
@@ -63,14 +66,24 @@ search_options = options(
         metavar="ADDRESS",
         help="Train on the workers of a Dask scheduler, such as tcp://scheduler:8786.",
     ),
-    data_home_option,
+    data_options,
 )
 
 
 @click.command()
 @search_options
+@click.pass_context
 def search(
-    file: Path | None, out: Path | None, seeds: int | None, data_home: Path | None, **workers: Any
+    context: click.Context,
+    /,
+    file: Path | None,
+    out: Path | None,
+    seeds: int | None,
+    data_home: Path | None,
+    jobs: int | None,
+    backend: Backend,
+    dask: str | None,
+    **_: Any,
 ) -> int:
     """Train every point of a grid and rank them.
 
@@ -82,16 +95,19 @@ def search(
     this one was interrupted or killed. At the end there are report.md, trials.csv, figures and
     best/model.safetensors.
     """
-    experiment = Experiment.from_toml(file) if file else EXAMPLE
+    changes = data_changes(context)
+    experiment = Experiment.from_toml(file, changes) if file else _example(changes)
     if seeds is not None:
         experiment = replace(experiment, seeds=seeds)
-    name = file.stem if file else experiment.data.name
+    name = file.stem if file else experiment.data.title
     folder = out or Path("runs", f"search-{name}")
     check_owner(folder, "search")
     parts = dict(zip(PARTS, load_parts(experiment.data, data_home), strict=True))
     with _SearchDisplay(folder, experiment.metric) as display:
         try:
-            result = _searched(experiment, parts, folder, display, **workers)
+            result = _searched(
+                experiment, parts, folder, display, jobs=jobs, backend=backend, dask=dask
+            )
         except KeyboardInterrupt:
             display.interrupted()
             return INTERRUPTED
@@ -103,6 +119,14 @@ def search(
     written = write_report(folder, name, result, parts)
     click.echo(f"{printable(folder)}: {', '.join(written)}")
     return 0 if result.best else NO_BEST
+
+
+def _example(changes: Mapping[str, Any]) -> Experiment:
+    """Return the small search that is made where no file says which."""
+    data = replace(EXAMPLE.data, **changes)
+    if data.base_config == TrainConfig():
+        return replace(EXAMPLE, data=data)
+    return Experiment(data, data.base_config, (FOR_TABLES,))
 
 
 def _searched(
@@ -192,7 +216,7 @@ class _SearchDisplay:
     def _line(self, progress: Progress) -> str:
         trial = progress.trial
         assert trial is not None
-        score = getattr(trial, self._metric)
+        score = trial.value(self._metric)
         count = str(progress.done).rjust(len(str(progress.total)))
         said = trial.reason if score is None else f"{self._words} {score:.4f}"
         return (
@@ -214,9 +238,13 @@ class _SearchDisplay:
 def _summarise(result: SearchResult) -> None:
     """Print the best points, and the test scores of the first."""
     points = [point for point in result.points[:SHOWN_POINTS] if point.sound]
+    metric = result.metric
     for point in points:
+        chosen = (
+            "" if metric in NUMBERS else f"{metric.replace('_', ' ')} {point.mean(metric):.4f}  "
+        )
         click.echo(
-            f"{point.rank:3}  valid accuracy {point.mean('valid_accuracy'):.4f}  "
+            f"{point.rank:3}  {chosen}valid {result.score_word} {point.mean('valid_accuracy'):.4f}  "
             f"loss {point.mean('valid_loss'):.4f}  {_settings(point.parameters)}"
         )
     unsound = sum(not point.sound for point in result.points)
@@ -228,7 +256,7 @@ def _summarise(result: SearchResult) -> None:
         click.echo("no trial came to a regular end: there is no best model", err=True)
     elif result.best.mean("test_accuracy") is not None:
         click.echo(
-            f"the best on the test part: accuracy {result.best.mean('test_accuracy'):.4f}, "
+            f"the best on the test part: {result.score_word} {result.best.mean('test_accuracy'):.4f}, "
             f"loss {result.best.mean('test_loss'):.4f}"
         )
 

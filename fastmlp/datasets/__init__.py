@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from fastmlp.datasets import cifar10, digits, mnist
-from fastmlp.datasets.dataset import Dataset, check_parts
+from fastmlp.datasets.dataset import Dataset
 from fastmlp.datasets.download import DataHome, DataWarning, home
+from fastmlp.datasets.parts import check_parts
+from fastmlp.datasets.preparation import Preparation
 from fastmlp.datasets.transforms import Normalization
 from fastmlp.errors import DataError
 
@@ -21,6 +23,7 @@ __all__ = [
     "Dataset",
     "Found",
     "Normalization",
+    "Preparation",
     "check_parts",
     "fetch",
     "found",

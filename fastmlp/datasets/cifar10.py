@@ -23,8 +23,9 @@ import numpy as np
 
 from fastmlp.datasets import cifar10_batches as batches
 from fastmlp.datasets import download as downloads
-from fastmlp.datasets.dataset import Dataset, check_labels
+from fastmlp.datasets.dataset import Dataset
 from fastmlp.datasets.download import DataHome, Remote, reading
+from fastmlp.datasets.labels import check_labels
 from fastmlp.errors import DataError
 
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")

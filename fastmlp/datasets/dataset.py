@@ -7,23 +7,27 @@ statistics of the training part (`transforms.Normalization`), by the kernels tha
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets import transforms
+from fastmlp.datasets import tables, transforms
+from fastmlp.datasets.axes import DTYPES, as_array, pixels_of
+from fastmlp.datasets.labels import Labels, Task, check_values, check_weights, labels_of
+from fastmlp.datasets.options import Missing, OwnOptions
+from fastmlp.datasets.preparation import Preparation
 from fastmlp.errors import DataError
 
-MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
-PICTURE_CHANNELS = (1, 3)
-OTHER_CHANNELS = (2, 4)  # with transparency
-DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def permutation(count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -39,24 +43,31 @@ def permutation(count: int, seed: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images.
+    """Labelled images, or rows of a table.
 
     Parameters
     ----------
     images : ndarray [N, D], C-contiguous
         One row an image, flattened channel by channel, row by row. uint8 grey levels (generic
         arrays may be float32 or float64).
-    labels : int64 ndarray [N]
-        Index into `classes`.
+    labels : ndarray
+        For a classification int64 [N], an index into `classes`; for rows of several labels uint8 [N, T] of 0 and 1;
+        for a regression float64 [N, T], the values to predict.
     shape : (channels, height, width)
         Their product is D.
     classes : tuple of str
-        The name of each label.
+        The name of each class, of the T labels or of the T targets.
     name : str
         The name of this data in error messages and reports.
     train_size : int or None
         The first `train_size` rows are the official training part, the others the official test
         part; None for a derived part, which has neither.
+    task : {"classification", "multilabel", "regression"}
+        What the labels are: a class each, several labels a row, or numbers.
+    weights : float64 ndarray [N], optional
+        How much each row counts: finite, at least 0, not all 0.
+    preparation : Preparation, optional
+        What was done with the columns of the table that these rows come from.
 
     Raises
     ------
@@ -65,11 +76,14 @@ class Dataset:
     """
 
     images: npt.NDArray[Any] = field(repr=False)
-    labels: npt.NDArray[np.int64] = field(repr=False)
+    labels: npt.NDArray[Any] = field(repr=False)
     shape: tuple[int, ...]
     classes: tuple[str, ...]
     name: str
     train_size: int | None = None
+    task: Task = "classification"
+    weights: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    preparation: Preparation | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit: compiled kernels check no bounds."""
@@ -87,14 +101,9 @@ class Dataset:
                 f"{self.name}: shape is {self.shape}, expected (channels, height, width) "
                 f"of {images.shape[1]} values"
             )
-        if labels.shape != (len(images),) or labels.dtype != np.int64:
-            raise DataError(
-                f"{self.name}: labels are {labels.dtype} {list(labels.shape)}, "
-                f"expected int64 [{len(images)}], one an image"
-            )
-        if len(set(self.classes)) != len(self.classes):
-            raise DataError(f"{self.name}: classes are {self.classes}, expected different names")
-        check_labels(labels, len(self.classes), self.name)
+        check_values(Labels(self.task, labels, self.classes), len(images), self.name)
+        if self.weights is not None:
+            check_weights(self.weights, len(images), self.name)
 
     @classmethod
     def from_arrays(
@@ -104,23 +113,31 @@ class Dataset:
         shape: Sequence[int] | None = None,
         classes: Sequence[str] | None = None,
         name: str = "arrays",
+        *,
+        task: str | None = None,
+        weights: npt.ArrayLike | None = None,
     ) -> Dataset:
         """Check and convert arrays of any origin.
 
         Parameters
         ----------
         images : array-like [N, D], [N, height, width], [N, channels, height, width] or [N, height, width, channels]
-            Kept if they are uint8, float32 or float64 (and not copied if contiguous); others become float64. A last
-            axis of 1 or 3 is taken for channels; they are brought to the front.
-        labels : array-like of whole numbers [N]
-            Indices into `classes`.
+            uint8, float32 and float64 are kept (and not copied if contiguous); other numbers become
+            float64. A last axis of 1 or 3 is taken for channels; they are brought to the front.
+        labels : array-like [N] or [N, T]
+            Whole numbers, texts or true and false, for classes; columns of 0 and 1; or numbers to predict.
         shape : (channels, height, width), optional
             By default that of `images`; rows [N, D] are (1, 1, D), which stands for no pictures. It decides where the
             channels are if `images` could be either.
         classes : sequence of str, optional
-            By default "0", "1", ... up to the largest label.
+            By default "0", "1", ... up to the largest label, or the texts in order.
         name : str
-            What messages and reports call the data.
+        task : {"classification", "multilabel", "regression"}, optional
+            By default numbers with fractions are a regression's, columns of 0 and 1 are labels of which a row may have
+            several, and others are classes; `task` of the result says which. Floating-point numbers that are all
+            whole could be either, and are refused.
+        weights : array-like [N], optional
+            How much each row counts.
 
         Raises
         ------
@@ -128,33 +145,73 @@ class Dataset:
             For mixed shapes, NaN, infinity or a label that is no class; the message names the row. Also for a shape
             that has channels first or last.
         """
-        pixels = _as_array(images, name)
-        if pixels.ndim not in (2, 3, 4):
-            raise DataError(
-                f"{name}: images have shape {list(pixels.shape)}, "
-                "expected [N, D], [N, height, width], [N, channels, height, width] or "
-                "[N, height, width, channels]"
-            )
-        if pixels.dtype not in DTYPES:
-            pixels = pixels.astype(np.float64)
-        if pixels.ndim == 4 and _has_channels_last(pixels.shape[1:], shape, name):
-            pixels = pixels.transpose(0, 3, 1, 2)
-        one = pixels.shape[1:]
-        pixels = np.ascontiguousarray(pixels).reshape(len(pixels), math.prod(one))
-        transforms.check_finite(name, pixels)
-        numbers = _as_array(labels, name)
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise DataError(
-                f"{name}: labels are {numbers.dtype} {list(numbers.shape)}, "
-                "expected whole numbers [N]"
-            )
-        numbers = numbers.astype(np.int64)
-        check_labels(numbers, MOST_CLASSES, name)
-        if classes is None:
-            classes = [str(label) for label in range(int(numbers.max(initial=0)) + 1)]
+        pixels, sides = pixels_of(images, shape, name)
+        known = labels_of(labels, task, classes, name)
+        if weights is not None:
+            weights = as_array(weights, name).astype(np.float64)
         if shape is None:
-            shape = (*(1,) * (3 - len(one)), *one)
-        return cls(pixels, numbers, tuple(map(int, shape)), tuple(map(str, classes)), name)
+            shape = (*(1,) * (3 - len(sides)), *sides)
+        return cls(
+            pixels,
+            known.values,
+            tuple(map(int, shape)),
+            known.classes,
+            name,
+            task=known.task,
+            weights=weights,
+        )
+
+    @classmethod
+    def from_table(
+        cls,
+        table: pd.DataFrame | str | Path,
+        label: str | Sequence[str] | None = None,
+        *,
+        task: Task | None = None,
+        weight: str | None = None,
+        missing: Missing = "median",
+        like: tables.Prepared | None = None,
+        name: str | None = None,
+    ) -> Dataset:
+        """Make features of the columns of a table, all of whose rows are taken for the training part.
+
+        Needs the extra "tables": ``pip install "fastmlp[tables]"``.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame or path
+            Of a CSV, TSV, Parquet, Feather or Arrow file.
+        label : str or sequence of str
+            The column to predict, or several. All others are predicted from.
+        task : {"classification", "multilabel", "regression"}, optional
+            By default by the labels' type: texts, truth values and up to 100 different integers are classes; several
+            columns of 0 and 1 are labels of which a row may have several; other numbers are a regression.
+        weight : str, optional
+            The column that says how much each row counts.
+        missing : {"median", "error"}
+            Missing numbers become the median, with a feature that says so, or are refused.
+        like : Dataset or Network, optional
+            What was made of, or trained on, another table: its medians, categories and classes are taken, instead of
+            this table's. So are its label, its task and what it does with missing values.
+        name : str, optional
+            By default the name of the file.
+
+        Raises
+        ------
+        DataError
+            If a column is not there, or holds what it must not (dates, free text, one value ...). The message names it.
+        FastMLPError
+            If pandas is not installed.
+        """
+        where, frame = tables.raw_table(table, None if like is None else like.preparation)
+        if like is not None:
+            fields = tables.fields_like(where, frame, like, label=label, weight=weight)
+        else:
+            given = label if label is None or isinstance(label, str) else tuple(label)
+            options = OwnOptions(label=given, task=task, weight=weight, missing=missing)
+            columns = tables.columns_of(where, frame, options)
+            fields = columns.fields(columns.learn(np.arange(len(frame)), options))
+        return cls(**fields, name=name or str(getattr(where, "name", "table")))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -172,12 +229,19 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """Hex sha256 of images, labels, shape and classes, but not of the name."""
+        """Hex sha256 of images, labels, shape and classes, of what else there is, but not of the name."""
         digest = hashlib.sha256(
             repr((self.images.dtype.str, len(self), self.shape, self.classes)).encode()
         )
         digest.update(self.images.data)
         digest.update(np.ascontiguousarray(self.labels).data)
+        if self.task != "classification":
+            digest.update(self.task.encode())
+        if self.weights is not None:
+            digest.update(b"weights")
+            digest.update(np.ascontiguousarray(self.weights).data)
+        if self.preparation is not None:
+            digest.update(json.dumps(self.preparation.as_dict(), sort_keys=True).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -190,13 +254,15 @@ class Dataset:
     def normalization(self, per: str = "channel") -> transforms.Normalization:
         """Return `Normalization.of` these images, which is measured once however many models train on them.
 
-        Parameters
-        ----------
-        per : {"channel", "feature", "range", "none"}
-            As for `Normalization.of`.
+        Of the rows of a table, features that are 0 or 1 (categories, and what is missing) stay as they are.
         """
         if per not in self._normalizations:
-            self._normalizations[per] = transforms.Normalization.of(self, per)
+            measured = transforms.Normalization.of(self, per)
+            if self.preparation is not None:
+                # A category that few rows have would become a number far from all others.
+                is_flag = ~self.preparation.measured
+                measured.mean[is_flag], measured.std[is_flag] = 0, 1
+            self._normalizations[per] = measured
         return self._normalizations[per]
 
     @cached_property
@@ -214,8 +280,10 @@ class Dataset:
         Raises
         ------
         DataError
-            If a name is no class of this data or comes twice, or if no image is left.
+            If a name is no class of this data or comes twice, if no image is left, or if this is no classification.
         """
+        if self.task != "classification":
+            raise DataError(f"classes: found a {self.task} to pick from, expected a classification")
         classes = (classes,) if isinstance(classes, str) else tuple(classes)
         if not set(classes) <= set(self.classes) or len(set(classes)) < len(classes) or not classes:
             raise DataError(
@@ -300,101 +368,11 @@ class Dataset:
         return self._rows(rows)
 
     def _rows(self, rows: slice | npt.NDArray[Any]) -> Dataset:
-        return replace(self, images=self.images[rows], labels=self.labels[rows], train_size=None)
+        weights = None if self.weights is None else self.weights[rows]
+        images, labels = self.images[rows], self.labels[rows]
+        return replace(self, images=images, labels=labels, weights=weights, train_size=None)
 
     def _official(self) -> int:
         if self.train_size is None:
             raise DataError(f"{self.name}: a derived part has no official parts; use split")
         return self.train_size
-
-
-def check_parts(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> None:
-    """Check the parts of a training.
-
-    Raises
-    ------
-    DataError
-        If one is no Dataset, if there is nothing to tell apart, or if the validation or test part has not the image
-        shape and the classes of the training part.
-    """
-    for name, part in (("train", train), ("valid", valid), ("test", test)):
-        if part is None and part is not train:
-            continue
-        check_dataset(name, part)
-        if (part.shape, part.classes) != (train.shape, train.classes):
-            raise DataError(
-                f"{name}: found {part.shape} images of {part.classes}, expected {train.shape} of "
-                f"{train.classes} as in the training part"
-            )
-    if len(train.classes) < 2:
-        raise DataError(f"train: found the classes {train.classes}, expected at least two")
-
-
-def check_dataset(name: str, value: object) -> None:
-    """Raise a DataError that says how to make one, unless a value is a Dataset."""
-    if not isinstance(value, Dataset):
-        raise DataError(
-            f"{name}: found {type(value).__name__}, expected a Dataset, which "
-            "fastmlp.Dataset.from_arrays(X, y) makes of arrays"
-        )
-
-
-def check_labels(labels: npt.NDArray[np.int64], count: int, where: object) -> None:
-    """Raise a DataError that names `where` and the row unless every label is in 0..count-1."""
-    wrong = (labels < 0) | (labels >= count)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(f"{where}: label {labels[row]} at row {row}, expected 0..{count - 1}")
-
-
-def _as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    """Return an array of real numbers; raise a DataError that names the first row of another shape."""
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        shapes = [list(getattr(row, "shape", [len(row)])) for row in cast(Sequence[Any], values)]
-        odd = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
-        found = "" if odd is None else f" ({shapes[0]} at row 0, {shapes[odd]} at row {odd})"
-        raise DataError(f"{name}: found rows of mixed shapes{found}, expected one shape") from None
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{name}: found values of type {array.dtype}, expected numbers")
-    return array
-
-
-def _has_channels_last(sides: Sequence[int], shape: Sequence[int] | None, name: str) -> bool:
-    """Return whether images of four axes have their channels last.
-
-    Parameters
-    ----------
-    sides : (int, int, int)
-        Without the first axis.
-    shape : (channels, height, width), optional
-        What the images are said to be.
-    name : str
-
-    Raises
-    ------
-    DataError
-        If they could have them first or last, or are not what they are said to be.
-    """
-    a, b, c = sides
-    if shape is not None:
-        first, last = tuple(shape) == (a, b, c), tuple(shape) == (c, a, b)
-        if not first and not last:
-            raise DataError(
-                f"{name}: images have shape [N, {a}, {b}, {c}], expected [N, channels, height, width] or "
-                f"[N, height, width, channels] of the shape {tuple(shape)}"
-            )
-        return last and not first
-    # Of pictures that are but a line, none is likely.
-    first = a in PICTURE_CHANNELS and min(b, c) > 1
-    last = c in PICTURE_CHANNELS and min(a, b) > 1
-    either = (first and last) or (
-        c in OTHER_CHANNELS and a > max(*PICTURE_CHANNELS, *OTHER_CHANNELS)
-    )
-    if either:
-        raise DataError(
-            f"{name}: images have shape [N, {a}, {b}, {c}], which is {a} channels of {b} x {c} or {a} x {b} of "
-            f"{c} channels, expected shape=({a}, {b}, {c}) or shape=({c}, {a}, {b}) to say which"
-        )
-    return last

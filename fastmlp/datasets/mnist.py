@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets import download as downloads
-from fastmlp.datasets.dataset import Dataset, check_labels
+from fastmlp.datasets.dataset import Dataset
 from fastmlp.datasets.download import DataHome, Remote, reading
+from fastmlp.datasets.labels import check_labels
 from fastmlp.errors import DataError
 
 TRAIN_SIZE = 60_000

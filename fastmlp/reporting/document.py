@@ -1,7 +1,8 @@
 """Documents: a report as blocks, which become Markdown for a code host or one HTML page.
 
 In texts, headers and cells, ``**bold**``, ```code``` and links to pages of the web or to files beside the report mean
-the same in both. Other links, pictures and raw HTML are text: a text may come from anywhere.
+the same in both. Other links, pictures and raw HTML are text: a text may come from anywhere. A name that comes from
+data, and may hold any of these, is given as `literal` makes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastmlp.errors import printable
 from fastmlp.reporting.tables import markdown_table
 
 
@@ -58,6 +60,11 @@ class Details:
 Block = Heading | Paragraph | Table | Picture | Details
 
 
+def literal(text: object) -> str:
+    """Return a name for the texts of blocks, in which no character means anything but itself."""
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", printable(text))
+
+
 def to_markdown(blocks: Iterable[Block]) -> str:
     """Return the blocks as GitHub's Markdown."""
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
@@ -67,7 +74,7 @@ def to_html(blocks: Sequence[Block], folder: Path) -> str:
     """Return the blocks as one page that contains the pictures of `folder`."""
     title = next(block.text for block in blocks if isinstance(block, Heading))
     body = "\n".join(_html(block, folder) for block in blocks)
-    return PAGE.format(title=html.escape(title), body=body)
+    return PAGE.format(title=_escaped(title), body=body)
 
 
 PAGE = """<!DOCTYPE html>
@@ -102,6 +109,11 @@ code {{ font-size: 0.9em; }}
 # Where a link may lead: to the web, or to a file beside the report.
 TARGET = r"https?://[\w./?=&%#+~:@,;-]*|[\w./#-]+"
 CODE = re.compile(r"(`[^`]+`)")
+# What means something in Markdown, or becomes a link on a code host.
+MARKUP = re.compile(
+    r"[\\`*\[\]<>&|!~$:@]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|^[-+#]|(?<=^\d)\.(?= )", re.IGNORECASE
+)
+ENTITY = re.compile(r"&amp;(#\d+;)")
 
 
 def _markdown(block: Block) -> str:
@@ -118,7 +130,7 @@ def _markdown(block: Block) -> str:
             return f"![{_plain(caption)}]({file.replace(' ', '%20')})\n\n*{_plain(caption)}*"
         case Details(summary, table):
             return (
-                f"<details><summary>{html.escape(summary)}</summary>\n\n"
+                f"<details><summary>{_escaped(summary)}</summary>\n\n"
                 f"{_markdown(table)}\n\n</details>"
             )
 
@@ -142,12 +154,12 @@ def _html(block: Block, folder: Path) -> str:
             data = base64.b64encode((folder / file).read_bytes()).decode()
             source = f"data:image/png;base64,{data}"
             return (
-                f'<figure><img src="{source}" alt="{html.escape(caption)}">'
+                f'<figure><img src="{source}" alt="{_escaped(caption)}">'
                 f"<figcaption>{_inline(caption)}</figcaption></figure>"
             )
         case Details(summary, table):
             return (
-                f"<details><summary>{html.escape(summary)}</summary>\n"
+                f"<details><summary>{_escaped(summary)}</summary>\n"
                 f"{_html(table, folder)}\n</details>"
             )
 
@@ -165,8 +177,13 @@ def _without_html(text: str) -> str:
     return re.sub(rf"\]\((?!(?:{TARGET})\))", r"]\\(", text)
 
 
+def _escaped(text: str) -> str:
+    """Return a text for HTML, in which the characters that `literal` spelled are spelled the same."""
+    return ENTITY.sub(r"&\1", html.escape(text))
+
+
 def _inline(text: str) -> str:
-    text = html.escape(text)
+    text = _escaped(text)
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
     text = re.sub(rf"(?<!!)\[([^]]+)\]\(({TARGET})\)", r'<a href="\2">\1</a>', text)
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)

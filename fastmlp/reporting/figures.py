@@ -7,6 +7,7 @@ without pyplot's global state: no window opens, no figure stays open, and any th
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from fastmlp.errors import printable
 from fastmlp.machine.files import write_atomic
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "draw_curves",
     "name_axes_by_epoch",
     "new_figure",
+    "shortened",
 ]
 
 # From dark to light, each with its own dashes, so that lines differ in grey print and for
@@ -54,6 +57,7 @@ STYLE: Any = {
     "lines.linewidth": 1.6,
     "text.parse_math": False,  # a class may be called "$"
 }
+LETTERS = 15  # of a name in a figure
 FEW_EPOCHS = 40  # up to which each epoch gets a dot; a single epoch would not show without one
 ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
 
@@ -74,7 +78,9 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
     Figure
         With Matplotlib's constrained layout, which makes room for ``loc="outside ..."``.
     """
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        # A letter that the font does not have is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
@@ -87,7 +93,9 @@ def new_figure(path: str | Path, width: float, height: float) -> Iterator[Figure
 def draw_curves(
     history: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int = 0
 ) -> None:
-    """Draw loss and accuracy by epoch, of the training part and, if there is one, the validation part.
+    """Draw loss and accuracy, or R2, by epoch, of the training part and, if there is one, the validation part.
+
+    A further metric that the history has is drawn, too.
 
     Parameters
     ----------
@@ -98,19 +106,24 @@ def draw_curves(
     best_epoch : int
         The epoch whose parameters the network has, marked by a vertical line; 0 marks none.
     """
-    with new_figure(path, 8, 3.2) as figure:
-        left, right = figure.subplots(1, 2)
-        for axes, quantity in ((left, "loss"), (right, "accuracy")):
+    names = history[0] if history else ("train_loss", "train_accuracy")
+    scores = [name.split("_", 1) for name in names if name.startswith(("train_", "valid_"))]
+    quantities = [name for name in dict.fromkeys(name for _, name in scores) if name != "cost"]
+    with new_figure(path, 4 * len(quantities), 3.2) as figure:
+        panels = figure.subplots(1, len(quantities))
+        for axes, quantity in zip(panels, quantities, strict=True):
             for part, words in (("train", "training"), ("valid", "validation")):
                 values = column(history, f"{part}_{quantity}")
                 if np.isfinite(values).any():
                     epochs = column(history, "epoch")
                     marker = "o" if len(epochs) <= FEW_EPOCHS else ""
                     axes.plot(epochs, values, marker=marker, markersize=3, label=words)
+                else:
+                    axes.plot([], [])  # the other part keeps its colour
             if best_epoch:
                 axes.axvline(best_epoch, color="#999999", linestyle=":", label="network kept")
-            name_axes_by_epoch(axes, quantity)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+            name_axes_by_epoch(axes, quantity.replace("_", " ").replace("r2", "R2"))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def draw_confusion(
@@ -129,6 +142,7 @@ def draw_confusion(
     from sklearn.metrics import ConfusionMatrixDisplay
 
     labels, predicted = np.asarray(labels), np.asarray(predicted)
+    classes = list(map(shortened, classes))
     # scikit-learn's confusion_matrix would warn about a single class even if `labels` names it.
     counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, (labels, predicted), 1)
@@ -152,9 +166,16 @@ def draw_confusion(
 
 
 def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """Return a column of a history as float64 [epochs], with NaN for None and infinity."""
-    values = np.array([np.nan if row[name] is None else row[name] for row in history], np.float64)
+    """Return a column of a history as float64 [epochs], with NaN for None and infinity, and where there is none."""
+    found = [row.get(name) for row in history]
+    values = np.array([np.nan if one is None else one for one in found], np.float64)
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def shortened(text: str) -> str:
+    """Return a name of at most `LETTERS` printable letters."""
+    text = printable(text)
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
 def name_axes_by_epoch(axes: Axes, quantity: str) -> None:

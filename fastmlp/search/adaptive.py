@@ -33,7 +33,7 @@ from fastmlp.datasets import Dataset, check_parts
 from fastmlp.errors import ConfigError, check_count
 from fastmlp.search.experiment import Point
 from fastmlp.search.ranking import SearchResult
-from fastmlp.search.record import Key, Trial, checksum_of
+from fastmlp.search.record import Key, Trial, checksum_of, score_in
 from fastmlp.search.state import BEST, Search
 from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import Outcome, run_trial
@@ -180,7 +180,7 @@ class _Epochs:
         """Show the study an epoch that it has not seen, and return whether it gave the trial up."""
         if row["epoch"] > self.shown:
             self.shown = row["epoch"]
-            self.suggested.report(row["valid_accuracy"], self.shown)
+            self.suggested.report(score_in(row, "valid_"), self.shown)
             # After the last epoch there is nothing left to save.
             self.pruned = self.shown < self.last and bool(self.suggested.should_prune())
         return self.pruned

@@ -24,13 +24,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastmlp.datasets import Dataset, check_parts
-from fastmlp.search.experiment import Grid, Metric, check_choice, expand
+from fastmlp.search.experiment import Grid, Metric, check_choice, expand, metric_for
 from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import checksum_of
 from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
 from fastmlp.search.workers import Backend, Workers
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import check_selected
 
 
 def grid_search(
@@ -43,7 +44,7 @@ def grid_search(
     store: str | Path,
     jobs: int | None = None,
     seeds: int = 1,
-    metric: Metric = "valid_accuracy",
+    metric: Metric | None = None,
     backend: Backend = "threading",
     dask: str | None = None,
     on_trial: Callable[[Progress], object] | None = None,
@@ -66,9 +67,11 @@ def grid_search(
         Trials at once.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
-    metric : {"valid_accuracy", "valid_loss"}
-        The best point has the highest mean accuracy, or the lowest mean loss, over its seeds.
-    backend, dask : str, optional
+    metric : str, optional
+        The best point has the best mean of it over its seeds: "valid_accuracy" (of a regression R2), "valid_loss", or
+        "valid_" with a name of `fastmlp.training.metrics.metrics_of`, which trainings then select by, too. By default
+        what `config` selects by, and the accuracy where that is the loss.
+    jobs, backend, dask : optional
         Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
@@ -81,10 +84,13 @@ def grid_search(
     KeyboardInterrupt
         On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
     """
+    config, metric = metric_for(config, metric)
     check_choice(seeds, metric)
     points = expand(config, grid, seeds)
     workers = Workers(jobs, backend, dask)
     check_parts(train, valid, test)
+    if metric not in ("valid_accuracy", "valid_loss"):
+        check_selected(metric.removeprefix("valid_"), valid, train.task)
     with TrialStore(store, checksum_of((train, valid))) as kept:
         search = Search(seeds, metric, (train, valid), kept, on_trial)
         for point in points:

@@ -13,6 +13,7 @@ import numpy as np
 from fastmlp.search.experiment import Metric, Point
 from fastmlp.search.record import Trial
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import loss_of
 from fastmlp.training.network import Network
 
 
@@ -47,26 +48,14 @@ class RankedPoint:
         return all(trial.sound for trial in self.trials)
 
     def mean(self, name: str) -> float | None:
-        """Return the mean over seeds; None if a trial lacks it.
-
-        Parameters
-        ----------
-        name : str
-            A field of `Trial` that is a number.
-        """
-        values = [getattr(trial, name) for trial in self.trials]
-        return None if None in values else math.fsum(values) / len(values)
+        """Return the mean over seeds of a field of `Trial`; None if a trial lacks it."""
+        values = [value for trial in self.trials if (value := trial.value(name)) is not None]
+        return None if len(values) < len(self.trials) else math.fsum(values) / len(values)
 
     def deviation(self, name: str) -> float | None:
-        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one.
-
-        Parameters
-        ----------
-        name : str
-            A field of `Trial` that is a number.
-        """
-        values = [getattr(trial, name) for trial in self.trials]
-        return None if None in values or len(values) < 2 else statistics.stdev(values)
+        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one."""
+        values = [value for trial in self.trials if (value := trial.value(name)) is not None]
+        return None if len(values) < max(2, len(self.trials)) else statistics.stdev(values)
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,7 @@ class SearchResult:
     ----------
     points : tuple of RankedPoint
         All points, the best first.
-    metric : {"valid_accuracy", "valid_loss"}
+    metric : str
         Points are ranked by its mean over seeds.
     trained, skipped : int
         The numbers of trials trained by this call and found in the store.
@@ -105,6 +94,12 @@ class SearchResult:
         if self.best is None:
             return None
         return self.best.trials[best_of(self.best.trials, self.metric)]
+
+    @property
+    def score_word(self) -> str:
+        """What the trials' accuracies are: "accuracy", or "R2" of a regression."""
+        rows = (row for point in self.points for trial in point.trials for row in trial.history)
+        return "R2" if "train_r2" in next(rows, {}) else "accuracy"
 
     def cv_results(self) -> dict[str, Any]:
         """Return a table with the names of scikit-learn's ``cv_results_``, in the order of the grid.
@@ -175,7 +170,5 @@ def best_of(trials: Sequence[Trial], metric: Metric) -> int:
 
 def _score(trial: Trial, metric: str) -> float:
     """Return the score of a trial, which is greater if better; NaN if it is not sound or has none."""
-    value: float | None = getattr(trial, metric) if trial.sound else None
-    if value is None:
-        return math.nan
-    return -value if metric.endswith("loss") else value
+    value = trial.value(metric) if trial.sound else None
+    return -loss_of(metric.split("_", 1)[1], value)

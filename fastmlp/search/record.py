@@ -15,9 +15,11 @@ from fastmlp.datasets import Dataset, Normalization
 from fastmlp.machine.files import tensors_from
 from fastmlp.machine.schema import items, none_or, number, one_of, require, table, text, whole
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.history import Row
 from fastmlp.training.layers import without_dropout
 from fastmlp.training.network import Network
 from fastmlp.training.shapes import parameter_names
+from fastmlp.training.tasks import meaning_of
 
 NOT_IN_A_KEY = ("seed", "threads")  # the seed has a field of its own; threads change no result
 
@@ -62,7 +64,7 @@ class Trial:
     epoch : int
         The epoch that the network and the next four numbers belong to.
     train_loss, train_accuracy, valid_loss, valid_accuracy : float or None
-        None if not finite, or if no epoch was trained.
+        None if not finite, or if no epoch was trained. Of a regression R2 stands in the place of the accuracy.
     seconds : float
         From the start of the trial to its end.
     history : list of dict
@@ -88,6 +90,12 @@ class Trial:
     test_loss: float | None = None
     test_accuracy: float | None = None
 
+    def value(self, name: str) -> float | None:
+        """Return a field, or what the history says of the epoch that the network belongs to; None without it."""
+        row = self.history[self.epoch - 1] if self.epoch else {}
+        found: float | None = getattr(self, name, row.get(name))
+        return found
+
     @property
     def sound(self) -> bool:
         """Whether the training came to a regular end."""
@@ -96,7 +104,7 @@ class Trial:
 
 _NUMBER, _COUNT = none_or(number()), whole(0, 2**31 - 1)
 _NUMBERS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
-_IN_HISTORY = (*_NUMBERS, *("learning_rate", "seconds", "samples_per_second"))
+_IN_HISTORY = tuple(name for name in Row.__annotations__ if name != "epoch")
 _check_fields = table(
     {
         "seed": whole(),
@@ -109,7 +117,7 @@ _check_fields = table(
         "history": items(
             table(
                 {"epoch": whole(1, 2**31 - 1)},
-                dict.fromkeys((*_IN_HISTORY, "train_cost", "valid_cost"), _NUMBER),
+                dict.fromkeys(_IN_HISTORY, _NUMBER),
             )
         ),
         "test_data": none_or(text()),
@@ -130,6 +138,20 @@ def check_trial(name: str, fields: Mapping[str, Any]) -> None:
 def finite(value: float | None) -> float | None:
     """Return a number that JSON and SQLite can hold: None if it is not finite, and no negative zero."""
     return value + 0 if value is not None and math.isfinite(value) else None
+
+
+def score_in(values: Mapping[str, Any], part: str = "") -> float | None:
+    """Return the accuracy among some results, or the R2 of a regression; None if there is none.
+
+    Parameters
+    ----------
+    values : mapping
+        A row of a history, or the answer of `fastmlp.evaluate`.
+    part : str
+        What stands before the name, such as "valid_".
+    """
+    score: float | None = values.get(f"{part}accuracy", values.get(f"{part}r2"))
+    return score
 
 
 def checksum_of(parts: Iterable[Dataset]) -> str:
@@ -166,7 +188,5 @@ def from_bytes(data: bytes, config: TrainConfig, train: Dataset) -> Network:
         layers=layers,
         activation=config.activation,
         normalization=Normalization(*scaling),
-        classes=train.classes,
-        shape=train.shape,
-        levels=train.levels,
+        **meaning_of(train),
     )

@@ -20,6 +20,7 @@ from fastmlp.reporting.tables import csv_table, markdown_table
 from fastmlp.search.ranking import RankedPoint, SearchResult, merit_of
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.training.config import TrainConfig
+from fastmlp.training.metrics import lower_is_better, words_of
 
 REPORT_FILE, TRIALS_FILE = "report.md", "trials.csv"
 CURVES_FILE, CONFUSION_FILE = "curves.png", "confusion.png"
@@ -142,7 +143,7 @@ def draw_heat_map(result: SearchResult, down: str, across: str, path: str | Path
     with new_figure(path, 3.2 + 0.7 * len(columns), 1.8 + 0.45 * len(rows)) as figure:
         plot = figure.subplots()
         plot.grid(visible=False)
-        shades = "Greys_r" if result.metric == "valid_loss" else "Greys"  # dark is good
+        shades = "Greys_r" if lower_is_better(result.metric) else "Greys"  # dark is good
         picture = plot.imshow(np.ma.masked_invalid(best), cmap=shades, aspect="auto")
         figure.colorbar(picture, label=_best_metric(result))
         plot.set_xticks(range(len(columns)), list(map(shown, columns)))
@@ -170,9 +171,11 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
         kept = trial.epoch if trial.epoch < trial.epochs else 0
         figures.draw_curves(trial.history, folder / CURVES_FILE, best_epoch=kept)
         part = parts[_judged(parts)]
-        predicted = result.network.predict(part)
-        figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
-        names += [CURVES_FILE, CONFUSION_FILE]
+        names.append(CURVES_FILE)
+        if part.task == "classification":
+            predicted = result.network.predict(part)
+            figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
+            names.append(CONFUSION_FILE)
         for down, across in itertools.combinations(axes_of(result.points), 2):
             names.append(f"{down}-{across}.png")
             draw_heat_map(result, down, across, folder / names[-1])
@@ -253,9 +256,11 @@ def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[
     if result.best is None or result.best_trial is None:
         return ["No trial came to a regular end: there is no best point.", ""]
     point = result.best
-    names = [name for name in NUMBERS if point.mean(name) is not None]
+    names = [
+        name for name in dict.fromkeys((*NUMBERS, result.metric)) if point.mean(name) is not None
+    ]
     several = f", mean of {len(point.trials)} seeds" if len(point.trials) > 1 else ""
-    header = ["", *(name.replace("_", " ") for name in names)]
+    header = ["", *(_words(name, result) for name in names)]
     rows = [["mean", *(_number(point.mean(name)) for name in names)]]
     if several:
         deviations = (_number(point.deviation(name)) for name in names)
@@ -272,20 +277,19 @@ def _best(result: SearchResult, parts: Mapping[str, Dataset], figures: Sequence[
         "",
     ]
     if CURVES_FILE in figures:
-        lines += [
-            f"![Loss and accuracy by epoch]({CURVES_FILE})",
-            "",
-            f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION_FILE})",
-            "",
-        ]
+        lines += [f"![Loss and {result.score_word} by epoch]({CURVES_FILE})", ""]
+    if CONFUSION_FILE in figures:
+        lines += [f"![Confusion matrix of the {_judged(parts)} part]({CONFUSION_FILE})", ""]
     return [*lines, "```toml", "[config]", point.config.to_toml().rstrip(), "```", ""]
 
 
 def _all_points(result: SearchResult) -> str:
     """Return a table with a row for each point, the best first."""
     names = _parameters(result)
-    numbers = ("train_accuracy", "valid_accuracy", "valid_loss")
-    header = ["rank", *(name.replace("_", " ") for name in (*names, *numbers)), "epochs", "ended"]
+    numbers = ["train_accuracy", "valid_accuracy", "valid_loss"]
+    numbers += [result.metric] if result.metric not in numbers else []
+    header = [name.replace("_", " ") for name in names]
+    header = ["rank", *header, *(_words(name, result) for name in numbers), "epochs", "ended"]
     rows = []
     for point in result.points:
         cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
@@ -305,8 +309,14 @@ def _parameters(result: SearchResult) -> list[str]:
 
 def _best_metric(result: SearchResult) -> str:
     """Return what the best point has, such as "highest validation accuracy"."""
-    extreme = "lowest" if result.metric == "valid_loss" else "highest"
-    return f"{extreme} {result.metric.replace('valid_', 'validation ')}"
+    extreme = "lowest" if lower_is_better(result.metric) else "highest"
+    return f"{extreme} validation {_words(result.metric, result).removeprefix('valid ')}"
+
+
+def _words(name: str, result: SearchResult) -> str:
+    """Return the name of a number of `NUMBERS`, or of another metric of a part, in words."""
+    part, metric = name.split("_", 1)
+    return f"{part} {result.score_word if metric == 'accuracy' else words_of(metric)}"
 
 
 def _settings(point: RankedPoint) -> str:

@@ -14,12 +14,13 @@ from fastmlp.datasets import Dataset
 from fastmlp.errors import FastMLPError, StoreError
 from fastmlp.search.experiment import Metric, Point
 from fastmlp.search.ranking import SearchResult, best_of, merit_of, rank
-from fastmlp.search.record import Key, Trial, finite, from_bytes, to_bytes
+from fastmlp.search.record import Key, Trial, finite, from_bytes, score_in, to_bytes
 from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import Outcome, Parts, trial_of
 from fastmlp.search.workers import Workers
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.evaluation import evaluate
+from fastmlp.training.metrics import lower_is_better
 from fastmlp.training.network import Network
 from fastmlp.training.shapes import multiply_adds
 
@@ -203,7 +204,7 @@ class Search:
                     self.trials[number],
                     test_data=test.checksum,
                     test_loss=finite(scores["loss"]),
-                    test_accuracy=scores["accuracy"],
+                    test_accuracy=score_in(scores),
                 )
                 self.store.set_test(self.keys[number], tested)
                 self.trials[number] = tested
@@ -243,7 +244,7 @@ class Search:
             skipped=self.skipped,
             diverged=self.counts["diverged"],
             failed=self.counts["failed"],
-            best=merit if merit is None else abs(merit),
+            best=-merit if merit is not None and lower_is_better(self.metric) else merit,
             remaining=elapsed * self.work_left / self.work_done if self.work_done else None,
             parameters={} if number is None else self.points[number // self.seeds].parameters,
             trial=None if number is None else self.trials[number],

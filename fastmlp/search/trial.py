@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import line_of
-from fastmlp.search.record import Trial, finite
+from fastmlp.search.record import Trial, finite, score_in
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.history import Row
 from fastmlp.training.network import Network
@@ -97,9 +97,9 @@ def trial_of(seed: int, outcome: Outcome) -> Trial:
         epochs=len(history),
         epoch=outcome.epoch,
         train_loss=row.get("train_loss"),
-        train_accuracy=row.get("train_accuracy"),
+        train_accuracy=score_in(row, "train_"),
         valid_loss=row.get("valid_loss"),
-        valid_accuracy=row.get("valid_accuracy"),
+        valid_accuracy=score_in(row, "valid_"),
         seconds=outcome.seconds,
         history=history,
     )

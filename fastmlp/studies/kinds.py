@@ -52,7 +52,10 @@ KINDS: Mapping[str, Kind] = {
     "torch": Kind(TorchTwin, (*OF_TWINS, "residual"), needs="torch"),
     "autograd": Kind(AutogradTwin, OF_TWINS),
 }
-NO_KIND_CAN = ("optimizer", "nesterov", "patience", "restore_best", "reduction", "dropout")
+NO_KIND_CAN = (
+    *("optimizer", "nesterov", "patience", "restore_best", "reduction", "dropout"),
+    "class_weight",
+)
 
 
 def train_as(
@@ -94,6 +97,7 @@ def refuse(name: str, config: TrainConfig) -> None:
         "restore_best": config.restore_best,
         "reduction": config.reduction != "mean",
         "dropout": config.dropout > 0,
+        "class_weight": config.class_weight != "none",
         "flip": config.flip,
         "decay_biases": not config.decay_biases,
         "dtype": config.dtype == "bfloat16",

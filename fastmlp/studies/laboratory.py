@@ -152,7 +152,7 @@ class Laboratory:
             valid,
             store=self._folder(part),
             seeds=part.seeds,
-            metric=self.results.study.metric,  # type: ignore[arg-type]
+            metric=self.results.study.metric,
             on_trial=show,
         )
         points = sorted(found.points, key=lambda point: point.index)

@@ -212,6 +212,10 @@ def _part(name: str, table: object, main: Experiment) -> StudyPart:
     grid = (grid,) if isinstance(grid, Mapping) else tuple(grid)
     seeds = values.get("seeds", main.seeds)
     check_choice(seeds, main.metric)
+    if main.metric not in ("valid_accuracy", "valid_loss"):
+        raise ConfigError(
+            f"metric: found {main.metric!r}, expected valid_accuracy or valid_loss in a study"
+        )
     expand(config, grid)
     label, kind = values.get("label", name), values.get("kind", "")
     return StudyPart(name, label, kind, data, config, grid, seeds)

@@ -21,6 +21,7 @@ from fastmlp.training.constraints import (
     tuple_of,
 )
 from fastmlp.training.layers import ORDER, Layer, Residual, count_heads, misplaced, network_layers
+from fastmlp.training.metrics import SELECTED
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
 from fastmlp.training.schedule import SCHEDULES
 
@@ -29,6 +30,7 @@ Stopping = Literal["best", "rises"]
 Normalize = Literal["channel", "feature", "range", "none"]
 Dtype = Literal["float32", "float64", "bfloat16"]
 Reduction = Literal["mean", "sum"]
+ClassWeight = Literal["none", "balanced"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,10 @@ class TrainConfig:
         Count epochs without a new best validation loss, or rises of validation loss in a row.
     restore_best : bool
         Return the parameters of the epoch with the lowest validation loss, not the last epoch's.
+    select : str
+        What takes the place of the validation loss in `patience` and `restore_best`: a metric of the validation part,
+        such as "accuracy", "f1_macro", "balanced_accuracy" or "roc_auc", of a regression "r2", "mae" or "rmse"; see
+        `fastmlp.training.metrics.metrics_of`.
     flip : bool
         Mirror each training image left to right with probability 1/2, anew each epoch.
     normalize : {"channel", "feature", "range", "none"}
@@ -111,6 +117,9 @@ class TrainConfig:
     label_smoothing : float
         The share of a label's probability, below 1, that training divides evenly between all classes, as in
         ``torch.nn.CrossEntropyLoss``. The training loss is that of the smoothed labels.
+    class_weight : {"none", "balanced"}
+        With "balanced" a row of the training part counts by the weight of its class, which is scikit-learn's:
+        ``rows / (classes * rows of the class)``. Weights of rows are multiplied by it.
     seed : int
         Of initialisation, data order, flips and dropout.
     dtype : {"float32", "float64", "bfloat16"}
@@ -151,10 +160,12 @@ class TrainConfig:
     patience: int | None = None
     stopping: Stopping = "best"
     restore_best: bool = True
+    select: str = "loss"
     flip: bool = False
     normalize: Normalize = "channel"
     dropout: float = 0.0
     label_smoothing: float = 0.0
+    class_weight: ClassWeight = "none"
     seed: int = 0
     dtype: Dtype = "float32"
     threads: int | None = None
@@ -177,7 +188,7 @@ class TrainConfig:
                 raise ConfigError(rule.message.format_map(self.as_dict()))
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
+    def from_toml(cls, path: str | Path, base: Self | None = None) -> Self:
         """Read a configuration from a TOML file.
 
         Parameters
@@ -185,11 +196,12 @@ class TrainConfig:
         path : str or Path
             A file with fields of TrainConfig as keys, all at top level or all under ``[config]``.
             With ``[config]``, other tables (``[data]``, ``[grid]``) are left to who knows them.
+        base : TrainConfig, optional
+            What fields have that the file does not name; by default their defaults.
 
         Returns
         -------
         TrainConfig
-            Fields that the file does not name have their defaults.
 
         Raises
         ------
@@ -207,7 +219,7 @@ class TrainConfig:
                     raise ConfigError(
                         f"{stray[0]}: found outside [config], expected every parameter inside it"
                     )
-            return cls().replace(**fields)
+            return (base or cls()).replace(**fields)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
@@ -296,8 +308,8 @@ class _Rule(NamedTuple):
 
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
-    *("dropout", "label_smoothing", "warmup_epochs"),
-    *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon"),
+    *("dropout", "label_smoothing", "warmup_epochs", "class_weight"),
+    *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon", "select"),
 )
 
 _FACTORS = tuple_of(
@@ -341,10 +353,12 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "patience": optional(COUNT),
     "stopping": choice(get_args(Stopping)),
     "restore_best": flag(),
+    "select": choice(SELECTED),
     "flip": flag(),
     "normalize": choice(get_args(Normalize)),
     "dropout": real(_is_share, "from 0 up to, not including, 1"),
     "label_smoothing": real(_is_share, "from 0 up to, not including, 1"),
+    "class_weight": choice(get_args(ClassWeight)),
     "seed": integer(0, 2**63 - 1),
     "dtype": choice(get_args(Dtype)),
     "threads": optional(integer(1, 1024)),

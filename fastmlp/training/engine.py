@@ -63,7 +63,7 @@ class EpochRecord(NamedTuple):
     ----------
     losses : array [n] of float64
     correct : array [n] of bool
-        For each sample in order, measured before the step of its batch; `correct` only with the loss "softmax".
+        For each sample in order, measured before the step of its batch; `correct` not with the loss "squared".
     penalties : array [steps] of float64
         Sum of squares of all weights (not biases) before each step; empty unless requested.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, cast, get_args, get_origin, get_type_hints
 
@@ -25,25 +25,40 @@ BLOCK = 256  # epochs; a header holds fewer, so the time of a save does not grow
 MOST_EPOCHS = 2**31 - 1
 
 _SHARES = {"train_accuracy", "valid_accuracy"}
+_OF_REGRESSION = {"train_r2", "valid_r2"}  # in place of them
 _FROM_ZERO = {"learning_rate", "seconds", "samples_per_second"}
 _TYPES = get_type_hints(Row)
 _HINTS = get_type_hints(Row, include_extras=True)
-_OPTIONAL = {name for name, hint in _HINTS.items() if get_origin(hint) is NotRequired}
+_OPTIONAL = {
+    name
+    for name, hint in _HINTS.items()
+    if get_origin(hint) is NotRequired and name not in _SHARES | _OF_REGRESSION
+}
 
 
 def _check_of(name: str) -> Check:
     if name == "epoch":
         return whole(1, MOST_EPOCHS)
     least = 0 if name in _SHARES | _FROM_ZERO else -math.inf
-    check = number(least, 1 if name in _SHARES else math.inf)
+    check = number(least, 1 if name in _SHARES | _OF_REGRESSION else math.inf)
     return none_or(check) if type(None) in get_args(_TYPES[name]) else check
 
 
+def _required(names: Container[str]) -> list[str]:
+    """Return what a row with some columns must have, in the usual order."""
+    others = _SHARES if "train_r2" in names else _OF_REGRESSION
+    return [name for name in _TYPES if name not in _OPTIONAL | others]
+
+
 _COLUMNS = {name: _check_of(name) for name in _TYPES}
-check_row = table(
-    {name: check for name, check in _COLUMNS.items() if name not in _OPTIONAL},
-    {name: _COLUMNS[name] for name in _OPTIONAL},
-)
+_ROWS = [
+    table(
+        {name: _COLUMNS[name] for name in _required(names)},
+        {name: _COLUMNS[name] for name in _OPTIONAL},
+    )
+    for names in (_SHARES, _OF_REGRESSION)
+]
+check_row = Check(_ROWS[0].expected, lambda value: any(check.holds(value) for check in _ROWS))
 check_described = table(
     {
         "columns": items(one_of(*_COLUMNS), least=1, most=len(_COLUMNS)),
@@ -128,7 +143,7 @@ class HistoryFile:
         values = np.frombuffer(data, "<f8").reshape(rows, len(columns))
         self._check_columns(columns, values)
         self.rows, self._columns = rows, columns
-        missing = {name: None for name in _TYPES.keys() - _OPTIONAL - set(columns)}
+        missing = {name: None for name in _required(columns) if name not in columns}
         return [
             _row({**missing, **dict(zip(columns, row, strict=True))}) for row in values.tolist()
         ]

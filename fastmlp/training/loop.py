@@ -7,6 +7,7 @@ the same arithmetic.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -24,10 +25,13 @@ from fastmlp.training.draws import Parameters, draw_epoch, draw_parameters, netw
 from fastmlp.training.engine import EpochRecord
 from fastmlp.training.evaluation import score
 from fastmlp.training.history import Row, first_not_finite, make_row
+from fastmlp.training.metrics import check_selected, loss_of, metric_of
 from fastmlp.training.network import Network
 from fastmlp.training.schedule import learning_rates
 from fastmlp.training.shapes import parameter_shapes
 from fastmlp.training.stopping import Patience
+from fastmlp.training.tasks import judged, meaning_of, targets_of
+from fastmlp.training.weighting import Weighting
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 
@@ -39,18 +43,21 @@ class TrainResult:
     Parameters
     ----------
     network : Network
-        From the epoch with the lowest validation loss if ``config.restore_best`` and there is one, else from the last.
+        From the best epoch if ``config.restore_best`` and there is one, else from the last.
     history : list of dict
         One row per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (means over the epoch, each batch
         measured before its step), ``valid_loss`` and ``valid_accuracy`` (after the epoch; None without
         validation data), ``learning_rate``, ``seconds`` and ``samples_per_second`` (of training, without
-        validation and compilation).
+        validation and compilation), and such as ``valid_f1_macro`` if ``config.select`` names another metric. A
+        regression has ``train_r2`` and ``valid_r2`` in place of accuracies. The losses are those of
+        `fastmlp.training.evaluation`, but for smoothed labels and weighted classes in training.
     status : {"done", "stopped", "diverged", "interrupted"}
         All epochs; early stopping; a loss or parameter that is not finite; Ctrl-C.
     reason : str
         The status in one line; for a divergence with epoch and learning rate.
     best_epoch : int
-        The epoch of the lowest validation loss, 0 without validation data.
+        The epoch that is best by ``config.select``, by default that of the lowest validation loss; 0 without validation
+        data.
     config : TrainConfig
         The settings of the training.
     """
@@ -128,11 +135,15 @@ class Loop(ABC):
     ----------
     normalization : Normalization
         Measured on the training part.
+    targets : Normalization or None
+        Mean and standard deviation of the targets of a regression, measured on the training part.
+    weighting : Weighting
+        How much each row of the training part counts.
     engine : Stepper
     history : list of Row
     patience : Patience
     best : (weights, biases) or None
-        Parameters of the epoch with the lowest validation loss, if the configuration restores them.
+        Parameters of the best epoch, if the configuration restores them.
 
     Raises
     ------
@@ -148,9 +159,12 @@ class Loop(ABC):
         start: Network | None = None,
     ) -> None:
         self.config, self.train, self.valid = config, train, valid
+        check_selected(config.select, valid, train.task)
         if start is not None:
             _check_start(start, config, train)
         self.normalization = train.normalization(config.normalize)
+        self.targets = targets_of(train)
+        self.weighting = Weighting(config, train)
         self.batch_size = min(config.batch_size, len(train))
         given = None if start is None else (list(start.weights), list(start.biases))
         self.engine: Stepper = self.make_engine(given or draw_parameters(config, train))
@@ -243,13 +257,25 @@ class Loop(ABC):
         seconds = time.perf_counter() - start
         scores = None
         if self.valid is not None:
-            scores = score(self.engine.logits(self.valid_samples), self.valid.labels)
-            self.patience = self.patience.update(scores["loss"])
+            outputs = self.engine.logits(self.valid_samples)
+            scores = score(outputs, self.valid.labels, self.valid.weights, self.targets)
+            self.patience = self.patience.update(self._judged(outputs, scores))
             if self.patience.verdict == "improved" and self.config.restore_best:
                 self.best = self.engine.weights()
-        row = make_row(self.epoch + 1, float(rates[0]), record, seconds, scores)
+        trained = self.weighting.scores(record, order)
+        row = make_row(self.epoch + 1, float(rates[0]), trained, seconds, len(order), scores)
         self.measure(row, record)
         return row
+
+    def _judged(self, outputs: np.ndarray, scores: dict[str, float]) -> float:
+        """Return what the configuration selects by as a loss; `scores` gets it, unless it is one of them."""
+        name = self.config.select
+        if name not in scores:
+            assert self.valid is not None
+            said = judged(self.valid.task, outputs, self.targets)
+            value = metric_of(name, self.valid, said)
+            scores[name] = math.nan if value is None else value
+        return loss_of(name, scores[name])
 
     def _divergence(self, row: Row) -> str | None:
         """Return a message if a loss or a parameter is not finite, else None."""
@@ -269,9 +295,7 @@ class Loop(ABC):
             layers=self.config.layers(len(self.train.classes)),
             activation=self.config.activation,
             normalization=self.normalization,
-            classes=self.train.classes,
-            shape=self.train.shape,
-            levels=self.train.levels,
+            **meaning_of(self.train),
         )
         best_epoch = self.patience.best_epoch
         return TrainResult(network, self.history, status, reason, best_epoch, self.config)

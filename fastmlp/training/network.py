@@ -9,10 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.datasets import Dataset, Normalization
+from fastmlp.datasets import Normalization, Preparation
+from fastmlp.datasets.labels import Task
 from fastmlp.datasets.transforms import check_finite, is_finite, is_rows
 from fastmlp.errors import DataError
 from fastmlp.machine.files import read_tensors, write_tensors
+from fastmlp.training.inputs import rows_of
 from fastmlp.training.layers import (
     MIXED,
     Layer,
@@ -30,10 +32,7 @@ from fastmlp.training.network_file import check_values, layers_of, layout_of
 from fastmlp.training.shapes import parameter_names, spell_shape
 from fastmlp.training.state import check, check_pairs, from_state, named, to_state
 from fastmlp.training.summary import summary_of
-
-FloatArray = NDArray[np.floating[Any]]
-
-_IMAGE_TYPES = ("uint8", "float32", "float64")
+from fastmlp.training.tasks import FloatArray, answers, probabilities
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,7 +53,7 @@ class Network:
     normalization : Normalization
         Mean and standard deviation of each of the D inputs, applied to raw images.
     classes : sequence of str
-        A name for each output.
+        A name for each output: of a class, a label or a target.
     shape : sequence of int
         (channels, height, width) of an image; the product is D. (1, 1, D) stands for rows that are no pictures.
     layers : sequence of Layer, optional
@@ -63,6 +62,13 @@ class Network:
         `residual`.
     levels : (float, float), optional
         The least and the greatest value of the images that it was trained on; see `fastmlp.training.levels`.
+    task : {"classification", "multilabel", "regression"}
+        What the outputs are: logits of classes, logits of labels of which a row may have several, or standardised
+        targets.
+    targets : Normalization, optional
+        Mean and standard deviation of each target of a regression, and of it alone.
+    preparation : Preparation, optional
+        What was done with the columns of the tables that it was trained on.
 
     Raises
     ------
@@ -80,6 +86,9 @@ class Network:
     shape: Sequence[int]
     layers: Sequence[Layer] = ()
     levels: Levels = None
+    task: Task = "classification"
+    targets: Normalization | None = None
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         """Check all shapes and types, because the compiled kernels check no bounds."""
@@ -105,8 +114,11 @@ class Network:
             object.__setattr__(self, "layers", layers)
         found, widths = sizes_of(layers, self.sizes[0]), self.sizes
         check(found == widths, "layers", f"widths {found}", f"{widths}, those of the weights")
-        layout = layout_of(self._description())
-        for name, array in self._tensors().items():
+        layout, tensors = layout_of(self._description()), self._tensors()
+        check(
+            set(tensors) == set(layout), "targets", f"a {self.task}", "them for a regression alone"
+        )
+        for name, array in tensors.items():
             dtype, shape = layout[name]
             check(
                 array.shape == shape and array.dtype == dtype,
@@ -142,29 +154,30 @@ class Network:
         """The type of the parameters: float32 or float64."""
         return self.weights[0].dtype
 
-    def predict(self, X: np.ndarray | Dataset) -> NDArray[np.int64]:
-        """Return the most likely class of each image.
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most likely class of each image, its labels, or the values that a regression predicts.
 
         Parameters
         ----------
         X : uint8, float32 or float64 array [N, D], or Dataset
-            Raw images, grey levels as a Dataset holds them: not normalised, not divided by 255.
+            Raw images, grey levels as a Dataset holds them: not normalised, not divided by 255. With a preparation
+            also a pandas.DataFrame, the raw table.
 
         Returns
         -------
-        int64 array [N]
-            Indices into `classes`; of equally likely classes, the first.
+        int64 array [N], int64 array [N, T] or float64 array [N, T]
+            Indices into `classes`, of equally likely classes the first; 1 for each label that is more likely than not,
+            and 0 for the others; or the targets in their own units.
 
         Raises
         ------
         DataError
             If X has another shape, type or scale, or gives outputs that are not finite.
         """
-        labels: NDArray[np.int64] = self._logits(X).argmax(axis=1).astype(np.int64)
-        return labels
+        return answers(self.task, self._logits(X), self.targets)
 
-    def predict_proba(self, X: np.ndarray | Dataset) -> NDArray[np.float64]:
-        """Return the probability of each class for each image.
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probability of each class or label for each image.
 
         Parameters
         ----------
@@ -174,17 +187,15 @@ class Network:
         Returns
         -------
         float64 array [N, C]
-            Rows sum to 1. The bits of a row do not depend on the other rows.
+            Rows sum to 1, but for labels of which a row may have several. The bits of a row do not depend on the other
+            rows.
 
         Raises
         ------
         DataError
-            As for `predict`.
+            As for `predict`; also for a regression.
         """
-        logits = self._logits(X).astype(np.float64)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return shares
+        return probabilities(self.task, self._logits(X))
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of the parameters under the names that `torch.nn.Sequential` gives them.
@@ -279,6 +290,8 @@ class Network:
         return {
             **({"layers": [spell_layer(one) for one in self.layers]} if is_mixed else {}),
             **({"levels": list(self.levels)} if self.levels is not None else {}),
+            **({"task": self.task} if self.task != "classification" else {}),
+            **({"preparation": self.preparation.as_dict()} if self.preparation else {}),
             "activation": self.activation,
             "classes": list(self.classes),
             "dtype": str(self.dtype),
@@ -289,13 +302,16 @@ class Network:
 
     def _tensors(self) -> dict[str, FloatArray]:
         """Return all arrays by their names in a file."""
-        return named(self.layers, self.weights, self.biases) | {
+        tensors = named(self.layers, self.weights, self.biases) | {
             "normalization.mean": self.normalization.mean,
             "normalization.std": self.normalization.std,
         }
+        if self.targets is not None:
+            tensors |= {"targets.mean": self.targets.mean, "targets.std": self.targets.std}
+        return tensors
 
-    def _logits(self, X: np.ndarray | Dataset) -> FloatArray:
-        given = _images(X, self)
+    def _logits(self, X: Any) -> FloatArray:
+        given = rows_of(X, self.shape, self.preparation)
         logits = forward(self, given) if len(given) else np.empty((0, self.sizes[-1]), self.dtype)
         if not is_finite(logits):
             raise DataError(
@@ -336,6 +352,13 @@ def load(path: str | Path) -> Network:
         normalization=Normalization(tensors["normalization.mean"], tensors["normalization.std"]),
         layers=layers if description["activation"] == MIXED else (),
         levels=description.get("levels"),
+        task=description.get("task", "classification"),
+        targets=Normalization(tensors["targets.mean"], tensors["targets.std"])
+        if "targets.mean" in tensors
+        else None,
+        preparation=Preparation.from_dict(description["preparation"])
+        if "preparation" in description
+        else None,
         **{name: description[name] for name in ("activation", "residual", "classes", "shape")},
     )
 
@@ -367,18 +390,3 @@ def forward(network: Network, X: np.ndarray) -> FloatArray:
         return engine.logits(normalized(engine, X, network.normalization))
     finally:
         engine.close()
-
-
-def _images(X: np.ndarray | Dataset, network: Network) -> np.ndarray:
-    """Return X as a C-contiguous array [N, D] of an image type, or raise a DataError that says what is wrong."""
-    array = np.asarray(X.images if isinstance(X, Dataset) else X)
-    values = network.sizes[0]
-    rows = f"[N, {values}] ({spell_shape(network.shape)} values an image)"
-    if array.shape == (values,):
-        rows += "; pass X[None, :] for one image"
-    elif array.ndim > 2 and math.prod(array.shape[1:]) == values:
-        rows += "; pass X.reshape(len(X), -1)"
-    check(array.shape[1:] == (values,), "X", f"shape {array.shape}", rows)
-    check(array.dtype in _IMAGE_TYPES, "X", str(array.dtype), ", ".join(_IMAGE_TYPES))
-    check(is_finite(array), "X", "values that are not finite", "grey levels")
-    return np.ascontiguousarray(array)

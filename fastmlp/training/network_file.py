@@ -2,7 +2,8 @@
 
 The description is the metadata entry "network": ``activation``, ``classes``, ``dtype``, ``residual``, ``shape`` and
 ``sizes``. If these do not describe the network, ``layers`` does, spelled as in `fastmlp.training.layers`. ``levels``
-are those of `fastmlp.training.levels`; files of version 0.1 do not have them.
+are those of `fastmlp.training.levels`; files of version 0.1 do not have them. ``task`` is there unless it is a
+classification, and ``preparation`` if the network was trained on tables.
 """
 
 import math
@@ -12,11 +13,24 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.datasets import Preparation
+from fastmlp.datasets.labels import TASKS
 from fastmlp.datasets.transforms import is_finite
 from fastmlp.errors import ConfigError, DataError, FormatError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.machine.files import Layout
-from fastmlp.machine.schema import flag, items, label, number, one_of, require, table, text, whole
+from fastmlp.machine.schema import (
+    Check,
+    flag,
+    items,
+    label,
+    number,
+    one_of,
+    require,
+    table,
+    text,
+    whole,
+)
 from fastmlp.training.layers import (
     MIXED,
     Layer,
@@ -41,6 +55,8 @@ _check_description = table(
     {
         "layers": items(text()),
         "levels": items(number(), least=2, most=2, words="two finite numbers in order"),
+        "preparation": Check("a table", lambda value: type(value) is dict),
+        "task": one_of(*TASKS),
     },
 )
 
@@ -64,6 +80,11 @@ def layout_of(description: Any) -> Layout:
     require(len(classes) == sizes[-1], "classes", classes, named)
     low, high = levels = description.get("levels", [0, 0])
     require(low <= high, "levels", levels, "two finite numbers in order")
+    if "preparation" in description:
+        features = Preparation.from_dict(description["preparation"]).features
+        require(
+            len(features) == sizes[0], "preparation", features, f"{sizes[0]} features, one an input"
+        )
     layers = layers_of(description)
     try:
         pairs = parameter_shapes(layers, shape)
@@ -71,8 +92,12 @@ def layout_of(description: Any) -> Layout:
         raise DataError(str(error).replace("hidden", "layers", 1)) from None
     shapes = (one for pair in pairs for one in pair)
     layout = {name: (dtype, one) for name, one in zip(parameter_names(layers), shapes, strict=True)}
-    scaling = ("float64", (sizes[0],))
-    return layout | {"normalization.mean": scaling, "normalization.std": scaling}
+    scaled = {"normalization": sizes[0]}
+    if description.get("task") == "regression":
+        scaled["targets"] = sizes[-1]
+    for name, width in scaled.items():
+        layout |= dict.fromkeys((f"{name}.mean", f"{name}.std"), ("float64", (width,)))
+    return layout
 
 
 def layers_of(description: Mapping[str, Any]) -> tuple[Layer, ...]:
@@ -109,5 +134,5 @@ def check_values(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
                 f"{path}: {name}: found values that are not finite, expected a network whose "
                 "training did not diverge"
             )
-    if tensors["normalization.std"].min() <= 0:
-        raise FormatError(f"{path}: normalization.std: found a value of 0 or less, expected more")
+        if name.endswith(".std") and array.min() <= 0:
+            raise FormatError(f"{path}: {name}: found a value of 0 or less, expected more")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
+from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import Samples as Samples
 from fastmlp.training.engine import Engine
-from fastmlp.training.magnitudes import check_values
+from fastmlp.training.magnitudes import bounds, check_values
 
 
 def read_as_they_are(images: np.ndarray, normalization: Normalization, dtype: np.dtype) -> bool:
@@ -26,6 +27,7 @@ def normalized(
     normalization: Normalization,
     *,
     labels: np.ndarray | None = None,
+    targets: np.ndarray | None = None,
     columns: int | None = None,
 ) -> Samples:
     """Return `Engine.samples` of raw images, which are scaled when a batch is gathered.
@@ -46,10 +48,35 @@ def normalized(
         with np.errstate(invalid="ignore"):  # of values that are not finite: the training diverges
             images = normalization.apply(images).astype(engine.dtype)
         scale, shift = np.ones_like(normalization.std), np.zeros_like(normalization.mean)
-    return engine.samples(images, scale, shift, labels=labels, columns=columns)
+    return engine.samples(images, scale, shift, labels=labels, targets=targets, columns=columns)
 
 
-def samples_of(engine: Engine, dataset: Dataset, normalization: Normalization) -> Samples:
-    """Return `Engine.samples` of a data set, as `normalized` makes them."""
-    images, labels, columns = dataset.images, dataset.labels, dataset.shape[2]
-    return normalized(engine, images, normalization, labels=labels, columns=columns)
+def samples_of(
+    engine: Engine,
+    dataset: Dataset,
+    normalization: Normalization,
+    targets: Normalization | None = None,
+) -> Samples:
+    """Return `Engine.samples` of a data set, as `normalized` makes them; targets of a regression are standardised.
+
+    Raises
+    ------
+    DataError
+        As for `normalized`, and if a target is too large after standardising.
+    """
+    is_of_classes = dataset.task == "classification"
+    labels = dataset.labels if is_of_classes else None
+    wanted = None if is_of_classes else dataset.labels
+    if targets is not None:
+        wanted = targets.apply(dataset.labels)
+        most = bounds(engine.dtype)[1]
+        if np.abs(wanted).max() > most:
+            row, column = np.argwhere(np.abs(wanted) > most)[0]
+            raise DataError(
+                f"{dataset.name}: found {dataset.labels[row, column]:g} at row {row} of {dataset.classes[column]!r}, "
+                f"expected targets of at most {most:.0e} standard deviations in {engine.dtype}"
+            )
+    columns = dataset.shape[2]
+    return normalized(
+        engine, dataset.images, normalization, labels=labels, targets=wanted, columns=columns
+    )

@@ -16,7 +16,7 @@ class Patience:
 
     The value never changes: `update` returns the next one. A checkpoint stores it, and a resumed run
     continues from it. A loss that is NaN or infinite counts as the worst possible loss: always a
-    rise, and never a new best.
+    rise, and never a new best. A metric that is greater if better counts with the opposite sign.
 
     Parameters
     ----------

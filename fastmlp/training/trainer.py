@@ -21,6 +21,7 @@ from fastmlp.training.magnitudes import check_variation
 from fastmlp.training.network import Network
 from fastmlp.training.optimizers import STATES, Steps, steps_of
 from fastmlp.training.samples import Samples, read_as_they_are, samples_of
+from fastmlp.training.weighting import LOSSES
 
 
 def train(
@@ -131,13 +132,14 @@ class Training(Loop):
             batch_size=self.batch_size,
             dtype=config.dtype,
             threads=config.threads,
+            loss=LOSSES[self.train.task].kernel,
             smoothing=config.label_smoothing,
             group_by_layer=config.layer_factors() is not None,
         )
 
     def samples(self, dataset: Dataset) -> Samples:
         """Return a data set in the kernels' form."""
-        return samples_of(self.engine, dataset, self.normalization)
+        return samples_of(self.engine, dataset, self.normalization, self.targets)
 
     def steps(self, rates: np.ndarray) -> Steps:
         """Return the optimiser's numbers for the next batches, one batch per rate."""
@@ -150,7 +152,7 @@ class Training(Loop):
             order,
             steps,
             flips=flips,
-            factors=np.ones(len(order)) if self.config.reduction == "sum" else None,
+            factors=self.weighting.factors(order, self.batch_size),
             penalties=self.records_penalties,
             dropout_key=dropout_key(self.config, self.epoch),
         )

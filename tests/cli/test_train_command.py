@@ -30,6 +30,7 @@ Capture = pytest.CaptureFixture[str]
 RESULTS = {
     *("config.toml", "history.csv", "metrics.json"),
     *("model.safetensors", "curves.png", "confusion.png"),
+    *("report.html", "report.md", "samples.png", "mistakes.png"),
 }
 TIMINGS = ("seconds", "samples_per_second")
 

@@ -173,10 +173,12 @@ def test_elementwise_loss(dtype: Any, loss: int) -> None:
             guarded(rng.normal(size=Z.shape), dtype),
             guarded(after(START, rng.random(batch)), np.float64),
         )
-        gradient, expected, correct = D.astype(np.float64), losses.copy(), np.ones(0, bool)
+        gradient, expected = D.astype(np.float64), losses.copy()
+        right, correct = (rng.random(START + batch) < 0.5 for _ in range(2))
+        right[...] = correct
         samples = samples_of(dtype, targets=targets)
         given = (outputs, loss, samples, batches_of(dtype, order, factors=factors))
-        wanted, record = (record_of(dtype, array, correct) for array in (expected, losses))
+        wanted, record = record_of(dtype, expected, right), record_of(dtype, losses, correct)
         reference.elementwise_loss(Z, gradient, *given, wanted, START, part)
         elementwise_loss(Z, D, *given, record, START, part)
         rows, seen = (slice(first + part.row_from, first + part.row_to) for first in (0, START))
@@ -189,4 +191,5 @@ def test_elementwise_loss(dtype: Any, loss: int) -> None:
         assert (abs(D - gradient) <= allowed).all(), outputs
         # Losses are float64 whatever the outputs are.
         np.testing.assert_allclose(losses, expected, rtol=1e-13 * outputs)
+        np.testing.assert_array_equal(correct, right)
         assert guards_hold(D, losses, Z)

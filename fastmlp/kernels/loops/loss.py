@@ -135,20 +135,24 @@ def elementwise_loss(Z, D, outputs, loss, samples, batches, record, start, part)
     samples : Samples
         With targets [n, outputs], 0 or 1 for LOGISTIC.
     Z, D, outputs, batches, record, start, part
-        As for `softmax_cross_entropy`; nothing is correct or wrong.
+        As for `softmax_cross_entropy`. Of LOGISTIC a row is correct if all its outputs are on the side of their
+        targets, above 0 or not; of SQUARED nothing is correct or wrong.
     """
     panels, height, lanes = Z.shape
     for m in range(part.row_from, part.row_to):
         row, factor = batches.order[start + m], batches.factors[start + m]
-        total = 0.0
+        total, is_right = 0.0, True
         for c in range(outputs):
             z, t = np.float64(Z[c // lanes, m, c % lanes]), np.float64(samples.targets[row, c])
             if loss == LOGISTIC:
                 # -t log P - (1 - t) log(1 - P), in a form that neither overflows nor cancels.
                 total += max(z, 0.0) - z * t + math.log1p(math.exp(-abs(z)))
+                is_right &= (z > 0) == (t > 0)
             else:
                 total += (z - t) ** 2 / 2
         record.losses[start + m] = total
+        if loss == LOGISTIC:
+            record.correct[start + m] = is_right
         for p in range(panels):
             for j in range(lanes):
                 D[p, m, j] = Z[p, m, j]

@@ -48,7 +48,7 @@ def elementwise_loss(
     start: int,
     part: Part,
 ) -> None:
-    """``D = (P - target) * factor``, and the losses."""
+    """``D = (P - target) * factor``, the losses, and of LOGISTIC which rows are right."""
     rows = slice(part.row_from, part.row_to)
     seen = slice(start + part.row_from, start + part.row_to)
     target = samples.targets[batches.order[seen]].astype(np.float64)
@@ -58,6 +58,8 @@ def elementwise_loss(
         int(SQUARED): ((z - target) ** 2 / 2, z),
     }[int(loss)]
     record.losses[seen] = each.sum(axis=1)
+    if loss == LOGISTIC:
+        record.correct[seen] = ((z > 0) == (target > 0)).all(axis=1)
     D[:, rows] = to_panels((prediction - target) * _factors(batches, seen), D.shape[2])
 
 

@@ -1,0 +1,157 @@
+"""What a training leaves behind: its files, what is printed of them, and a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from fastmlp.cli.run_folder import CONFUSION, CURVES, RunFolder
+from fastmlp.datasets import Dataset
+from fastmlp.datasets.transforms import is_rows
+from fastmlp.errors import line_of, printable
+from fastmlp.machine import description as machine
+from fastmlp.machine.interrupts import held_interrupt
+from fastmlp.machine.streams import warn
+from fastmlp.training.metrics import words_of
+
+if TYPE_CHECKING:
+    from fastmlp.training.loop import TrainResult
+
+INTERRUPTED = 130  # an exit code
+MOST_IN_CONFUSION = 50  # classes whose numbers can be read in a picture
+HEADLINES = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "r2", "mae", "rmse")
+
+
+def keep(
+    result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder, *, report: bool
+) -> int:
+    """Write and print the results, and return the exit code if Ctrl-C ended that.
+
+    Parameters
+    ----------
+    result : TrainResult
+    parts : mapping of str to Dataset
+        "train", "valid" and "test".
+    folder : RunFolder
+    report : bool
+        Whether to write a report, once everything else is done.
+    """
+    code = 0
+    try:
+        with held_interrupt():  # a second Ctrl-C must not lose what took long to train
+            metrics = _save(result, parts, folder)
+        if report and "intervals" in metrics["test"]:
+            _report(result, parts, folder, metrics)
+    except KeyboardInterrupt:
+        click.echo("interrupted while results were written", err=True)
+        code = INTERRUPTED
+    click.echo(f"{printable(folder.path)}: {', '.join(folder.written())}")
+    if folder.failures:
+        raise folder.failures[0]
+    return code
+
+
+def _save(result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder) -> dict[str, Any]:
+    """Write the network before anything is printed or scored, then write and print the results, which are returned."""
+    from fastmlp.training.evaluation import evaluate, measure
+
+    network, usable = result.network, _is_usable(result)
+    with folder.trying():
+        if usable:
+            folder.keep(network)
+    if result.status != "done":
+        click.echo(result.reason, err=True)
+    scores: dict[str, dict[str, Any]] = {
+        name: evaluate(network, part) for name, part in parts.items()
+    }
+    usable = usable and math.isfinite(scores["test"]["loss"])
+    if usable:
+        scores["test"] = measure(network, parts["test"])
+    metrics = {
+        **scores,
+        "seconds": result.seconds,
+        "samples_per_second": result.samples_per_second,
+        "status": result.status,
+        "reason": result.reason,
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "machine": machine.describe(),
+    }
+    folder.finish(result.history, metrics)
+    for line in lines_of(scores):
+        click.echo(line)
+    unit = "rows" if is_rows(parts["test"].shape) else "images"
+    click.echo(
+        f"{len(result.history)} epochs in {result.seconds:.2f} s, "
+        f"{result.samples_per_second:,.0f} {unit} a second"
+    )
+    _draw(result, parts["test"], folder, usable=usable)
+    folder.end()
+    return metrics
+
+
+def lines_of(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield lines that say loss and accuracy, or R2, of each part, and the chief metrics of those that have more."""
+    for name, score in scores.items():
+        share = "r2" if "r2" in score else "accuracy"
+        words = words_of(share)
+        yield f"{name:5}  loss {score['loss']:.4f}  {words} {score[share]:.4f}"
+    for name, score in scores.items():
+        if "intervals" in score:
+            told = [one for one in HEADLINES if one in score]
+            texts = (f"{words_of(one)} {score[one]:.4f}{interval_of(score, one)}" for one in told)
+            yield f"{name:5}  {'  '.join(texts)}"
+
+
+def interval_of(score: Mapping[str, Any], name: str) -> str:
+    """Return the interval of a metric in parentheses, if it has one."""
+    if name not in score["intervals"]:
+        return ""
+    low, high = score["intervals"][name]
+    return f" ({low:.4f} to {high:.4f})"
+
+
+def _draw(result: TrainResult, test: Dataset, folder: RunFolder, *, usable: bool) -> None:
+    """Draw the curves and, if the network is usable, how classes were taken for others."""
+    # After the results: Matplotlib takes a second.
+    from fastmlp.reporting import figures
+
+    restored = result.best_epoch if result.config.restore_best else 0
+    with folder.trying():
+        figures.draw_curves(result.history, folder.path / CURVES, best_epoch=restored)
+    if usable and test.task == "classification" and len(test.classes) <= MOST_IN_CONFUSION:
+        with folder.trying():
+            path = folder.path / CONFUSION
+            predicted = result.network.predict(test)
+            figures.draw_confusion(test.labels, predicted, test.classes, path)
+
+
+def _report(
+    result: TrainResult,
+    parts: Mapping[str, Dataset],
+    folder: RunFolder,
+    metrics: Mapping[str, Any],
+) -> None:
+    """Write the report; that it fails is a warning."""
+    try:
+        from fastmlp.training.evaluation import outputs_of
+        from fastmlp.training.report import Run, write_report
+
+        captions = {CURVES: "Curves by epoch", CONFUSION: "Classes of the test part"}
+        there = {name: text for name, text in captions.items() if (folder.path / name).is_file()}
+        run = Run(result, parts, metrics, outputs_of(result.network, parts["test"]))
+        write_report(folder.path, run, there)
+    except Exception as error:  # of any kind: all results are there
+        warn(f"the report could not be written: {line_of(error)}")
+
+
+def _is_usable(result: TrainResult) -> bool:
+    """Return whether the network is worth keeping: that of a best epoch if the run diverged."""
+    restored = result.config.restore_best and result.best_epoch > 0
+    return (result.status != "diverged" or restored) and all(
+        np.isfinite(array).all() for array in result.network.state_dict().values()
+    )

@@ -1,0 +1,230 @@
+"""Tables that cannot be trained on: one line that names the column, exit code 2, nothing written."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_helpers import run
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.usefixtures("elsewhere")
+Capture = pytest.CaptureFixture[str]
+N = 40
+RNG = np.random.default_rng(0)
+
+
+def table(**columns: Any) -> Any:
+    """Return a sound table with some columns changed; None drops one."""
+    sound = {
+        "x": np.linspace(0, 1, N),
+        "kind": np.resize(["red", "green", "blue"], N),
+        "y": np.resize([0, 1], N),
+    }
+    given = {name: column for name, column in (sound | columns).items() if column is not None}
+    return pd.DataFrame(given)
+
+
+def with_one(values: Any, value: Any, row: int = 7) -> Any:
+    changed = np.array(values, dtype=float)
+    changed[row] = value
+    return changed
+
+
+def csv(frame: Any, **options: Any) -> Callable[[], object]:
+    return lambda: frame.to_csv("t.csv", index=False, **options)
+
+
+def parquet(frame: Any) -> Callable[[], object]:
+    return lambda: frame.to_parquet("t.parquet")
+
+
+def raw(content: bytes, name: str = "t.csv") -> Callable[[], object]:
+    return lambda: Path(name).write_bytes(content)
+
+
+SOUND = csv(table())
+DATES = pd.date_range("2020-01-01", periods=N)
+SENTENCES = [f"the {number}th visitor liked the pictures very much" for number in range(N)]
+WORDS = [f"w{number}" for number in range(10_000)]
+
+WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
+    # what is asked for
+    "no label": (SOUND, "", "t.csv: found no label, expected the column to predict"),
+    "another label": (SOUND, "--label Kind2", "label: found no column 'Kind2'; did you mean kind?"),
+    "one of two labels": (SOUND, "--label y,z", "found no column 'z'"),
+    "label twice": (SOUND, "--label y,y", "expected different columns"),
+    "weight not there": (SOUND, "--label y --weight w", "weight: found no column 'w'"),
+    "group not there": (SOUND, "--label y --group w", "group: found no column 'w'"),
+    "part not there": (SOUND, "--label y --part w", "part: found no column 'w'"),
+    "label as weight": (SOUND, "--label y --weight y", "'y' as label and weight"),
+    "part and split": (
+        SOUND,
+        "--label y --part kind --split 0.8,0.1,0.1",
+        "data.part: found beside split",
+    ),
+    "size": (SOUND, "--label y --size 8", "data.size: found 8 with t.csv"),
+    "skip bad": (SOUND, "--label y --skip-bad", "data.skip_bad: found True with t.csv"),
+    "shares": (SOUND, "--label y --split 0.9,0.2,0.1", "three shares above 0"),
+    "tiny share": (SOUND, "--label y --split 0.9,0.001,0.05", "found share 0.001 of 40 rows"),
+    "label of digits": (lambda: None, "--data digits --label y", "data.label: found with digits"),
+    # files
+    "no file": (lambda: None, "--data gone.csv --label y", "gone.csv: found no such file"),
+    "no such data": (lambda: None, "--data didgits", "expected one of digits, mnist"),
+    "other suffix": (raw(b"x,y", "t.xlsx"), "--data ./t.xlsx --label y", "another kind, '.xlsx'"),
+    "folder": (lambda: Path("t.csv").mkdir(), "--label y", "t.csv: found"),
+    "empty": (raw(b""), "--label y", "t.csv: found an empty file"),
+    "blank": (raw(b"\n\n  \n"), "--label y", "t.csv: found an empty file"),
+    "only names": (raw(b"x,y\n"), "--label y", "t.csv: found no rows"),
+    "only a label": (raw(b"y\n1\n2\n"), "--label y", "found no column beside y"),
+    "binary": (raw(bytes(range(256)) * 9), "--label y", "t.csv: found a binary file"),
+    "noise": (raw(RNG.bytes(3000)), "--label y", "t.csv: found"),
+    "picture": (raw(b"\x89PNG\r\n\x1a\n\0\0"), "--label y", "t.csv: found a binary file"),
+    "Excel's": (raw(b"PK\x03\x04" + bytes(99)), "--label y", "found a ZIP archive"),
+    "Parquet as CSV": (raw(b"PAR1" + bytes(99)), "--label y", "found a Parquet file"),
+    "CSV as Parquet": (
+        raw(b"x,y\n1,2\n", "t.parquet"),
+        "--data t.parquet --label y",
+        "t.parquet: cannot be read",
+    ),
+    "CSV as Feather": (
+        raw(b"x,y\n1,2\n", "t.feather"),
+        "--data t.feather --label y",
+        "t.feather: cannot be read",
+    ),
+    "empty Parquet": (
+        raw(b"", "t.parquet"),
+        "--data t.parquet --label y",
+        "t.parquet: found an empty file",
+    ),
+    "no gzip": (raw(b"x,y\n1,2\n", "t.csv.gz"), "--data t.csv.gz --label y", "t.csv.gz: "),
+    "UTF-16": (csv(table(), encoding="utf-16"), "--label y", "found UTF-16 text"),
+    "Latin 1": (
+        csv(table(kind=np.resize(["grün", "rot"], N)), encoding="latin-1"),
+        "--label y",
+        "which is not UTF-8",
+    ),
+    "semicolons": (csv(table(), sep=";"), "--label y", "commas, not semicolons"),
+    "tabs": (csv(table(), sep="\t"), "--label y", "commas, not tabs"),
+    "ragged": (raw(b"x,y\n1,2\n3,4,5\n"), "--label y", "t.csv: cannot be read"),
+    "too many cells": (raw(b"x,y\n1,2,3\n4,5,6\n"), "--label y", "t.csv: cannot be read"),
+    "open quote": (raw(b'x,y\n1,"2\n3,4\n'), "--label y", "t.csv: "),
+    "same names": (raw(b"x,x,y\n1,2,0\n2,3,1\n"), "--label y", "found the column 'x' twice"),
+    "no name": (raw(b"x,,y\n1,2,0\n2,3,1\n"), "--label y", "column 2: found no name"),
+    # columns of features
+    "constant": (csv(table(c=5)), "--label y", "column 'c': found the value 5 in every row"),
+    "constant text": (csv(table(c="same")), "--label y", "the value 'same' in every row"),
+    "all missing": (csv(table(c=np.nan)), "--label y", "column 'c': found no value in any row"),
+    "infinity": (csv(table(x=with_one(np.arange(N), np.inf))), "--label y", "found inf at row 7"),
+    "10,000 categories": (
+        csv(pd.DataFrame({"w": WORDS, "x": range(10_000), "y": [0, 1] * 5000})),
+        "--label y",
+        "column 'w': found 10,000 categories",
+    ),
+    "dates": (csv(table(day=DATES)), "--label y", "column 'day': found dates or times"),
+    "dates in Parquet": (
+        parquet(table(day=DATES)),
+        "--data t.parquet --label y",
+        "column 'day': found dates or times",
+    ),
+    "German dates": (
+        csv(table(day=DATES.strftime("%d.%m.%Y"))),
+        "--label y",
+        "column 'day': found dates or times, such as '01.01.2020'",
+    ),
+    "free text": (csv(table(words=SENTENCES)), "--label y", "column 'words': found free text"),
+    "lists": (
+        parquet(table(cells=[[1, 2]] * N)),
+        "--data t.parquet --label y",
+        "column 'cells': found ndarray at row 0",
+    ),
+    "question marks": (
+        csv(table(x=["?", *map(str, range(1, N))])),
+        "--label y",
+        "column 'x': found numbers, and '?'",
+    ),
+    "missing refused": (
+        csv(table(x=with_one(np.arange(N), np.nan))),
+        "--label y --missing error",
+        "column 'x': found 1 missing values, the first at row 7",
+    ),
+    "names alone": (csv(table(x=WORDS[:N], kind=None)), "--label y", "whose values repeat"),
+    # labels
+    "missing label": (
+        csv(table(y=with_one(np.resize([0, 1], N), np.nan))),
+        "--label y",
+        "column 'y': found 1 missing labels, the first at row 7",
+    ),
+    "infinite label": (
+        csv(table(y=with_one(np.linspace(0, 1, N), np.inf))),
+        "--label y",
+        "column 'y': found inf at row 7",
+    ),
+    "one class": (csv(table(y="a")), "--label y", "column 'y': found the one label 'a'"),
+    "dates as labels": (parquet(table(y=DATES)), "--data t.parquet --label y", "dates or times"),
+    "whole floats": (csv(table(y=np.resize([0.0, 1], N))), "--label y", "say --task"),
+    "fractions as classes": (
+        csv(table(y=np.resize([0.5, 1.5], N))),
+        "--label y --task classification",
+        "column 'y': found 0.5 at row 0",
+    ),
+    "texts as numbers": (SOUND, "--label kind --task regression", "column 'kind': found 'red'"),
+    "several classes": (SOUND, "--label y,kind --task classification", "found 2 columns"),
+    "texts as labels": (SOUND, "--label y,kind", "column 'kind': found 'red'"),
+    "numbers as labels": (SOUND, "--label x,y --task multilabel", "expected 0 and 1"),
+    "a class a row": (csv(table(y=WORDS[:N])), "--label y", "found 40 rows of 40 classes"),
+    "three rows": (csv(table().head(3)), "--label y", "found share 0.1 of 3 rows"),
+    # weights, groups and parts
+    "negative weight": (
+        csv(table(w=with_one(np.ones(N), -1))),
+        "--label y --weight w",
+        "column 'w': found -1 at row 7",
+    ),
+    "no weights": (csv(table(w=0)), "--label y --weight w", "weights that are all 0"),
+    "missing weight": (
+        csv(table(w=with_one(np.ones(N), np.nan))),
+        "--label y --weight w",
+        "column 'w': found nan at row 7",
+    ),
+    "texts as weights": (SOUND, "--label y --weight kind", "column 'kind': found 'red' at row 0"),
+    "two groups": (csv(table(g=np.resize([1, 2], N))), "--label y --group g", "found 2 groups"),
+    "other parts": (SOUND, "--label y --part kind", "expected train, valid or test"),
+    "no training part": (csv(table(p="test")), "--label y --part p", "no row of the part train"),
+    "class not trained": (
+        csv(table(p=np.resize(["train", "test"], N))),
+        "--label y --part p",
+        "found no row of class '1' in the training part",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_table_is_one_line_and_code_2(capsys: Capture, name: str) -> None:
+    prepare, arguments, words = WRONG[name]
+    prepare()
+    before = set(Path.cwd().rglob("*"))
+    given = [*([] if "--data" in arguments else ["--data", "t.csv"]), *arguments.split()]
+    start = time.perf_counter()
+    assert run("train", *given) == 2
+    assert time.perf_counter() - start < 5
+    shown = capsys.readouterr()
+    (line,) = shown.err.splitlines()
+    assert line.startswith("fastmlp: error: ")
+    assert words in line
+    assert shown.out == ""
+    assert set(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
+def test_a_missing_extra_is_named_with_the_command(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    parquet(table())()
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    assert run("train", "--data", "t.parquet", "--label", "y") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"found no {package}" in line
+    assert line.endswith("pip install 'fastmlp[tables]'")
