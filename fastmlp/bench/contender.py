@@ -14,9 +14,9 @@ import numpy as np
 from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16
 from fastmlp.bench.peer import Training
 from fastmlp.bench.problem import GREY_DEVIATION, GREY_MEAN, Problem, WeightsAndBiases
-from fastmlp.kernels.arguments import Samples
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
+from fastmlp.training.chosen import Given
 from fastmlp.training.engine import Engine
 from fastmlp.training.optimizers import Steps, adam, sgd
 
@@ -54,7 +54,7 @@ class FastMLP:
 CONTENDERS = (FastMLP(FASTMLP, "float32"), FastMLP(FASTMLP_BF16, "bfloat16"))
 
 
-def load(problem: Problem, dtype: str, threads: int | None) -> tuple[Engine, Samples]:
+def load(problem: Problem, dtype: str, threads: int | None) -> tuple[Engine, Given]:
     """Give a problem's start and its images to an engine, and compile."""
     engine = Engine(
         [_turned(weights) for weights in problem.start.weights],

@@ -21,6 +21,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.arguments import Batches, Record, Rule, Team, World
 from fastmlp.kernels.program import needs_of
 from fastmlp.kernels.run import run
+from fastmlp.training.chosen import numbered
 from fastmlp.training.layers import Convolution, Linear
 from fastmlp.training.memory import aligned
 
@@ -171,7 +172,8 @@ class _Instructions:
     """The instructions of a problem's program, on the buffers of a network that trained a step."""
 
     def __init__(self, problem: Problem) -> None:
-        self._engine, self._samples = load(problem, "float32", threads=1)
+        self._engine, samples = load(problem, "float32", threads=1)
+        self._samples, _ = numbered(samples, None)
         order = problem.order(0)
         self._engine.epoch(self._samples, order[0], steps_of(problem, 1, 0))
         still = steps_of(replace(problem, learning_rate=0.0), len(order), 1)

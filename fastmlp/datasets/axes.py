@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp.datasets.rows import contiguous
 from fastmlp.datasets.transforms import check_finite
 from fastmlp.errors import DataError
 
@@ -58,7 +59,7 @@ def pixels_of(
     if pixels.ndim == 4 and has_channels_last(pixels.shape[1:], shape, name):
         pixels = pixels.transpose(0, 3, 1, 2)
     sides = pixels.shape[1:]
-    pixels = np.ascontiguousarray(pixels).reshape(len(pixels), math.prod(sides))
+    pixels = contiguous(pixels).reshape(len(pixels), math.prod(sides))
     check_finite(name, pixels)
     return pixels, sides
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +24,9 @@ from fastmlp.datasets import tables, transforms
 from fastmlp.datasets.axes import DTYPES, as_array, pixels_of
 from fastmlp.datasets.labels import Labels, Task, check_values, check_weights, labels_of
 from fastmlp.datasets.options import Missing, OwnOptions
+from fastmlp.datasets.picture_folders import pictures_in
 from fastmlp.datasets.preparation import Preparation
+from fastmlp.datasets.rows import blocks, chosen
 from fastmlp.errors import DataError
 
 if TYPE_CHECKING:
@@ -162,6 +165,25 @@ class Dataset:
         )
 
     @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        size: int | tuple[int, int] | None = None,
+        *,
+        skip_bad: bool = False,
+        data_home: str | os.PathLike[str] | None = None,
+    ) -> Dataset:
+        """Read a folder of pictures with a subfolder for each class, or with such folders train, valid and test.
+
+        A part named test becomes the official test part. Decoded pictures are kept in the data folder; see
+        `fastmlp.datasets.picture_folders`, also for the parameters and errors.
+        """
+        pictures = pictures_in(Path(path), size, skip_bad=skip_bad, data_home=data_home)
+        ends = [end for part, end in pictures.ends.items() if part != "test"]
+        train_size = max(ends) if "test" in pictures.ends else None
+        return cls(**pictures.fields, name=Path(path).resolve().name, train_size=train_size)
+
+    @classmethod
     def from_table(
         cls,
         table: pd.DataFrame | str | Path,
@@ -233,7 +255,8 @@ class Dataset:
         digest = hashlib.sha256(
             repr((self.images.dtype.str, len(self), self.shape, self.classes)).encode()
         )
-        digest.update(self.images.data)
+        for block in blocks(self.images):
+            digest.update(block.data)
         digest.update(np.ascontiguousarray(self.labels).data)
         if self.task != "classification":
             digest.update(self.task.encode())
@@ -369,7 +392,7 @@ class Dataset:
 
     def _rows(self, rows: slice | npt.NDArray[Any]) -> Dataset:
         weights = None if self.weights is None else self.weights[rows]
-        images, labels = self.images[rows], self.labels[rows]
+        images, labels = chosen(self.images, rows), self.labels[rows]
         return replace(self, images=images, labels=labels, weights=weights, train_size=None)
 
     def _official(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from fastmlp.datasets import table_parts, tables
+from fastmlp.datasets import arrays, folders, table_parts, tables
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.splits import Parts, Whole, complete
 from fastmlp.errors import ConfigError, DataError, shown
@@ -38,6 +38,8 @@ class Format(NamedTuple):
 
 
 FORMATS: tuple[Format, ...] = (
+    Format("a folder of pictures", (), ("size", "skip_bad"), folders.read),
+    Format("arrays", (".npz", ".npy"), ("label", "task"), arrays.read),
     Format("a table", tables.SUFFIXES, tables.OPTIONS, table_parts.read),
 )
 

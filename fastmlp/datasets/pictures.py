@@ -24,13 +24,15 @@ from fastmlp.errors import DataError, line_of
 from fastmlp.machine.files import found_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import ThreadPoolExecutor
 
     from PIL.Image import Image as Picture
     from PIL.ImageFile import ImageFile
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
 MODES = {1: "L", 3: "RGB"}  # channels to Pillow's name for them
+GREY = ("1", "L", "LA", "La", "I", "F")  # Pillow's modes without colour, beside those of 16 bits
 OPAQUE = 255
 LARGEST_FILE = 1 << 28  # bytes
 # A picture of 4096 x 3072 is read whatever its file's size. Larger ones have so many pixels for each byte at most:
@@ -48,7 +50,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def read_picture(
-    path: Path, channels: int, size: tuple[int, int] | None = None
+    path: Path, channels: int | None, size: tuple[int, int] | None = None
 ) -> npt.NDArray[np.uint8]:
     """Read a picture, turn it as its EXIF says, and convert it to grey or colour.
 
@@ -56,8 +58,8 @@ def read_picture(
     ----------
     path : Path
         A file in one of `FORMATS`; of an animation, the first frame is read.
-    channels : int
-        1 (grey) or 3 (colour).
+    channels : int or None
+        1 (grey) or 3 (colour); None for what the file holds.
     size : (height, width), optional
         To scale it to, as `fastmlp.datasets.transforms.resize` does. By default it keeps its size.
 
@@ -72,17 +74,58 @@ def read_picture(
         If it is no such file, damaged, larger than its file explains, or has pixels that are transparent or of an
         unknown range. The message is one line that names the file.
     """
+    if channels is not None and channels not in MODES:
+        raise DataError(f"channels: found {channels}, expected 1 (grey) or 3 (colour)")
+    with _without_warnings():
+        return _read(path, channels, size)
+
+
+def read_pictures(
+    paths: Sequence[Path],
+    channels: int | None,
+    size: tuple[int, int] | None = None,
+    pool: ThreadPoolExecutor | None = None,
+) -> list[npt.NDArray[np.uint8] | DataError]:
+    """Read several pictures as `read_picture` does, in threads; in place of what cannot be read stands its error.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    channels, size
+        As for `read_picture`.
+    pool : ThreadPoolExecutor, optional
+        By default the calling thread reads.
+    """
+
+    def one(path: Path) -> npt.NDArray[np.uint8] | DataError:
+        try:
+            return _read(path, channels, size)
+        except DataError as error:
+            return error
+
+    with _without_warnings():  # which all threads share
+        return list(map(one, paths) if pool is None else pool.map(one, paths))
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Say nothing of what is odd in a file: Pillow warns of it, and goes on or fails."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _read(path: Path, channels: int | None, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    if channels not in MODES:
-        raise DataError(f"channels: found {channels}, expected 1 (grey) or 3 (colour)")
-    if not path.is_file():  # reading a pipe might never end
-        raise DataError(f"{path}: found {found_at(path)}, expected an image")
     try:
-        # Pillow warns of what is odd in a file, and goes on or fails.
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = _shown(_loaded(file), MODES[channels])
+        if not path.is_file():  # reading a pipe might never end
+            raise DataError(f"found {found_at(path)}, expected an image")
+        with path.open("rb") as file:
+            loaded = _loaded(file)
+            if channels is None:
+                channels = 1 if loaded.mode in GREY or loaded.mode.startswith("I;16") else 3
+            picture = _shown(loaded, MODES[channels])
             if size is not None:
                 picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             levels = np.asarray(picture).reshape(picture.height, picture.width, channels)

@@ -22,6 +22,8 @@ class Samples(NamedTuple):
         A feature enters the network as ``image * scale + shift``.
     columns : int
         Width of an image, for flipping.
+    fill : array [channels, height, width] like images, or None
+        What pixels become that are cut out; None if no image is moved or cut.
     """
 
     images: np.ndarray
@@ -30,6 +32,7 @@ class Samples(NamedTuple):
     scale: np.ndarray
     shift: np.ndarray
     columns: int
+    fill: np.ndarray | None = None
 
 
 class Batches(NamedTuple):
@@ -40,7 +43,7 @@ class Batches(NamedTuple):
     order : array [n] of int64
         Rows of the samples.
     flips : array [n] of bool
-        Which of them are mirrored.
+        Which of them are mirrored, or altered as `moves` says.
     factors : array [n] of the parameters' type
         What each sample's gradient is multiplied by: 1 / batch for a mean loss, 1 for a sum.
     size : int
@@ -49,6 +52,10 @@ class Batches(NamedTuple):
         Batches.
     dropout_key : uint64
         What the epoch's dropout follows from.
+    moves : array [n, 7] of int32, or None
+        How they are altered: whether they are mirrored, by how many pixels they are moved down and to the right, and
+        the square that is cut out: its first row and the one after its last, its first column and the one after its
+        last. None if they are mirrored at most.
     """
 
     order: np.ndarray
@@ -57,6 +64,7 @@ class Batches(NamedTuple):
     size: int
     steps: int
     dropout_key: np.uint64
+    moves: np.ndarray | None = None
 
 
 class Model(NamedTuple):

@@ -197,6 +197,7 @@ def lent_samples(samples):
         borrowed(samples.scale),
         borrowed(samples.shift),
         samples.columns,
+        borrowed(samples.fill),
     )
 
 
@@ -210,6 +211,7 @@ def lent_batches(batches):
         batches.size,
         batches.steps,
         batches.dropout_key,
+        borrowed(batches.moves),
     )
 
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -55,24 +56,36 @@ class OwnFolder:
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file."""
+        with self.reading(name) as file:
+            return file.read()
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[BinaryIO]:
+        """Open a file to read."""
         with self._opened() as (place, descriptor):
             flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
             # A named pipe must not keep us waiting.
             flags |= getattr(os, "O_NONBLOCK", 0)
             with open(os.open(place + name, flags, dir_fd=descriptor), "rb") as file:
                 _check_own(os.fstat(file.fileno()), stat.S_ISREG)
-                return file.read()
+                yield file
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all; it replaces whatever has its name."""
+        with self.writing(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """Open a file to write, which gets its name once the block has ended; an error removes it."""
         _make_closed(self.path)
         temporary = f".{secrets.token_hex(8)}.tmp"
         with self._opened() as (place, descriptor):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             opened = os.open(place + temporary, flags, 0o600, dir_fd=descriptor)
             try:
-                with open(opened, "wb") as file:
-                    file.write(data)
+                with open(opened, "w+b") as file:
+                    yield file
                 rename = functools.partial(os.replace, src_dir_fd=descriptor, dst_dir_fd=descriptor)
                 try:
                     rename(place + temporary, place + name)
@@ -83,6 +96,11 @@ class OwnFolder:
                 with suppress(OSError):
                     os.unlink(place + temporary, dir_fd=descriptor)
                 raise
+
+    def names(self) -> list[str]:
+        """Return the names of what lies in the folder."""
+        with self._opened() as (place, descriptor):
+            return os.listdir(place if descriptor is None else descriptor)
 
     def remove(self, name: str) -> None:
         """Remove a file or folder, if it is there and can be removed."""

@@ -42,13 +42,14 @@ class Kind(NamedTuple):
     needs: str | None = None
 
 
-OF_TWINS = ("flip", "decay_biases", "dtype", "hidden")
+ALTERATIONS = ("flip", "shift", "cutout")
+OF_TWINS = (*ALTERATIONS, "decay_biases", "dtype", "hidden")
 
 KINDS: Mapping[str, Kind] = {
     "penalised": Kind(Penalised),
     "chain": Kind(Penalised, keeps=("weights", "biases")),
     "weights kept": Kind(Penalised, keeps=("weights",)),
-    "reversed": Kind(Reversed, ("flip",)),
+    "reversed": Kind(Reversed, ALTERATIONS),
     "torch": Kind(TorchTwin, (*OF_TWINS, "residual"), needs="torch"),
     "autograd": Kind(AutogradTwin, OF_TWINS),
 }
@@ -99,6 +100,8 @@ def refuse(name: str, config: TrainConfig) -> None:
         "dropout": config.dropout > 0,
         "class_weight": config.class_weight != "none",
         "flip": config.flip,
+        "shift": config.shift > 0,
+        "cutout": config.cutout > 0,
         "decay_biases": not config.decay_biases,
         "dtype": config.dtype == "bfloat16",
         "residual": config.residual,

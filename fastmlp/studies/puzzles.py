@@ -12,7 +12,7 @@ from fastmlp.training.draws import draw_coins
 from fastmlp.training.engine import Engine, EpochRecord
 from fastmlp.training.history import Row
 from fastmlp.training.optimizers import Steps
-from fastmlp.training.samples import Samples
+from fastmlp.training.samples import Given
 from fastmlp.training.trainer import Training
 
 REVERSED_ROWS = 1000  # that are normalised and reversed at a time: 12 MB of float32
@@ -59,7 +59,7 @@ def reversed_pieces(
     order: np.ndarray,
     steps: Steps,
     coins: np.ndarray,
-) -> Iterator[tuple[Samples, np.ndarray, Steps]]:
+) -> Iterator[tuple[Given, np.ndarray, Steps]]:
     """Yield an epoch in pieces of some batches: samples, their order, steps.
 
     Parameters

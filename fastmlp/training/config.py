@@ -107,6 +107,12 @@ class TrainConfig:
         `fastmlp.training.metrics.metrics_of`.
     flip : bool
         Mirror each training image left to right with probability 1/2, anew each epoch.
+    shift : int
+        Move each training image by up to so many pixels up or down and left or right, anew each epoch. What comes into
+        sight repeats the image's edge. 0 for none.
+    cutout : int
+        Set a square of so many pixels a side, at a place drawn anew each epoch, to the mean of the training images
+        (grey levels to the nearest one). It may reach over the edge. 0 for none.
     normalize : {"channel", "feature", "range", "none"}
         What the mean and standard deviation that scale the pixels are taken over; rows that are no pictures have no
         channels, so that "channel" takes each feature by itself. "range" scales grey levels from
@@ -121,7 +127,7 @@ class TrainConfig:
         With "balanced" a row of the training part counts by the weight of its class, which is scikit-learn's:
         ``rows / (classes * rows of the class)``. Weights of rows are multiplied by it.
     seed : int
-        Of initialisation, data order, flips and dropout.
+        Of initialisation, data order, flips, shifts, cut-outs and dropout.
     dtype : {"float32", "float64", "bfloat16"}
         Of the arithmetic; with bfloat16, parameters are kept and updated in float32.
     threads : int or None
@@ -162,6 +168,8 @@ class TrainConfig:
     restore_best: bool = True
     select: str = "loss"
     flip: bool = False
+    shift: int = 0
+    cutout: int = 0
     normalize: Normalize = "channel"
     dropout: float = 0.0
     label_smoothing: float = 0.0
@@ -308,7 +316,7 @@ class _Rule(NamedTuple):
 
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
-    *("dropout", "label_smoothing", "warmup_epochs", "class_weight"),
+    *("dropout", "label_smoothing", "warmup_epochs", "class_weight", "shift", "cutout"),
     *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon", "select"),
 )
 
@@ -355,6 +363,8 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "restore_best": flag(),
     "select": choice(SELECTED),
     "flip": flag(),
+    "shift": integer(0, 2**15),
+    "cutout": integer(0, 2**15),
     "normalize": choice(get_args(Normalize)),
     "dropout": real(_is_share, "from 0 up to, not including, 1"),
     "label_smoothing": real(_is_share, "from 0 up to, not including, 1"),

@@ -17,7 +17,7 @@ Parameters = tuple[list[np.ndarray], list[np.ndarray]]
 """Weights and biases, in the shapes and the order of `fastmlp.training.shapes.parameter_shapes`."""
 
 # The streams. Other numbers would change all results.
-INITIALISATION, ORDER, COINS, DROPOUT = range(4)
+INITIALISATION, ORDER, COINS, DROPOUT, MOVES = range(5)
 
 
 def network_sizes(config: TrainConfig, data: Dataset) -> tuple[int, ...]:
@@ -62,6 +62,38 @@ def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray,
     rng = np.random.default_rng([ORDER, config.seed, epoch])
     order = rng.permutation(count)
     return order, rng.random(count) < 0.5 if config.flip else np.zeros(count, np.bool_)
+
+
+def draw_moves(
+    config: TrainConfig, shape: tuple[int, ...], flips: np.ndarray, epoch: int
+) -> np.ndarray | None:
+    """Draw how an epoch's samples are moved, and what is cut out of them; None if nothing is.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    shape : (channels, height, width)
+    flips : array [count] of bool
+        Which are mirrored, too.
+    epoch : int
+        Counted from 0.
+
+    Returns
+    -------
+    array [count, 7] of int32
+        As in `fastmlp.kernels.arguments.Batches`. The middle of a square that is cut out may be any pixel.
+    """
+    if not config.shift and not config.cutout:
+        return None
+    rng = np.random.default_rng([MOVES, config.seed, epoch])
+    moves = np.zeros((len(flips), 7), np.int32)
+    moves[:, 0] = flips
+    moves[:, 1:3] = rng.integers(-config.shift, config.shift, (len(flips), 2), endpoint=True)
+    sides = np.array(shape[1:])
+    first = rng.integers(0, sides, (len(flips), 2)) - config.cutout // 2
+    moves[:, 3:6:2] = np.clip(first, 0, sides)
+    moves[:, 4:7:2] = np.clip(first + config.cutout, 0, sides)
+    return moves
 
 
 def draw_coins(config: TrainConfig, count: int, epoch: int) -> np.ndarray:

@@ -39,9 +39,10 @@ from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.streams import warn
+from fastmlp.training.chosen import Given, describe, numbered, with_fill
 from fastmlp.training.fusing import fused
 from fastmlp.training.layers import Layer, network_layers, sizes_of
-from fastmlp.training.memory import aligned, plain
+from fastmlp.training.memory import aligned
 from fastmlp.training.optimizers import STATES, Steps, sgd
 from fastmlp.training.packing import pack_operands, pack_parameters, unpack_parameters
 from fastmlp.training.shapes import multiply_adds, parameter_shapes
@@ -97,6 +98,8 @@ class Engine:
         Label smoothing; only for the loss "softmax".
     group_by_layer : bool
         As for `fused`.
+    alters : bool
+        Whether epochs may have `moves`.
 
     Attributes
     ----------
@@ -123,6 +126,7 @@ class Engine:
         loss: str = "softmax",
         smoothing: float = 0.0,
         group_by_layer: bool = False,
+        alters: bool = False,
     ) -> None:
         _warn_of_emulation(dtype)
         if layers is None:
@@ -131,6 +135,7 @@ class Engine:
             shape = (weights[0].shape[1],)
         self.sizes = (math.prod(shape), *sizes_of(layers, 0)[1:])
         self._shapes = parameter_shapes(layers, shape)
+        self._shape, self._alters = tuple(shape), alters
         found = [(w.shape, b.shape) for w, b in zip(weights, biases, strict=True)]
         assert found == self._shapes, f"parameters: found {found}, expected {self._shapes}"
         self._pairs = dtype == "bfloat16"
@@ -192,12 +197,12 @@ class Engine:
         labels: np.ndarray | None = None,
         targets: np.ndarray | None = None,
         columns: int | None = None,
-    ) -> Samples:
+    ) -> Given:
         """Describe a data set to the kernels.
 
         Parameters
         ----------
-        images : array [N, D] of uint8, float32 or float64
+        images : array [N, D] of uint8, float32 or float64, or Rows of one
         scale, shift : arrays [D]
             A feature enters the network as ``image * scale + shift``.
         labels : array [N] of int64, optional
@@ -216,26 +221,19 @@ class Engine:
             raise DataError(
                 f"images: found shape {images.shape}, expected [N, {self.sizes[0]}], the network's inputs"
             )
-        if labels is None:
-            labels = np.zeros(len(images), np.int64)
-        if targets is None:
-            targets = np.zeros((0, 0))
-        return Samples(
-            plain(images, images.dtype),
-            plain(labels, np.dtype(np.int64)),
-            plain(targets, self.dtype),
-            scale.astype(self.dtype),
-            shift.astype(self.dtype),
-            columns or images.shape[1],
+        given = describe(
+            images, scale, shift, labels, targets, columns or images.shape[1], self.dtype
         )
+        return with_fill(given, self._shape) if self._alters else given
 
     def epoch(
         self,
-        samples: Samples,
+        samples: Given,
         order: np.ndarray,
         steps: Steps,
         *,
         flips: np.ndarray | None = None,
+        moves: np.ndarray | None = None,
         factors: np.ndarray | None = None,
         penalties: bool = False,
         dropout_key: int = 0,
@@ -244,12 +242,14 @@ class Engine:
 
         Parameters
         ----------
-        samples : Samples
+        samples : Samples or Chosen
         order : array [n] of int64
         steps : Steps
             The optimiser's numbers for each batch.
         flips : array [n] of bool, optional
-            Which samples to mirror; by default none.
+            Which samples to mirror, or to alter as `moves` says; by default none.
+        moves : array [n, 7] of int32, optional
+            As in `Batches`, of an engine that `alters`.
         factors : array [n], optional
             Factors of each sample's gradient; by default 1 / size of its batch, for a mean loss.
         penalties : bool
@@ -257,6 +257,7 @@ class Engine:
         dropout_key : int
             Seed of dropout's random numbers, at least 0 and below 2**64.
         """
+        samples, order = numbered(samples, order)
         count, size = len(order), self.batch_size
         assert len(steps.hyper) == -(-count // size)
         assert steps.hyper.shape[1] > self.layout.last_group or not count
@@ -269,7 +270,13 @@ class Engine:
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
             rule = Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
         batches = Batches(
-            order, flips, factors.astype(self.dtype), size, len(rule.hyper), np.uint64(dropout_key)
+            order,
+            flips,
+            factors.astype(self.dtype),
+            size,
+            len(rule.hyper),
+            np.uint64(dropout_key),
+            self._moves(moves),
         )
         plan = self._plan_with_penalties if penalties else self.plan
         room = self.room
@@ -288,10 +295,9 @@ class Engine:
         )
         return EpochRecord(record.losses, record.correct, record.penalties)
 
-    def logits(self, samples: Samples, indices: np.ndarray | None = None) -> np.ndarray:
+    def logits(self, samples: Given, indices: np.ndarray | None = None) -> np.ndarray:
         """Return the logits [n, classes] of ``samples[indices]``, by default of all; no row depends on the others."""
-        if indices is None:
-            indices = np.arange(len(samples.images))
+        samples, indices = numbered(samples, indices)
         plan = self._evaluation
         if not self._evaluation_rooms:
             self._evaluation_rooms = [self._memory(plan) for _ in range(self.threads)]
@@ -311,6 +317,7 @@ class Engine:
                 plan.batch,
                 last - first,
                 np.uint64(0),
+                self._moves(None),
             )
             record = self._record(0, 0, 0)._replace(logits=logits[own])
             room = rooms[team.rank]._replace(mirrored=_no_mirror(1, samples))
@@ -327,7 +334,7 @@ class Engine:
         world = World(samples, batches, self.model, room, rule, record)
         run(program, world, team, *self._needs)
 
-    def warm_up(self, samples: Samples) -> None:
+    def warm_up(self, samples: Given) -> None:
         """Compile what training on `samples` needs, or load it from the cache; no step is taken."""
         nothing = np.zeros(0, np.int64)
         self.epoch(samples, nothing, sgd(0, 0.0))
@@ -360,6 +367,10 @@ class Engine:
             operands = aligned(plan.operands, PAIR)
             operands[ones] = (BFLOAT16_ONE, BFLOAT16_ONE)
         return Room(workspace, operands, np.empty((1, 1, 1), np.uint8))
+
+    def _moves(self, moves: np.ndarray | None) -> np.ndarray | None:
+        """Return how samples are altered: what was compiled for an engine that alters takes an array always."""
+        return np.zeros((0, 7), np.int32) if moves is None and self._alters else moves
 
     def _record(self, samples: int, squares: int, steps: int) -> Record:
         return Record(

@@ -37,7 +37,7 @@ def rows_of(X: Any, shape: Sequence[int], preparation: Preparation | None) -> np
         X, notes = preparation.apply(X, "X")
         for note in notes:
             warn(note, UserWarning)
-    array = np.asarray(X.images if isinstance(X, Dataset) else X)
+    array = X.images if isinstance(X, Dataset) else np.asarray(X)
     values = math.prod(shape)
     rows = f"[N, {values}] ({spell_shape(shape)} values an image)"
     if array.shape == (values,):
@@ -47,4 +47,5 @@ def rows_of(X: Any, shape: Sequence[int], preparation: Preparation | None) -> np
     check(array.shape[1:] == (values,), "X", f"shape {array.shape}", rows)
     check(array.dtype in _IMAGE_TYPES, "X", str(array.dtype), ", ".join(_IMAGE_TYPES))
     check(is_finite(array), "X", "values that are not finite", "grey levels")
-    return np.ascontiguousarray(array)
+    # A Dataset's images are contiguous, or stay on disk.
+    return array if isinstance(X, Dataset) else np.ascontiguousarray(array)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError
-from fastmlp.kernels.arguments import Samples as Samples
+from fastmlp.training.chosen import Given as Given
 from fastmlp.training.engine import Engine
 from fastmlp.training.magnitudes import bounds, check_values
 
@@ -29,7 +29,7 @@ def normalized(
     labels: np.ndarray | None = None,
     targets: np.ndarray | None = None,
     columns: int | None = None,
-) -> Samples:
+) -> Given:
     """Return `Engine.samples` of raw images, which are scaled when a batch is gathered.
 
     float64 values far from zero, such as times in seconds, would be rounded to equal numbers in float32. Such images
@@ -56,7 +56,7 @@ def samples_of(
     dataset: Dataset,
     normalization: Normalization,
     targets: Normalization | None = None,
-) -> Samples:
+) -> Given:
     """Return `Engine.samples` of a data set, as `normalized` makes them; targets of a regression are standardised.
 
     Raises

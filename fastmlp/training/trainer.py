@@ -13,14 +13,15 @@ from fastmlp.errors import ConfigError
 from fastmlp.machine.streams import warn
 from fastmlp.training.checkpoint import Checkpoint, Progress
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.draws import Parameters, dropout_key, parameter_type
+from fastmlp.training.draws import Parameters, draw_moves, dropout_key, parameter_type
 from fastmlp.training.engine import Engine, EpochRecord
 from fastmlp.training.history import Row
 from fastmlp.training.loop import Loop, TrainResult
 from fastmlp.training.magnitudes import check_variation
 from fastmlp.training.network import Network
 from fastmlp.training.optimizers import STATES, Steps, steps_of
-from fastmlp.training.samples import Samples, read_as_they_are, samples_of
+from fastmlp.training.samples import Given, read_as_they_are, samples_of
+from fastmlp.training.shapes import spell_shape
 from fastmlp.training.weighting import LOSSES
 
 
@@ -120,10 +121,13 @@ class Training(Loop):
         rows = is_rows(self.train.shape)
         check_variation(self.train.images, self.normalization, dtype, each=rows)
         plain = read_as_they_are(self.train.images, self.normalization, dtype)
-        if config.flip and (rows or config.normalize == "feature") and not plain:
+        _check_sides(config, self.train)
+        turns = config.flip or config.shift
+        name = "flip" if config.flip else "shift"
+        if turns and (rows or config.normalize == "feature") and not plain:
             raise ConfigError(
-                "flip: found with normalize='feature' and images far from zero, which are normalised "
-                "before they are mirrored, expected dtype='float64' or images nearer to 0"
+                f"{name}: found with normalize='feature' and images far from zero, which are normalised "
+                "before they are mirrored or moved, expected dtype='float64' or images nearer to 0"
             )
         return Engine(
             *parameters,
@@ -135,9 +139,10 @@ class Training(Loop):
             loss=LOSSES[self.train.task].kernel,
             smoothing=config.label_smoothing,
             group_by_layer=config.layer_factors() is not None,
+            alters=config.shift > 0 or config.cutout > 0,
         )
 
-    def samples(self, dataset: Dataset) -> Samples:
+    def samples(self, dataset: Dataset) -> Given:
         """Return a data set in the kernels' form."""
         return samples_of(self.engine, dataset, self.normalization, self.targets)
 
@@ -147,11 +152,13 @@ class Training(Loop):
 
     def take(self, order: np.ndarray, flips: np.ndarray, steps: Steps) -> EpochRecord:
         """Train one epoch, with the configuration's reduction and dropout."""
+        moves = draw_moves(self.config, self.train.shape, flips, self.epoch)
         return self.engine.epoch(
             self.train_samples,
             order,
             steps,
-            flips=flips,
+            flips=flips if moves is None else np.ones(len(order), np.bool_),
+            moves=moves,
             factors=self.weighting.factors(order, self.batch_size),
             penalties=self.records_penalties,
             dropout_key=dropout_key(self.config, self.epoch),
@@ -166,4 +173,19 @@ class Training(Loop):
         except OSError as error:
             warn(
                 f"{error.filename}: {error.strerror}; the training goes on without this checkpoint",
+            )
+
+
+def _check_sides(config: TrainConfig, train: Dataset) -> None:
+    """Raise a ConfigError unless images are pictures that are larger than what they are moved by, or is cut out."""
+    for name, pixels in (("shift", config.shift), ("cutout", config.cutout)):
+        if pixels and is_rows(train.shape):
+            raise ConfigError(
+                f"{name}: found {pixels} with rows of {train.shape[2]} values, expected pictures, images [N, channels, "
+                "height, width]"
+            )
+        if pixels >= min(train.shape[1:]) and pixels:
+            raise ConfigError(
+                f"{name}: found {pixels} with images of {spell_shape(train.shape)}, expected fewer pixels than their "
+                "smaller side"
             )

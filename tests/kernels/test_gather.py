@@ -90,3 +90,41 @@ def test_a_flip_is_numpys(shape: tuple[int, int, int]) -> None:
     gather(samples, batches, 0, X, None, None, np.zeros_like(flat), Part(0, len(X), 0, 4))
     expected = np.where(flips[:, None, None, None], images[:, :, :, ::-1], images)
     np.testing.assert_array_equal(unpack(X, 4, width), expected.reshape(4, -1))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 1), (3, 5, 7), (1, 3, 17), (1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("raw", [np.uint8, np.float32])
+def test_gather_of_moved_and_cut_images(shape: tuple[int, int, int], raw: Any) -> None:
+    """Beside the twin, NumPy's own padding and cropping is what they come from."""
+    rng = np.random.default_rng(5)
+    _, height, width = shape
+    columns = np.prod(shape)
+    source = rng.integers(0, 256, (6, *shape)).astype(raw)
+    order, batch, start = rng.integers(0, 6, 40), 36, 3
+    moves = np.zeros((40, 7), np.int32)
+    moves[:, 0] = rng.random(40) < 0.5
+    moves[:, 1] = rng.integers(1 - height, height, 40)
+    moves[:, 2] = rng.integers(1 - width, width, 40)
+    moves[:, 3:5] = np.sort(rng.integers(0, height + 1, (40, 2)), axis=1)
+    moves[:, 5:7] = np.sort(rng.integers(0, width + 1, (40, 2)), axis=1)
+    flips = rng.random(40) < 0.8
+    fill = rng.integers(0, 256, shape).astype(raw)
+    lanes = lanes_of(np.dtype(np.float32))
+    samples = samples_of(np.float32, source.reshape(6, -1), columns=width, fill=fill)
+    batches = batches_of(np.float32, order, flips=flips, moves=moves)
+    X = np.zeros((-(-columns // lanes), batch, lanes), np.float32)
+    twin, room = X.copy(), np.zeros((batch, columns), raw)
+    rest = (None, None, room, Part(0, len(X), 0, batch))
+    gather(samples, batches, start, X, *rest)
+    reference.gather(samples, batches, start, twin, *rest)
+    np.testing.assert_array_equal(X, twin)
+    found = reference.to_matrix(X)[:, :columns].reshape(batch, *shape)
+    for m in range(batch):
+        is_mirrored, down, right, top, bottom, left, end = moves[start + m]
+        image = source[order[start + m]]
+        if flips[start + m]:
+            image = image[:, :, ::-1] if is_mirrored else image
+            padded = np.pad(image, ((0, 0), (height, height), (width, width)), mode="edge")
+            image = padded[:, height - down :, width - right :][:, :height, :width].copy()
+            image[:, top:bottom, left:end] = fill[:, top:bottom, left:end]
+        np.testing.assert_array_equal(found[m], image)

@@ -88,7 +88,9 @@ def stack_vectors(typingctx, like, count):
 
 @intrinsic
 def borrowed(typingctx, array):
-    """The same array, of whose memory somebody else keeps count."""
+    """The same array, of whose memory somebody else keeps count; None stays None."""
+    if isinstance(array, types.NoneType):
+        return array(array), lambda context, builder, signature, arguments: arguments[0]
 
     def codegen(context, builder, signature, arguments):
         view = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])

@@ -1,7 +1,7 @@
 """Rows of a data set -> one batch, normalised, in panels.
 
-Images stay uint8 until here: a row is gathered, flipped if asked, scaled and shifted, and written as float32 or
-float64 in one pass.
+Images stay uint8 until here: a row is gathered, flipped, moved or cut if asked, scaled and shifted, and written as
+float32 or float64 in one pass.
 """
 
 from fastmlp.kernels.arguments import Part
@@ -13,6 +13,40 @@ from fastmlp.kernels.loops.operands import write_operands
 # Panels of a row that are gathered before the next row is begun. The stores of a whole row lie a batch apart, in the
 # same few sets of the cache: EXPERIMENTS.md, "Gathering".
 BLOCK = 8
+
+
+@helper
+def alter_row(samples, batches, moves, i, out, m):
+    """Write sample `i` of the epoch to row `m` of `out` [batch, D], mirrored or, if there are `moves`, as they say.
+
+    It is mirrored first, then moved, and what comes into sight repeats its edge; then a square is cut out.
+    """
+    source, row = samples.images, batches.order[i]
+    if moves is None:
+        flip_row(source, row, samples.columns, out, m)
+    else:
+        fill = samples.fill
+        channels, height, width = fill.shape
+        down, right = moves[i, 1], moves[i, 2]
+        first, last = max(0, right), min(width, width + right)  # where pixels are, not their edge
+        for c in range(channels):
+            for y in range(height):
+                to = (c * height + y) * width
+                start = (c * height + min(max(y - down, 0), height - 1)) * width
+                if moves[i, 0] > 0:
+                    end = start + width - 1
+                    for x in range(first, last):
+                        out[m, to + x] = source[row, end + right - x]
+                else:
+                    for x in range(first, last):
+                        out[m, to + x] = source[row, start - right + x]
+                for x in range(first):
+                    out[m, to + x] = out[m, to + first]
+                for x in range(last, width):
+                    out[m, to + x] = out[m, to + last - 1]
+                if moves[i, 3] <= y < moves[i, 4]:
+                    for x in range(moves[i, 5], moves[i, 6]):
+                        out[m, to + x] = fill[c, y, x]
 
 
 @inlined
@@ -48,13 +82,13 @@ def gather(samples, batches, start, X, C, R, mirrored, part):
     C, R : arrays or None
         The batch as left operands of pairs, see ``operands.py``; None where products read X.
     mirrored : array [batch, D] like images
-        Room for mirrored rows.
+        Room for altered rows.
     part : Part
         Rows of the batch, and panels; of pairs, all panels.
     """
     for m in range(part.row_from, part.row_to):
         if batches.flips[start + m]:
-            flip_row(samples.images, batches.order[start + m], samples.columns, mirrored, m)
+            alter_row(samples, batches, batches.moves, start + m, mirrored, m)
     done = 0
     if C is not None:
         done = gather_pairs(samples, batches, start, C, R, mirrored, part)

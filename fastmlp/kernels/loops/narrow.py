@@ -9,7 +9,7 @@ from fastmlp.kernels.emit.narrow import ROW_VECTORS, gather_multiply_tile, narro
 from fastmlp.kernels.emit.products import RELU
 from fastmlp.kernels.jit import helper, inlined
 from fastmlp.kernels.loops.elementwise import elementwise
-from fastmlp.kernels.loops.gather import flip_row
+from fastmlp.kernels.loops.gather import alter_row
 
 # Smaller batches do not pay for the transposes: EXPERIMENTS.md, "Narrow layers".
 FROM_BATCH = 20
@@ -63,9 +63,7 @@ def gather_multiply(samples, batches, start, layer, columns, epilogue, part):
         m = min(next_row, last - block)
         for row in range(m, m + block):
             if batches.flips[start + row]:
-                flip_row(
-                    samples.images, batches.order[start + row], samples.columns, layer.mirrored, row
-                )
+                alter_row(samples, batches, batches.moves, start + row, layer.mirrored, row)
         gather_multiply_tile(
             (samples.images, layer.mirrored),
             (batches.order, batches.flips),

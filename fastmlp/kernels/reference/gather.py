@@ -12,6 +12,23 @@ def flip_row(source: Array, row: int, columns: int, out: Array, m: int) -> None:
     out[m] = source[row].reshape(-1, columns)[:, ::-1].reshape(-1)
 
 
+def alter_row(
+    samples: Samples, batches: Batches, moves: Array | None, i: int, out: Array, m: int
+) -> None:
+    """Mirror, move and cut a sample."""
+    flip_row(samples.images, batches.order[i], samples.columns, out, m)
+    if moves is None or samples.fill is None:
+        return
+    is_mirrored, down, right, top, bottom, left, end = moves[i]
+    _, height, width = samples.fill.shape
+    source = out[m] if is_mirrored else samples.images[batches.order[i]]
+    image = source.reshape(samples.fill.shape)
+    image = image[:, np.clip(np.arange(height) - down, 0, height - 1)]
+    image = image[:, :, np.clip(np.arange(width) - right, 0, width - 1)]
+    image[:, top:bottom, left:end] = samples.fill[:, top:bottom, left:end]
+    out[m] = image.reshape(-1)
+
+
 def gather(
     samples: Samples,
     batches: Batches,
@@ -31,7 +48,7 @@ def gather(
     images = samples.images[batches.order[seen]].astype(np.float64)
     turned = np.empty_like(images)
     for m in range(len(images)):
-        flip_row(images, m, samples.columns, turned, m)
+        alter_row(samples, batches, batches.moves, start + part.row_from + m, turned, m)
     images = np.where(batches.flips[seen, None], turned, images)
     count, lanes = -(-images.shape[1] // X.shape[2]), X.shape[2]
     batch = np.zeros((count, X.shape[1], lanes), X.dtype)
