@@ -181,9 +181,13 @@ class ClassifierConversions(Conversions):
         Raises
         ------
         DataError
-            If there is no such estimator: residual connections, layers of images, which cannot take in the
-            normalisation, or data too far from zero for the first layer to do so.
+            If there is no such estimator: another task, residual connections, layers of images, which cannot take in
+            the normalisation, or data too far from zero for the first layer to do so.
         """
+        if network.task != "classification":
+            raise DataError(
+                f"network: found one of a {network.task}, expected a classification; predict with the network itself"
+            )
         labels = np.asarray(network.classes if classes is None else classes)
         count = len(network.classes)
         if labels.shape != (count,) or len(np.unique(labels)) != count or count < 2:

@@ -33,9 +33,11 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     path : str or Path
         Usually named ``*.onnx``. The input is ``X`` [rows, features] in the model's type, float32 or
         float64 (float64 also for images too far from zero for float32). The outputs are ``label`` and
-        ``probabilities`` [rows, classes] of a classifier, and ``variable`` [rows, values] of a regressor. The
-        columns of probabilities are in the order of ``network.classes``, or ``estimator.classes_``, which the
-        file states in its metadata: "classes", a list in JSON. Where ONNX Runtime computes in float32 alone
+        ``probabilities`` [rows, classes] of a classifier, and ``variable`` [rows, values] of a regressor, in the units
+        of its targets. Where a row may have several labels, ``label`` is 0 or 1 for each, [rows, labels]. The columns
+        are in the order of ``network.classes``, or ``estimator.classes_``, which the file states in its metadata:
+        "classes", a list in JSON. "preparation" is there, too, if the network was trained on tables: what was done with
+        their columns, and has to be before they are given to the model. Where ONNX Runtime computes in float32 alone
         (convolutions, mean pools, some activations), a float64 model does so too.
 
     Raises
@@ -68,10 +70,33 @@ def _of_network(network: Network) -> bytes:
     x = graph.add("Div", x, graph.constant(scaling.std, wide))
     x = x if network.dtype == wide else graph.cast(x, network.dtype)
     logits = _logits(graph, x, network.layers, network.shape, (network.weights, network.biases))
-    graph.add("Softmax", logits, name="probabilities", axis=1)
-    _label(graph, np.asarray(network.classes))
-    graph.output("probabilities", network.dtype, len(network.classes))
+    _answers(graph, logits, network)
+    if network.preparation is not None:
+        graph.stated["preparation"] = network.preparation.as_dict()
     return graph.to_bytes("network", network.sizes[0], given)
+
+
+def _answers(graph: Graph, logits: str, network: Network) -> None:
+    """Add the outputs of a network's task."""
+    columns = len(network.classes)
+    if network.targets is not None:
+        # In float64, as `predict`.
+        x = graph.cast(logits, np.float64)
+        x = graph.add("Mul", x, graph.constant(network.targets.std, np.float64))
+        graph.add("Add", x, graph.constant(network.targets.mean, np.float64), name="variable")
+        graph.stated["classes"] = list(network.classes)
+        graph.output("variable", np.float64, columns)
+    elif network.task == "multilabel":
+        graph.add("Sigmoid", logits, name="probabilities")
+        likely = graph.add("Greater", logits, graph.constant(0.0))
+        graph.cast(likely, np.int64, name="label")
+        graph.stated["classes"] = list(network.classes)
+        graph.output("label", np.int64, columns)
+        graph.output("probabilities", network.dtype, columns)
+    else:
+        graph.add("Softmax", logits, name="probabilities", axis=1)
+        _label(graph, np.asarray(network.classes))
+        graph.output("probabilities", network.dtype, columns)
 
 
 def _of_estimator(model: Any) -> bytes:
@@ -99,7 +124,7 @@ def _of_estimator(model: Any) -> bytes:
     elif model._label_binarizer.y_type_.startswith("multilabel"):
         likely = graph.add("Greater", "probabilities", graph.constant(0.5))
         graph.cast(likely, np.int64, name="label")
-        graph.classes = model.classes_.tolist()
+        graph.stated["classes"] = model.classes_.tolist()
         graph.output("label", np.int64, outputs)
         graph.output("probabilities", dtype, outputs)
     else:
@@ -124,7 +149,7 @@ def _logits(
 def _label(graph: Graph, labels: np.ndarray) -> None:
     """Add the output ``label``: of the likeliest class, as text or number."""
     dtype = _label_type(labels)
-    graph.classes = labels.tolist()
+    graph.stated["classes"] = labels.tolist()
     best = graph.add("ArgMax", "probabilities", axis=1, keepdims=0)
     graph.add("Gather", graph.constant(labels.astype(dtype), dtype), best, name="label")
     graph.output("label", dtype)

@@ -35,15 +35,16 @@ class Graph:
 
     Attributes
     ----------
-    classes : list or None
-        What the columns of probabilities stand for, as plain values for JSON; None where there are none.
+    stated : dict
+        What the file says in its metadata, as plain values for JSON: "classes", which the columns of the outputs stand
+        for, and whatever else whoever uses the model has to know.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         from onnx import helper, numpy_helper
 
         self.dtype = dtype
-        self.classes: list[Any] | None = None
+        self.stated: dict[str, Any] = {}
         self._helper, self._to_tensor = helper, numpy_helper.from_array
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -87,8 +88,8 @@ class Graph:
         model = self._helper.make_model(
             graph, producer_name="fastmlp", opset_imports=[opset], ir_version=FORMAT
         )
-        if self.classes is not None:
-            self._helper.set_model_props(model, {"classes": json.dumps(self.classes)})
+        stated = {key: json.dumps(value) for key, value in self.stated.items()}
+        self._helper.set_model_props(model, stated)
         data: bytes = model.SerializeToString()
         return data
 

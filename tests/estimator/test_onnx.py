@@ -13,7 +13,7 @@ from torch_networks import outputs_of, sequential
 import fastmlp
 from fastmlp import DataError, MLPClassifier, MLPRegressor, Network, TrainConfig
 from fastmlp.cli import main
-from fastmlp.datasets import Normalization
+from fastmlp.datasets import Normalization, Preparation
 from fastmlp.estimator.export import to_onnx
 from fastmlp.training.layers import ACTIVATIONS, has_images, network_layers
 from fastmlp.training.parameters import initialize_layers
@@ -57,6 +57,13 @@ MODELS: dict[str, Any] = {
         y,
         {"hidden_layer_sizes": ["conv 4 3", "maxpool 2", 9], "image_shape": (1, 8, 8)},
     ),
+}
+
+
+PREPARED = {
+    "columns": [{"name": f"x{one}", "median": 0.5, "indicator": False} for one in range(96)],
+    "label": ["y"],
+    "missing": "median",
 }
 
 
@@ -117,6 +124,32 @@ def test_networks_of_all_layers(name: str, dtype: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(probabilities, by_torch(network, ROWS), rtol=0, atol=2e-6)
     assert labels.tolist() == [network.classes[i] for i in probabilities.argmax(axis=1)]
     assert np.ptp(probabilities, axis=0).max() > 0.02
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["linear", "images"])
+def test_networks_of_all_tasks(name: str, dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    plain = make(name, dtype)
+    targets = Normalization(np.array([5e8, 0, -3]), np.array([100, 1e-3, 7]))
+    preparation = Preparation.from_dict(PREPARED)
+    regression = replace(plain, task="regression", targets=targets, preparation=preparation)
+    to_onnx(regression, path)
+    (values,) = run(path, ROWS)
+    assert values.dtype == np.float64
+    scaled = targets.apply(values)
+    np.testing.assert_allclose(scaled, targets.apply(regression.predict(ROWS)), rtol=0, atol=1e-5)
+    assert np.ptp(scaled, axis=0).max() > 0.1
+    assert columns_of(path) == list(plain.classes)
+    (said,) = [one.value for one in onnx.load(path).metadata_props if one.key == "preparation"]
+    assert json.loads(said) == preparation.as_dict()
+    labels = replace(plain, task="multilabel")
+    to_onnx(labels, path)
+    found, probabilities = run(path, ROWS)
+    np.testing.assert_array_equal(found, labels.predict(ROWS))
+    np.testing.assert_allclose(probabilities, labels.predict_proba(ROWS), rtol=0, atol=2e-6)
+    assert 0 < found.mean() < 1
+    assert columns_of(path) == list(plain.classes)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
