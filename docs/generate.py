@@ -66,7 +66,7 @@ def described(documented: type, section: str) -> dict[str, tuple[str, str]]:
     for names, kind, description in entries:
         plain = re.sub(r"`+([^`]+)`+", r"`\1`", " ".join(description.split()))
         named, kinds = names.split(", "), [kind]
-        if "(" not in kind and kind.count(",") == len(named) - 1:
+        if kind and "(" not in kind and kind.count(",") == len(named) - 1:
             kinds = kind.split(", ")
         for name, one in zip(named, kinds * len(named), strict=False):
             found[name] = (one, plain)
@@ -89,14 +89,19 @@ def settings() -> str:
 
 def fields_of(documented: type, leave_out: Sequence[str] = ()) -> str:
     """Return the list of a dataclass's fields."""
-    told = described(documented, "Parameters")
+    told = {}
+    for one in documented.__mro__:  # what a class is made of says more of its own fields
+        if dataclasses.is_dataclass(one):
+            told |= described(one, "Parameters")
     text = ""
     for field in dataclasses.fields(documented):
         if field.name not in leave_out:
             kind, description = told[field.name]
             required = field.default is dataclasses.MISSING
             default = "required" if required else code(field.default)
-            text += entry(f"`{field.name}`", kind.removesuffix(" or None"), default, description)
+            text += entry(
+                f"`{field.name}`", (kind or "").removesuffix(" or None"), default, description
+            )
     return text
 
 

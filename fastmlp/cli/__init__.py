@@ -58,7 +58,19 @@ def fastmlp(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, search, reproduce, predict, evaluate, show, export, data, bench, doctor, docs):
+for command in (
+    train,
+    search,
+    reproduce,
+    predict,
+    evaluate,
+    show,
+    export,
+    data,
+    bench,
+    doctor,
+    docs,
+):
     fastmlp.add_command(command)
 
 

@@ -51,8 +51,7 @@ class Dataset:
     Parameters
     ----------
     images : ndarray [N, D], C-contiguous
-        One row an image, flattened channel by channel, row by row. uint8 grey levels (generic
-        arrays may be float32 or float64).
+        One row an image, flattened channel by channel, row by row: uint8 grey levels, float32 or float64.
     labels : ndarray
         For a classification int64 [N], an index into `classes`; for rows of several labels uint8 [N, T] of 0 and 1;
         for a regression float64 [N, T], the values to predict.
@@ -125,8 +124,8 @@ class Dataset:
         Parameters
         ----------
         images : array-like [N, D], [N, height, width], [N, channels, height, width] or [N, height, width, channels]
-            uint8, float32 and float64 are kept (and not copied if contiguous); other numbers become
-            float64. A last axis of 1 or 3 is taken for channels; they are brought to the front.
+            Kept if they are uint8, float32 or float64 (and not copied if contiguous); others become float64. A last
+            axis of 1 or 3 is taken for channels; they are brought to the front.
         labels : array-like [N] or [N, T]
             Whole numbers, texts or true and false, for classes; columns of 0 and 1; or numbers to predict.
         shape : (channels, height, width), optional
@@ -135,6 +134,7 @@ class Dataset:
         classes : sequence of str, optional
             By default "0", "1", ... up to the largest label, or the texts in order.
         name : str
+            What messages call the data.
         task : {"classification", "multilabel", "regression"}, optional
             By default numbers with fractions are a regression's, columns of 0 and 1 are labels of which a row may have
             several, and others are classes; `task` of the result says which. Floating-point numbers that are all
@@ -152,16 +152,9 @@ class Dataset:
         known = labels_of(labels, task, classes, name)
         if weights is not None:
             weights = as_array(weights, name).astype(np.float64)
-        if shape is None:
-            shape = (*(1,) * (3 - len(sides)), *sides)
+        sides = (*(1,) * (3 - len(sides)), *sides) if shape is None else tuple(map(int, shape))
         return cls(
-            pixels,
-            known.values,
-            tuple(map(int, shape)),
-            known.classes,
-            name,
-            task=known.task,
-            weights=weights,
+            pixels, known.values, sides, known.classes, name, task=known.task, weights=weights
         )
 
     @classmethod
@@ -175,8 +168,12 @@ class Dataset:
     ) -> Dataset:
         """Read a folder of pictures with a subfolder for each class, or with such folders train, valid and test.
 
-        A part named test becomes the official test part. Decoded pictures are kept in the data folder; see
-        `fastmlp.datasets.picture_folders`, also for the parameters and errors.
+        A part named test becomes the official test part. Decoded pictures are kept in the data folder.
+
+        Parameters
+        ----------
+        path, size, skip_bad, data_home : as there
+            As for `fastmlp.datasets.picture_folders.pictures_in`, also the errors.
         """
         pictures = pictures_in(Path(path), size, skip_bad=skip_bad, data_home=data_home)
         ends = [end for part, end in pictures.ends.items() if part != "test"]
@@ -220,10 +217,9 @@ class Dataset:
 
         Raises
         ------
-        DataError
-            If a column is not there, or holds what it must not (dates, free text, one value ...). The message names it.
         FastMLPError
-            If pandas is not installed.
+            If a column, which the message names, is not there, or holds what it must not (dates, free text, one value
+            ...); if pandas is not installed.
         """
         where, frame = tables.raw_table(table, None if like is None else like.preparation)
         if like is not None:
@@ -277,7 +273,10 @@ class Dataset:
     def normalization(self, per: str = "channel") -> transforms.Normalization:
         """Return `Normalization.of` these images, which is measured once however many models train on them.
 
-        Of the rows of a table, features that are 0 or 1 (categories, and what is missing) stay as they are.
+        Parameters
+        ----------
+        per : {"channel", "feature", "range", "none"}
+            As for `Normalization.of`. Of a table, features that are 0 or 1 (categories, what is missing) are kept.
         """
         if per not in self._normalizations:
             measured = transforms.Normalization.of(self, per)

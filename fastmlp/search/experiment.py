@@ -113,8 +113,14 @@ class Experiment:
         Parameters
         ----------
         path : str or Path
+            A TOML file.
         changes : mapping, optional
             Fields of the data table that are others than in the file.
+
+        Returns
+        -------
+        Experiment
+            What the file leaves out has its default.
 
         Raises
         ------

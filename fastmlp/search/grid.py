@@ -69,9 +69,9 @@ def grid_search(
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : str, optional
         The best point has the best mean of it over its seeds: "valid_accuracy" (of a regression R2), "valid_loss", or
-        "valid_" with a name of `fastmlp.training.metrics.metrics_of`, which trainings then select by, too. By default
-        what `config` selects by, and the accuracy where that is the loss.
-    jobs, backend, dask : optional
+        "valid_f1_macro" and the like (see `fastmlp.training.metrics.metrics_of`), which trainings then select by, too.
+        By default what `config` selects by, and the accuracy where that is the loss.
+    backend, dask : str, optional
         Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.

@@ -48,12 +48,24 @@ class RankedPoint:
         return all(trial.sound for trial in self.trials)
 
     def mean(self, name: str) -> float | None:
-        """Return the mean over seeds of a field of `Trial`; None if a trial lacks it."""
+        """Return the mean over seeds; None if a trial lacks it.
+
+        Parameters
+        ----------
+        name : str
+            As for `Trial.value`.
+        """
         values = [value for trial in self.trials if (value := trial.value(name)) is not None]
         return None if len(values) < len(self.trials) else math.fsum(values) / len(values)
 
     def deviation(self, name: str) -> float | None:
-        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one."""
+        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one.
+
+        Parameters
+        ----------
+        name : str
+            As for `Trial.value`.
+        """
         values = [value for trial in self.trials if (value := trial.value(name)) is not None]
         return None if len(values) < max(2, len(self.trials)) else statistics.stdev(values)
 

@@ -91,7 +91,13 @@ class Trial:
     test_accuracy: float | None = None
 
     def value(self, name: str) -> float | None:
-        """Return a field, or what the history says of the epoch that the network belongs to; None without it."""
+        """Return a field, or what the history says of the epoch that the network belongs to; None without it.
+
+        Parameters
+        ----------
+        name : str
+            Of the field, or of the column of the history.
+        """
         row = self.history[self.epoch - 1] if self.epoch else {}
         found: float | None = getattr(self, name, row.get(name))
         return found
