@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: ``python -m sphinx -W docs docs/_build/html``.
+"""How Sphinx builds the documentation: ``python -m sphinx -W -j auto docs docs/_build/html``.
 
 Every example is executed while the site is built, in a folder of its own. What the package says of itself (settings,
 tables, reports) is written into pages by `docs/generate.py` before Sphinx reads them. Nothing needs the network.
@@ -81,8 +81,14 @@ html_theme_options = {
 html_sidebars = {"index": []}
 
 
+def escape(app, context, lines):
+    """Keep the stars in the text of a command, which is no markup."""
+    lines[:] = [line.replace("*", r"\*") for line in lines]
+
+
 def setup(app):
     """Write the generated pages, and show cells of other languages as what they are."""
     app.connect("builder-inited", lambda app: generate.write_pages(DOCS))
+    app.connect("sphinx-click-process-description", escape)
     app.connect("doctree-read", cells.show)
     app.connect("doctree-read", cells.join)
