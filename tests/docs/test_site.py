@@ -42,7 +42,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NEEDED:
         pytest.importorskip(name)
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j2", "docs", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-j2",
+        "docs",
+        str(folder),
+    ]
     # No proxy answers: nothing may be asked of the network.
     nowhere = {f"{name}_proxy": "http://127.0.0.1:9" for name in ("http", "https")}
     done = subprocess.run(
