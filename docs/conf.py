@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: ``python -m sphinx -W docs docs/_build/html``.
+"""How Sphinx builds the documentation: ``python -m sphinx -W -j auto docs docs/_build/html``.
 
 Every example is executed while the site is built, in a folder of its own. What the package says of itself (settings,
 tables, reports) is written into pages by `docs/generate.py` before Sphinx reads them. Nothing needs the network.

@@ -42,5 +42,5 @@ def published() -> str:
             return found[name]
     raise DataError(
         f"docs: found neither {SITE} nor an address in the package's metadata, expected one; build the "
-        'site in the sources: pip install -e ".[docs]" && python -m sphinx -W docs docs/_build/html'
+        'site in the sources: pip install -e ".[docs]" && python -m sphinx -W -j auto docs docs/_build/html'
     )
