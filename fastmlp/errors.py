@@ -11,6 +11,11 @@ class FastMLPError(ValueError):
     """Base of the errors below: the message names what was found, what was expected, what to do.
 
     Names out of files stand in messages, and messages on terminals: `printable` lets none control them.
+
+    Parameters
+    ----------
+    message : str
+        One line.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -20,19 +25,43 @@ class FastMLPError(ValueError):
 
 
 class ConfigError(FastMLPError):
-    """A hyper-parameter or study file is wrong."""
+    """A hyper-parameter or study file is wrong.
+
+    Parameters
+    ----------
+    message : str
+        One line.
+    """
 
 
 class DataError(FastMLPError):
-    """A data file, array or label is truncated, foreign or out of range."""
+    """A data file, array or label is truncated, foreign or out of range.
+
+    Parameters
+    ----------
+    message : str
+        One line.
+    """
 
 
 class FormatError(FastMLPError):
-    """A model or checkpoint file is damaged or not ours."""
+    """A model or checkpoint file is damaged or not ours.
+
+    Parameters
+    ----------
+    message : str
+        One line.
+    """
 
 
 class StoreError(FastMLPError):
-    """A trial store cannot be read, written, or belongs to other data."""
+    """A trial store cannot be read, written, or belongs to other data.
+
+    Parameters
+    ----------
+    message : str
+        One line.
+    """
 
 
 def check_count(name: str, value: object) -> None:

@@ -10,7 +10,7 @@ from fastmlp.autograd.tensor import Operand, Tensor
 def check_gradients(function: Callable[..., Tensor], *inputs: Operand, step: float = 1e-6) -> float:
     """Compare `backward()` with centred differences (f(x + step) - f(x - step)) / 2 step.
 
-    Rounding leaves f right to eps |f|, so a difference is right to eps |f| / step. For entries of
+    Rounding leaves f right to ``eps |f|``, so a difference is right to ``eps |f| / step``. For entries of
     the gradient under a million times that, the error is relative to that bound, not to the entry:
     rounding alone then gives about 1e-6 at most, and `check_gradients(...) < 1e-5` is a fair test.
 

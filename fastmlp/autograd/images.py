@@ -14,7 +14,7 @@ from fastmlp.autograd.tensor import Array, Operand, Tensor, make_result, make_te
 def conv2d(
     images: Operand, weights: Operand, biases: Operand, stride: int = 1, padding: int = 0
 ) -> Tensor:
-    """Each kernel times the window beneath it, summed up, at places `stride` pixels apart.
+    """Return each kernel times the window beneath it, summed up, at places `stride` pixels apart.
 
     Z[n, o, y, x] = b[o] + sum of W[o] * window, a window [C, K, K] of image n at (y, x) * stride.
     The window gets the gradient W[o] g, where g is that of Z[n, o, y, x], and W[o] gets window * g.
@@ -22,15 +22,20 @@ def conv2d(
     Parameters
     ----------
     images : Tensor or array_like [N, C, H, W]
+        What the kernels look at.
     weights : Tensor or array_like [O, C, K, K]
+        The kernels.
     biases : Tensor or array_like [O]
+        Added to each output of a kernel.
     stride : int
+        The distance of two places in pixels.
     padding : int
         Width of the frame of zeros that is laid around each image first.
 
     Returns
     -------
     Tensor [N, O, (H + 2 padding - K) // stride + 1, (W + 2 padding - K) // stride + 1]
+        A picture of each kernel.
     """
     x, w, b = make_tensor(images), make_tensor(weights), make_tensor(biases)
     inner = [length + 2 * padding for length in x.shape[2:]]
@@ -61,10 +66,17 @@ def conv2d(
 
 
 def max_pool2d(images: Operand, size: int) -> Tensor:
-    """Largest pixel of each block of size x size pixels: [N, C, H, W] -> [N, C, H', W'].
+    """Return the largest pixel of each block: [N, C, H, W] -> [N, C, H', W'].
 
     H' = H // size: rows and columns that fill no block are left out, and their gradient is 0. The
     largest pixel of a block gets its gradient; of equal ones the first, as in PyTorch.
+
+    Parameters
+    ----------
+    images : Tensor or array_like [N, C, H, W]
+        What is cut into blocks.
+    size : int
+        Of a block: size x size pixels.
     """
     x = make_tensor(images)
     _check_blocks("max_pool2d", x, size)
@@ -75,9 +87,16 @@ def max_pool2d(images: Operand, size: int) -> Tensor:
 
 
 def avg_pool2d(images: Operand, size: int) -> Tensor:
-    """Mean of each block of size x size pixels, which get equal shares of its gradient.
+    """Return the mean of each block of pixels, which get equal shares of its gradient.
 
     [N, C, H, W] -> [N, C, H // size, W // size]; rows and columns that fill no block are left out.
+
+    Parameters
+    ----------
+    images : Tensor or array_like [N, C, H, W]
+        What is cut into blocks.
+    size : int
+        Of a block: size x size pixels.
     """
     x = make_tensor(images)
     _check_blocks("avg_pool2d", x, size)
@@ -88,7 +107,7 @@ def avg_pool2d(images: Operand, size: int) -> Tensor:
 
 
 def batch_norm(images: Operand, weights: Operand, biases: Operand, epsilon: float = 1e-5) -> Tensor:
-    """weight (x - mean) / sqrt(var + epsilon) + bias, with each channel's mean and variance.
+    """Return weight (x - mean) / sqrt(var + epsilon) + bias, with each channel's mean and variance.
 
     They are the batch's own, as in training, and depend on every x: what all x of a channel share,
     a shift or a scale, has no effect. So their gradient loses its mean, and its part along
@@ -97,12 +116,16 @@ def batch_norm(images: Operand, weights: Operand, biases: Operand, epsilon: floa
     Parameters
     ----------
     images : Tensor or array_like [N, C, H, W] or [N, C]
+        The x, in channels.
     weights, biases : Tensor or array_like [C]
+        The scale and the shift of each channel.
     epsilon : float
+        So that a channel without variance is not divided by 0.
 
     Returns
     -------
-    Tensor of the images' shape
+    Tensor
+        Of the images' shape.
     """
     x, w, b = make_tensor(images), make_tensor(weights), make_tensor(biases)
     if x.data.ndim not in (2, 4) or not w.shape == b.shape == x.shape[1:2]:
@@ -128,7 +151,13 @@ def batch_norm(images: Operand, weights: Operand, biases: Operand, epsilon: floa
 
 
 def flatten(images: Operand) -> Tensor:
-    """One row an image, channel by channel, row by row: [N, C, H, W] -> [N, C * H * W]."""
+    """Return one row an image, channel by channel: [N, C, H, W] -> [N, C * H * W].
+
+    Parameters
+    ----------
+    images : Tensor or array_like [N, C, H, W]
+        Or of any other shape [N, ...].
+    """
     x = make_tensor(images)
     if not x.shape:
         raise ValueError("flatten: expected [N, ...], found ()")

@@ -13,12 +13,14 @@ LAYERS = "Linear, Convolution, BatchNorm, MaxPool, AvgPool, Flatten, Activation 
 
 
 def cross_entropy(logits: Tensor, labels: ArrayLike) -> Tensor:
-    """Mean of -log softmax(logits)[label] over N rows; N times that is the summed loss.
+    """Return the mean of -log softmax(logits)[label] over N rows; N times that is the summed loss.
 
     Parameters
     ----------
     logits : Tensor [N, C]
-    labels : array_like of integers [N], 0 .. C - 1
+        A row an image.
+    labels : array_like of integers [N]
+        From 0 to C - 1.
     """
     # Less its maximum, a row has the same softmax, and exp cannot overflow.
     shifted = logits - logits.row_max().unsqueeze(-1)
@@ -29,13 +31,14 @@ def cross_entropy(logits: Tensor, labels: ArrayLike) -> Tensor:
 def mlp(
     parameters: Sequence[Tensor], X: Operand, activation: str = "relu", residual: bool = False
 ) -> Tensor:
-    """Logits [N, C] of a multilayer perceptron: A_l = act(A_{l-1} W_l + b_l), the last without act.
+    """Return the logits [N, C] of a multilayer perceptron: A_l = act(A_{l-1} W_l + b_l), the last without act.
 
     Parameters
     ----------
     parameters : sequence of Tensor
         W_1, b_1, W_2, b_2, ...: W_l [in, out] (`Network.weights` transposed), b_l [out].
     X : array_like or Tensor [N, D]
+        A row an image.
     activation : str
         A key of `fastmlp.autograd.tensor.ACTIVATIONS`: "relu", "gelu_tanh", ...
     residual : bool
@@ -67,12 +70,26 @@ def mlp_loss(
     activation: str = "relu",
     residual: bool = False,
 ) -> Tensor:
-    """Mean softmax cross-entropy of `mlp(parameters, X, activation, residual)` for `labels` [N]."""
+    """Return the mean softmax cross-entropy of `mlp`.
+
+    Parameters
+    ----------
+    parameters : sequence of Tensor
+        As for `mlp`.
+    X : array_like or Tensor [N, D]
+        A row an image.
+    labels : array_like of integers [N]
+        From 0 to C - 1.
+    activation : str
+        As for `mlp`.
+    residual : bool
+        As for `mlp`.
+    """
     return cross_entropy(mlp(parameters, X, activation, residual), labels)
 
 
 def network(layers: Sequence[Any], parameters: Sequence[Tensor], X: Operand) -> Tensor:
-    """Logits [N, C] of a list of layers, as in training: batch norm takes the batch's statistics.
+    """Return the logits [N, C] of a list of layers, as in training: batch norm takes the batch's statistics.
 
     Parameters
     ----------
@@ -83,6 +100,7 @@ def network(layers: Sequence[Any], parameters: Sequence[Tensor], X: Operand) -> 
         Two for each layer that has any, in order: W [in, out] and b [out] of a `Linear`,
         W [O, C, K, K] and b [O] of a `Convolution`, weight [C] and bias [C] of a `BatchNorm`.
     X : array_like or Tensor [N, C, H, W] or [N, D]
+        Images, or rows.
 
     Raises
     ------
@@ -102,7 +120,19 @@ def network(layers: Sequence[Any], parameters: Sequence[Tensor], X: Operand) -> 
 def network_loss(
     layers: Sequence[Any], parameters: Sequence[Tensor], X: Operand, labels: ArrayLike
 ) -> Tensor:
-    """Mean softmax cross-entropy of `network(layers, parameters, X)` for `labels` [N]."""
+    """Return the mean softmax cross-entropy of `network`.
+
+    Parameters
+    ----------
+    layers : sequence
+        As for `network`.
+    parameters : sequence of Tensor
+        As for `network`.
+    X : array_like or Tensor [N, C, H, W] or [N, D]
+        Images, or rows.
+    labels : array_like of integers [N]
+        From 0 to C - 1.
+    """
     return cross_entropy(network(layers, parameters, X), labels)
 
 

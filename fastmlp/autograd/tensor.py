@@ -115,31 +115,31 @@ class Tensor:
         return make_result(-self.data, (self, lambda g: -g))
 
     def exp(self) -> "Tensor":
-        """Exponential of each entry; its own derivative."""
+        """Return the exponential of each entry; its own derivative."""
         power = np.exp(self.data)
         return make_result(power, (self, lambda g: g * power))
 
     def log(self) -> "Tensor":
-        """Natural logarithm of each entry."""
+        """Return the natural logarithm of each entry."""
         return make_result(np.log(self.data), (self, lambda g: g / self.data))
 
     def sigmoid(self) -> "Tensor":
-        """1 / (1 + exp(-x)) of each entry x; no entry is so large that this overflows."""
+        """Return 1 / (1 + exp(-x)) of each entry x; no entry is so large that this overflows."""
         s = _logistic(self.data)
         return make_result(s, (self, lambda g: g * s * (1.0 - s)))
 
     def tanh(self) -> "Tensor":
-        """Hyperbolic tangent of each entry."""
+        """Return the hyperbolic tangent of each entry."""
         t = np.tanh(self.data)
         return make_result(t, (self, lambda g: g * (1.0 - t * t)))
 
     def relu(self) -> "Tensor":
-        """max(x, 0) of each entry x; at 0, where it has a kink, the gradient is 0 as in PyTorch."""
+        """Return max(x, 0) of each entry x; at 0, a kink, the gradient is 0 as in PyTorch."""
         positive = self.data > 0.0
         return make_result(np.maximum(self.data, 0.0), (self, lambda g: np.where(positive, g, 0.0)))
 
     def gelu(self, approximate: str = "none") -> "Tensor":
-        """x P(x) of each entry x, where P is the normal distribution function.
+        """Return x P(x) of each entry x, where P is the normal distribution function.
 
         Parameters
         ----------
@@ -161,25 +161,37 @@ class Tensor:
         return make_result(self.data * share, (self, lambda g: g * slope))
 
     def silu(self) -> "Tensor":
-        """x / (1 + exp(-x)) of each entry x: x times its sigmoid."""
+        """Return x / (1 + exp(-x)) of each entry x: x times its sigmoid."""
         s = _logistic(self.data)
         slope = s * (1.0 + self.data * (1.0 - s))
         return make_result(self.data * s, (self, lambda g: g * slope))
 
     def leaky_relu(self, slope: float = 0.01) -> "Tensor":
-        """x where it is above 0, else `slope` x; at 0 the gradient is `slope` as in PyTorch."""
+        """Return x where it is above 0, else `slope` x.
+
+        Parameters
+        ----------
+        slope : float
+            Also the gradient at 0, as in PyTorch.
+        """
         slopes = np.where(self.data > 0.0, 1.0, slope)
         return make_result(self.data * slopes, (self, lambda g: g * slopes))
 
     def elu(self, alpha: float = 1.0) -> "Tensor":
-        """x where it is above 0, else `alpha` (exp(x) - 1); at 0 the gradient is `alpha`."""
+        """Return x where it is above 0, else `alpha` (exp(x) - 1).
+
+        Parameters
+        ----------
+        alpha : float
+            Also the gradient at 0.
+        """
         positive, below = self.data > 0.0, np.minimum(self.data, 0.0)
         values = np.where(positive, self.data, alpha * np.expm1(below))
         slope = np.where(positive, 1.0, alpha * np.exp(below))
         return make_result(values, (self, lambda g: g * slope))
 
     def selu(self) -> "Tensor":
-        """ELU with the two constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+        """Return ELU with the two constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."""
         return self.elu(1.6732632423543772) * 1.0507009873554805
 
     def __matmul__(self, other: Operand) -> "Tensor":
@@ -200,17 +212,17 @@ class Tensor:
     # Sums and rows: what many entries went into hands its gradient to each of them.
 
     def sum(self) -> "Tensor":
-        """Sum of all entries: [...] -> []."""
+        """Return the sum of all entries: [...] -> []."""
         return make_result(self.data.sum(), (self, lambda g: np.broadcast_to(g, self.shape)))
 
     def row_sum(self) -> "Tensor":
-        """Sum of each row: [..., C] -> [...]."""
+        """Return the sum of each row: [..., C] -> [...]."""
         _check_rows("row_sum", self)
         total = self.data.sum(axis=-1)
         return make_result(total, (self, lambda g: np.broadcast_to(g[..., None], self.shape)))
 
     def row_max(self) -> "Tensor":
-        """Largest entry of each row: [..., C] -> [...].
+        """Return the largest entry of each row: [..., C] -> [...].
 
         Entries that tie share the gradient evenly, as in `torch.amax`: there is no derivative at a
         tie, and an even split favours no column.
@@ -222,7 +234,7 @@ class Tensor:
         return make_result(largest, (self, lambda g: g[..., None] * share))
 
     def normalize(self) -> "Tensor":
-        """Each row divided by its sum: [..., C] -> [..., C]. Softmax is `exp`, then this."""
+        """Return each row divided by its sum: [..., C] -> [..., C]. Softmax is `exp`, then this."""
         _check_rows("normalize", self)
         total = self.data.sum(axis=-1, keepdims=True)
         part = self.data / total
@@ -231,7 +243,13 @@ class Tensor:
         )
 
     def select(self, columns: ArrayLike) -> "Tensor":
-        """From each row i entry `columns[i]`, counted from 0: [..., C], integers [...] -> [...]."""
+        """Return one entry of each row: [..., C] -> [...].
+
+        Parameters
+        ----------
+        columns : array_like of integers [...]
+            Which one, counted from 0.
+        """
         _check_rows("select", self)
         index, rows, last = np.asarray(columns), self.shape[:-1], self.shape[-1] - 1
         if index.dtype.kind not in "iu" or index.shape != rows:
@@ -247,7 +265,13 @@ class Tensor:
     # Shapes.
 
     def expand(self, shape: Sequence[int]) -> "Tensor":
-        """Copy along axes of length 1 and new leading axes to get `shape`, as broadcasting does."""
+        """Return copies along axes of length 1 and new leading axes, as broadcasting does.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Of the result.
+        """
         try:
             copies = np.broadcast_to(self.data, shape)
         except ValueError:
@@ -256,13 +280,25 @@ class Tensor:
         return make_result(copies, (self, lambda g: g))
 
     def squeeze(self, axis: int) -> "Tensor":
-        """Drop an axis, which must have length 1."""
+        """Return the entries without an axis of length 1.
+
+        Parameters
+        ----------
+        axis : int
+            Its number.
+        """
         if axis not in range(-self.data.ndim, self.data.ndim) or self.shape[axis] != 1:
             raise ValueError(f"squeeze: axis {axis} of shape {self.shape} is not of length 1")
         return make_result(self.data.squeeze(axis), (self, lambda g: g.reshape(self.shape)))
 
     def unsqueeze(self, axis: int) -> "Tensor":
-        """Put in an axis of length 1, number `axis` of the result."""
+        """Return the entries with another axis, of length 1.
+
+        Parameters
+        ----------
+        axis : int
+            Its number in the result.
+        """
         return make_result(np.expand_dims(self.data, axis), (self, lambda g: g.reshape(self.shape)))
 
 

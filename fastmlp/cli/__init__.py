@@ -19,6 +19,7 @@ from fastmlp._version import __version__
 from fastmlp.cli.bench import bench
 from fastmlp.cli.compare import compare
 from fastmlp.cli.data import data
+from fastmlp.cli.docs import docs
 from fastmlp.cli.doctor import doctor
 from fastmlp.cli.evaluate import evaluate
 from fastmlp.cli.export import export
@@ -74,6 +75,7 @@ _COMMANDS = (
     data,
     bench,
     doctor,
+    docs,
 )
 for command in _COMMANDS:
     fastmlp.add_command(command)

@@ -89,7 +89,7 @@ def load(name: str, data_home: DataHome = None) -> Dataset:
 
 
 def load_digits() -> Dataset:
-    """Return 1,797 handwritten digits, 8 x 8, grey levels 0..16 (1,437 train, 360 test).
+    """Return 1,797 handwritten digits, 8 x 8, grey levels 0..255 (1,437 train, 360 test).
 
     They are part of scikit-learn's package and need no network.
     """
@@ -99,7 +99,10 @@ def load_digits() -> Dataset:
 def load_mnist(data_home: DataHome = None) -> Dataset:
     """Return MNIST: 70,000 handwritten digits, 28 x 28, grey (60,000 train, 10,000 test).
 
-    See `load`.
+    Parameters
+    ----------
+    data_home : str or Path, optional
+        The data folder, as for `load`.
     """
     return load("mnist", data_home)
 
@@ -107,7 +110,10 @@ def load_mnist(data_home: DataHome = None) -> Dataset:
 def load_fashion_mnist(data_home: DataHome = None) -> Dataset:
     """Return Fashion-MNIST: 70,000 garments, 28 x 28, grey (60,000 train, 10,000 test).
 
-    See `load`.
+    Parameters
+    ----------
+    data_home : str or Path, optional
+        The data folder, as for `load`.
     """
     return load("fashion_mnist", data_home)
 
@@ -115,7 +121,10 @@ def load_fashion_mnist(data_home: DataHome = None) -> Dataset:
 def load_cifar10(data_home: DataHome = None) -> Dataset:
     """Return CIFAR-10: 60,000 photographs, 32 x 32, colour (50,000 train, 10,000 test).
 
-    See `load`.
+    Parameters
+    ----------
+    data_home : str or Path, optional
+        The data folder, as for `load`.
     """
     return load("cifar10", data_home)
 

@@ -1,8 +1,7 @@
 """Dataset: images, labels and their meaning, in one value to slice, pick, resize and split.
 
-Images stay as the files hold them (uint8, one row an image, channel after channel). They are
-normalised with the statistics of the training part (`transforms.Normalization`), by the kernels
-that gather a batch.
+Images stay as the files hold them (uint8, one row an image, channel after channel). They are normalised with the
+statistics of the training part (`transforms.Normalization`), by the kernels that gather a batch.
 """
 
 from __future__ import annotations
@@ -53,8 +52,7 @@ class Dataset(DatasetShowing):
     Parameters
     ----------
     images : ndarray [N, D], C-contiguous
-        One row an image, flattened channel by channel, row by row. uint8 grey levels (generic
-        arrays may be float32 or float64).
+        One row an image, flattened channel by channel, row by row: uint8 grey levels, float32 or float64.
     labels : ndarray
         For a classification int64 [N], an index into `classes`; for rows of several labels uint8 [N, T] of 0 and 1;
         for a regression float64 [N, T], the values to predict.
@@ -127,8 +125,8 @@ class Dataset(DatasetShowing):
         Parameters
         ----------
         images : array-like [N, D], [N, height, width], [N, channels, height, width] or [N, height, width, channels]
-            uint8, float32 and float64 are kept (and not copied if contiguous); other numbers become
-            float64. A last axis of 1 or 3 is taken for channels; they are brought to the front.
+            Kept if they are uint8, float32 or float64 (and not copied if contiguous); others become float64. A last
+            axis of 1 or 3 is taken for channels; they are brought to the front.
         labels : array-like [N] or [N, T]
             Whole numbers, texts or true and false, for classes; columns of 0 and 1; or numbers to predict.
         shape : (channels, height, width), optional
@@ -137,6 +135,7 @@ class Dataset(DatasetShowing):
         classes : sequence of str, optional
             By default "0", "1", ... up to the largest label, or the texts in order.
         name : str
+            What messages call the data.
         task : {"classification", "multilabel", "regression"}, optional
             By default numbers with fractions are a regression's, columns of 0 and 1 are labels of which a row may have
             several, and others are classes; `task` of the result says which. Floating-point numbers that are all
@@ -154,16 +153,9 @@ class Dataset(DatasetShowing):
         known = labels_of(labels, task, classes, name)
         if weights is not None:
             weights = as_array(weights, name).astype(np.float64)
-        if shape is None:
-            shape = (*(1,) * (3 - len(sides)), *sides)
+        sides = (*(1,) * (3 - len(sides)), *sides) if shape is None else tuple(map(int, shape))
         return cls(
-            pixels,
-            known.values,
-            tuple(map(int, shape)),
-            known.classes,
-            name,
-            task=known.task,
-            weights=weights,
+            pixels, known.values, sides, known.classes, name, task=known.task, weights=weights
         )
 
     @classmethod
@@ -177,8 +169,12 @@ class Dataset(DatasetShowing):
     ) -> Dataset:
         """Read a folder of pictures with a subfolder for each class, or with such folders train, valid and test.
 
-        A part named test becomes the official test part. Decoded pictures are kept in the data folder; see
-        `fastmlp.datasets.picture_folders`, also for the parameters and errors.
+        A part named test becomes the official test part. Decoded pictures are kept in the data folder.
+
+        Parameters
+        ----------
+        path, size, skip_bad, data_home : as there
+            As for `fastmlp.datasets.picture_folders.pictures_in`, also the errors.
         """
         pictures = pictures_in(Path(path), size, skip_bad=skip_bad, data_home=data_home)
         ends = [end for part, end in pictures.ends.items() if part != "test"]
@@ -222,10 +218,9 @@ class Dataset(DatasetShowing):
 
         Raises
         ------
-        DataError
-            If a column is not there, or holds what it must not (dates, free text, one value ...). The message names it.
         FastMLPError
-            If pandas is not installed.
+            If a column, which the message names, is not there, or holds what it must not (dates, free text, one value
+            ...); if pandas is not installed.
         """
         where, frame = tables.raw_table(table, None if like is None else like.preparation)
         if like is not None:
@@ -279,7 +274,10 @@ class Dataset(DatasetShowing):
     def normalization(self, per: str = "channel") -> transforms.Normalization:
         """Return `Normalization.of` these images, which is measured once however many models train on them.
 
-        Of the rows of a table, features that are 0 or 1 (categories, and what is missing) stay as they are.
+        Parameters
+        ----------
+        per : {"channel", "feature", "range", "none"}
+            As for `Normalization.of`. Of a table, features that are 0 or 1 (categories, what is missing) are kept.
         """
         if per not in self._normalizations:
             measured = transforms.Normalization.of(self, per)
@@ -295,11 +293,12 @@ class Dataset(DatasetShowing):
         return {}
 
     def pick(self, classes: Sequence[str]) -> Dataset:
-        """Keep the images of some classes, in their order, relabelled 0, 1, ... in the order of `classes`.
+        """Return the images of some classes, in their order, relabelled 0, 1, ... in the order of `classes`.
 
         Parameters
         ----------
         classes : sequence of str
+            Names out of those of this data.
 
         Raises
         ------
@@ -324,15 +323,18 @@ class Dataset(DatasetShowing):
         return replace(picked, train_size=int(np.searchsorted(rows, self.train_size)))
 
     def resize(self, size: int | tuple[int, int]) -> Dataset:
-        """Scale every image to `size`: the side of a square, or (height, width).
+        """Return the images scaled, bilinear and antialiased; see `transforms.resize`.
 
-        The scaling is bilinear and antialiased; see `transforms.resize`.
+        Parameters
+        ----------
+        size : int or (int, int)
+            The side of a square, or height and width, in pixels.
         """
         images, shape = transforms.resize(self.images, self.shape, size)
         return replace(self, images=images, shape=shape)
 
     def split(self, fractions: Sequence[float], seed: int) -> tuple[Dataset, ...]:
-        """Split the images at random into disjoint parts, each a fraction of the whole.
+        """Return disjoint parts of the images, drawn at random, each a fraction of the whole.
 
         Parameters
         ----------
@@ -365,12 +367,17 @@ class Dataset(DatasetShowing):
         return tuple(self._rows(order[a:b]) for a, b in pairwise(bounds))
 
     def take(self, indices: npt.ArrayLike) -> Dataset:
-        """Return the images at `indices` (whole numbers 0..N-1), in that order, as a copy.
+        """Return the images at `indices`, in that order, as a copy.
+
+        Parameters
+        ----------
+        indices : array-like of whole numbers 0..N-1
+            Rows.
 
         Raises
         ------
         DataError
-            If an index is outside 0..N-1.
+            If an index is outside.
         """
         rows = np.asarray(indices)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:

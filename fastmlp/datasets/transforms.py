@@ -126,6 +126,7 @@ class Normalization:
         Parameters
         ----------
         part : Dataset
+            The images.
         per : {"channel", "feature", "range", "none"}
             One mean and deviation for all pixels of a channel, one for each of the D values, 127.5
             throughout (which scales 0..255 to -1..1), or 0 and 1 throughout. Rows that are no pictures
@@ -151,14 +152,26 @@ class Normalization:
             return cls(*_measured(part, single=per == "feature" or is_rows(part.shape)))
 
     def fits(self, dtype: npt.DTypeLike) -> bool:
-        """Return whether normalising in a floating-point type keeps 14 bits of the differences between values."""
+        """Return whether normalising in a floating-point type keeps 14 bits of the differences between values.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Of the arithmetic.
+        """
         most_deviations = 2.0**-13 / np.finfo(dtype).eps  # between zero and a mean
         with np.errstate(over="ignore"):
             far = np.abs(self.mean) > most_deviations * self.std
         return self.scales(dtype) and not far.any()
 
     def scales(self, dtype: npt.DTypeLike) -> bool:
-        """Return whether deviations, and values 2**14 times as small or large, are normal numbers of a type."""
+        """Return whether deviations, and values 2**14 times as small or large, are normal numbers of a type.
+
+        Parameters
+        ----------
+        dtype : dtype
+            Of the arithmetic.
+        """
         limits = np.finfo(dtype)
         least, most = float(limits.tiny) * 2.0**14, float(limits.max) / 2.0**14
         return bool(((self.std > least) & (self.std < most)).all())
@@ -169,10 +182,12 @@ class Normalization:
         Parameters
         ----------
         X : ndarray [N, D]
+            Raw images.
 
         Returns
         -------
         float64 ndarray [N, D]
+            A new array.
         """
         if X.ndim != 2 or X.shape[1] != len(self.mean):
             raise DataError(f"X: found shape {list(X.shape)}, expected [N, {len(self.mean)}]")

@@ -26,7 +26,7 @@ class MLPClassifier(
     CallbackSupportMixin,
     _multilayer_perceptron.MLPClassifier,
 ):
-    """scikit-learn's ``MLPClassifier``: its parameters, attributes and numbers, in less time.
+    """The ``MLPClassifier`` of scikit-learn: its parameters, attributes and numbers, in less time.
 
     Initial weights, shuffles and losses are scikit-learn's for the same `random_state`, up to
     rounding. scikit-learn itself trains what the engine does not accelerate: solver "lbfgs", sparse X,
@@ -34,21 +34,26 @@ class MLPClassifier(
 
     Parameters
     ----------
-    activation, alpha, batch_size, learning_rate_init, power_t, max_iter, \
-shuffle, random_state, tol, warm_start, momentum, nesterovs_momentum, early_stopping, \
-validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
-        As in `sklearn.neural_network.MLPClassifier`.
     hidden_layer_sizes : int, or list of int, str or Layer
         Widths, as in scikit-learn. Or layers as in the `hidden` of `fastmlp.TrainConfig`, such as
         ``["conv 6 5", "maxpool 2", 84]``; `activation` follows where none is named.
+    activation : {"identity", "logistic", "tanh", "relu"}
+        As in `sklearn.neural_network.MLPClassifier`.
     solver : {"lbfgs", "sgd", "adam", "rmsprop"}
         "rmsprop" is ``torch.optim.RMSprop`` (mean squares decay by 0.99) with this class's
         `epsilon`.
+    alpha, batch_size : float, int
+        As in `sklearn.neural_network.MLPClassifier`.
     learning_rate : {"constant", "invscaling", "adaptive", "step"}
         "step" multiplies the rate of any solver by `step_factor` after every `step_epochs` epochs.
         The others act on "sgd" alone, as in scikit-learn.
+    learning_rate_init, power_t, max_iter, shuffle, random_state, tol : as in scikit-learn
+        As in `sklearn.neural_network.MLPClassifier`.
     verbose : bool, int or "progress"
         True prints each epoch's loss, as in scikit-learn; "progress" shows a bar with the time left.
+    warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, \
+epsilon, n_iter_no_change, max_fun : as in scikit-learn
+        As in `sklearn.neural_network.MLPClassifier`.
     class_weight : dict, "balanced" or None
         Multiplies `sample_weight`, as in other classifiers of scikit-learn.
     initialization : {"sklearn", "torch", "he", "glorot", "normal", "zeros"}
@@ -192,17 +197,21 @@ n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_, feature_nam
         X : array or sparse matrix [n, features]
             Trained in float32 if it is float32, otherwise converted to float64.
         y : array [n] of labels, or [n, labels] of 0 and 1
+            What is to be predicted.
         sample_weight : array [n], optional
+            What each row counts in the loss.
         X_val : array [m, features], optional
             Validation data. Loss and score on it are recorded after each epoch, and
             `early_stopping` watches it instead of setting rows of X aside.
-        y_val : array [m]
+        y_val : array [m], optional
+            What is to be predicted of `X_val`.
         sample_weight_val : array [m], optional
             Not multiplied by `class_weight`.
 
         Returns
         -------
         self
+            This estimator, fitted.
         """
         validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
         self._fit(X, y, sample_weight=sample_weight, validation=validation)

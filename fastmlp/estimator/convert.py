@@ -100,6 +100,16 @@ class Conversions(BaseMultilayerPerceptron):
     def load(cls, path: str | Path) -> Self:
         """Read an estimator that `save` wrote. Nothing in the file is executed.
 
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        estimator
+            Fitted, of this class.
+
         Raises
         ------
         FormatError
@@ -164,6 +174,7 @@ class ClassifierConversions(Conversions):
         Parameters
         ----------
         network : Network
+            Of linear layers.
         classes : sequence, optional
             Labels in the order of the outputs; by default the network's class names.
 

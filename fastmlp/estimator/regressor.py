@@ -23,19 +23,19 @@ class MLPRegressor(
     CallbackSupportMixin,
     _multilayer_perceptron.MLPRegressor,
 ):
-    """scikit-learn's ``MLPRegressor``: its parameters, attributes and numbers, in less time.
+    """The ``MLPRegressor`` of scikit-learn: its parameters, attributes and numbers, in less time.
 
     scikit-learn itself trains what the engine does not accelerate: solver "lbfgs", sparse X, the loss
     "poisson".
 
     Parameters
     ----------
-    loss, activation, alpha, batch_size, learning_rate_init, power_t, \
-max_iter, shuffle, random_state, tol, warm_start, momentum, nesterovs_momentum, early_stopping, \
-validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+    loss : {"squared_error", "poisson"}
         As in `sklearn.neural_network.MLPRegressor`.
-    hidden_layer_sizes, solver, learning_rate, verbose, initialization, monitor, step_epochs, \
-step_factor, dropout, n_jobs, dtype, image_shape
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, \
+power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, \
+early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun, \
+initialization, monitor, step_epochs, step_factor, dropout, n_jobs, dtype, image_shape : as there
         As in `fastmlp.MLPClassifier`.
 
     Attributes
@@ -156,16 +156,21 @@ n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         X : array or sparse matrix [n, features]
             Trained in float32 if it is float32, otherwise converted to float64.
         y : array [n] or [n, outputs]
+            What is to be predicted.
         sample_weight : array [n], optional
+            What each row counts in the loss.
         X_val : array [m, features], optional
             Validation data. Loss and score on it are recorded after each epoch, and
             `early_stopping` watches it instead of setting rows of X aside.
-        y_val : array [m] or [m, outputs]
+        y_val : array [m] or [m, outputs], optional
+            What is to be predicted of `X_val`.
         sample_weight_val : array [m], optional
+            What each row counts in the score.
 
         Returns
         -------
         self
+            This estimator, fitted.
         """
         validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
         self._fit(X, y, sample_weight=sample_weight, validation=validation)

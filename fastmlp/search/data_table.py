@@ -43,6 +43,8 @@ class DataTable(OwnOptions):
 
     Parameters
     ----------
+    label, task, weight, group, part, missing, skip_bad, size, split, seed : as there
+        As for `fastmlp.datasets.options.OwnOptions`; built-in data sets have `size`, `split` and `seed`.
     name : str
         One of `fastmlp.datasets.NAMES`, or the path of a file or folder.
     classes : tuple of str or None
@@ -50,8 +52,6 @@ class DataTable(OwnOptions):
     train, valid : (int, int) or None
         The training and validation parts as rows of the whole data set, from the first up to, but
         not including, the second; the test part is the official one. Both or neither, and of built-in data sets alone.
-    label, task, weight, group, part, missing, skip_bad, size, split, seed
-        As for `fastmlp.datasets.options.OwnOptions`; built-in data sets have `size`, `split` and `seed`.
 
     Raises
     ------
@@ -101,7 +101,15 @@ class DataTable(OwnOptions):
 
     @classmethod
     def from_table(cls, table: object, changes: Mapping[str, Any] | None = None) -> Self:
-        """Return what a ``[data]`` table of a TOML file says, with some fields changed."""
+        """Return what a ``[data]`` table of a TOML file says, with some fields changed.
+
+        Parameters
+        ----------
+        table : object
+            The table as it was read.
+        changes : mapping, optional
+            Fields, and their other values.
+        """
         fields = (field.name for field in dataclasses.fields(cls))
         known = dict.fromkeys(("name", "classes", "size", *fields, "path"))
         values = checked_table("data", table, list(known))

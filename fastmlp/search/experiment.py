@@ -79,12 +79,14 @@ class Point(NamedTuple):
 class Experiment:
     """The content of a search or study file.
 
-    Attributes
+    Parameters
     ----------
     data : DataTable
+        The images.
     config : TrainConfig
         The settings that the grid does not vary.
     grid : tuple of Grid
+        The values to try.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : str, optional
@@ -112,8 +114,14 @@ class Experiment:
         Parameters
         ----------
         path : str or Path
+            A TOML file.
         changes : mapping, optional
             Fields of the data table that are others than in the file.
+
+        Returns
+        -------
+        Experiment
+            What the file leaves out has its default.
 
         Raises
         ------

@@ -50,7 +50,9 @@ def grid_search(
     on_trial: Callable[[Progress], object] | None = None,
     verbose: bool = False,
 ) -> SearchResult:
-    """Train the points of a grid that are not stored yet, and store each trial the moment it ends.
+    """Return the points of a grid by rank, after training those that are not stored yet.
+
+    Each trial is stored the moment it ends. For tables and figures, see `fastmlp.search.report.write_report`.
 
     Parameters
     ----------
@@ -62,20 +64,18 @@ def grid_search(
         To train, to choose the best point and, if given, to test that point's networks once.
     store : path
         A folder for ``trials.sqlite`` and ``best/model.safetensors``.
+    jobs : int, optional
+        Trials at once.
     seeds : int
         Trainings of each point, with seeds ``config.seed``, ``config.seed + 1``, ...
     metric : str, optional
         The best point has the best mean of it over its seeds: see `fastmlp.search.experiment.metric_for`.
-    jobs, backend, dask : optional
+    backend, dask : str, optional
         Where trials run: see `fastmlp.search.workers.Workers`.
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
     verbose : bool
         Whether to show trials: a bar on a terminal and in a notebook, else a line each on standard error.
-
-    Returns
-    -------
-    SearchResult
 
     Raises
     ------

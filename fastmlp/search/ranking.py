@@ -22,7 +22,7 @@ from fastmlp.training.network import Network
 class RankedPoint:
     """A point of a grid with its trials and its rank.
 
-    Attributes
+    Parameters
     ----------
     rank : int
         From 1, the best. Points with a diverged trial follow those without, and points with a failed
@@ -49,12 +49,24 @@ class RankedPoint:
         return all(trial.sound for trial in self.trials)
 
     def mean(self, name: str) -> float | None:
-        """Return the mean over seeds of a field of `Trial`; None if a trial lacks it."""
+        """Return the mean over seeds; None if a trial lacks it.
+
+        Parameters
+        ----------
+        name : str
+            As for `Trial.value`.
+        """
         values = [value for trial in self.trials if (value := trial.value(name)) is not None]
         return None if len(values) < len(self.trials) else math.fsum(values) / len(values)
 
     def deviation(self, name: str) -> float | None:
-        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one."""
+        """Return the sample standard deviation over seeds; None if a trial lacks it or there is one.
+
+        Parameters
+        ----------
+        name : str
+            As for `Trial.value`.
+        """
         values = [value for trial in self.trials if (value := trial.value(name)) is not None]
         return None if len(values) < max(2, len(self.trials)) else statistics.stdev(values)
 
@@ -63,7 +75,7 @@ class RankedPoint:
 class SearchResult(SearchShowing):
     """What a search found.
 
-    Attributes
+    Parameters
     ----------
     points : tuple of RankedPoint
         All points, the best first.

@@ -50,9 +50,10 @@ class Key(NamedTuple):
 class Trial:
     """A finished trial, as stored.
 
-    Attributes
+    Parameters
     ----------
     seed : int
+        Of the training.
     status : {"done", "stopped", "diverged", "failed", "pruned"}
         All epochs done; stopped early; a loss that is not finite; an error, or a worker that died
         several times; given up by an adaptive search.
@@ -71,6 +72,7 @@ class Trial:
     test_data : str or None
         Checksum of the part that the network was tested on.
     test_loss, test_accuracy : float or None
+        None if it was not tested.
     """
 
     seed: int
@@ -89,7 +91,13 @@ class Trial:
     test_accuracy: float | None = None
 
     def value(self, name: str) -> float | None:
-        """Return a field, or what the history says of the epoch that the network belongs to; None without it."""
+        """Return a field, or what the history says of the epoch that the network belongs to; None without it.
+
+        Parameters
+        ----------
+        name : str
+            Of the field, or of the column of the history.
+        """
         found: float | None
         if hasattr(self, name):
             found = getattr(self, name)

@@ -63,6 +63,7 @@ def write_report(
     title : str
         The first line of the report.
     result : SearchResult
+        What the search found.
     parts : mapping of str to Dataset
         ``"train"``, ``"valid"`` and, if the best point was tested, ``"test"``.
 

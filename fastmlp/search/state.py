@@ -31,7 +31,7 @@ BEST = Path("best", "model.safetensors")  # in the folder of a search
 class Progress:
     """How far a search is.
 
-    Attributes
+    Parameters
     ----------
     total : int
         All trials of the search, those found in the store included.

@@ -247,6 +247,11 @@ class TrainConfig(ConfigShowing):
     def replace(self, /, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked as on construction.
 
+        Parameters
+        ----------
+        **changes : object
+            Fields, and their new values.
+
         Raises
         ------
         ConfigError
@@ -258,7 +263,13 @@ class TrainConfig(ConfigShowing):
         return dataclasses.replace(self, **changes)
 
     def layers(self, outputs: int) -> tuple[Layer, ...]:
-        """Return the layers of the network that is trained, with so many outputs."""
+        """Return the layers of the network that is trained.
+
+        Parameters
+        ----------
+        outputs : int
+            Of the last layer.
+        """
         return network_layers(
             self.hidden,
             outputs,

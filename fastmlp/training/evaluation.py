@@ -30,6 +30,13 @@ def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
 
     Rows count by their weights. The losses are those of `fastmlp.training.evaluation`.
 
+    Parameters
+    ----------
+    network : Network
+        A trained network.
+    dataset : Dataset
+        Images of the network's shape, with labels of its classes.
+
     Raises
     ------
     DataError

@@ -41,7 +41,7 @@ Status = Literal["done", "stopped", "diverged", "interrupted"]
 class TrainResult(ResultShowing):
     """The result of a training.
 
-    Attributes
+    Parameters
     ----------
     network : Network
         From the best epoch if ``config.restore_best`` and there is one, else from the last.
@@ -60,6 +60,7 @@ class TrainResult(ResultShowing):
         The epoch that is best by ``config.select``, by default that of the lowest validation loss; 0 without validation
         data.
     config : TrainConfig
+        The settings of the training.
     """
 
     network: Network

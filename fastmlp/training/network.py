@@ -47,10 +47,6 @@ class Network(NetworkShowing):
         `out` of the layer before. A batchnorm has two arrays, its weight and its running mean. Kept, not copied.
     biases : sequence of arrays [out]
         One for each of the weights, of their type; of a batchnorm its bias and its running variance. Kept, not copied.
-    layers : sequence of Layer, optional
-        The layers of the parameters, such as `fastmlp.training.layers.network_layers` makes; the softmax is taken of
-        the last layer's outputs, the logits. By default linear layers of the weights' shapes, with `activation` and
-        `residual`.
     activation : str
         The function after each linear layer but the last.
     residual : bool
@@ -61,6 +57,10 @@ class Network(NetworkShowing):
         A name for each output: of a class, a label or a target.
     shape : sequence of int
         (channels, height, width) of an image; the product is D. (1, 1, D) stands for rows that are no pictures.
+    layers : sequence of Layer, optional
+        The layers of the parameters, such as `fastmlp.training.layers.network_layers` makes; the softmax is taken of
+        the last layer's outputs, the logits. By default linear layers of the weights' shapes, with `activation` and
+        `residual`.
     levels : (float, float), optional
         The least and the greatest value of the images that it was trained on; see `fastmlp.training.levels`.
     task : {"classification", "multilabel", "regression"}
@@ -204,7 +204,7 @@ class Network(NetworkShowing):
         The names are ``"0.weight"``, ``"0.bias"``, ``"2.weight"``, ..., because linear layers alternate with
         activations; pools and the one ``torch.nn.Flatten`` count, too. A batchnorm also has
         ``"1.num_batches_tracked"``, which is 0. The normalisation is not included: give ``normalization.apply(X)``,
-        as images [N, *shape] if there are layers of images, to PyTorch's network.
+        as images ``[N, *shape]`` if there are layers of images, to PyTorch's network.
         """
         return to_state(named(self.layers, self.weights, self.biases))
 
@@ -226,7 +226,7 @@ class Network(NetworkShowing):
         ----------
         state : mapping of str to array or CPU tensor
             Names as in `state_dict`; float32 or float64. Copied.
-        activation, residual
+        activation, residual : str, bool
             As for Network; the state does not contain them.
         layers : sequence of Layer, optional
             The modules of the Sequential, such as ``network_layers(["conv 6 5", "maxpool 2"], 10)`` of

@@ -45,6 +45,7 @@ def train(
     Parameters
     ----------
     config : TrainConfig
+        The settings.
     train : Dataset, or array-like X
         Training images or rows. The normalisation is measured on them and becomes part of the network.
     valid : Dataset, optional; after X, array-like y

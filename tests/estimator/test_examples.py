@@ -1,4 +1,4 @@
-"""Examples: of the README for people who come from elsewhere, and of the two docstrings."""
+"""Examples: of the pages for people who come from elsewhere, and of the two docstrings."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ import pytest
 
 from fastmlp.estimator import classifier, regressor
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-SECTIONS = dict(re.findall(r"^## (Coming from .+?)\n(.*?)(?=^## |\Z)", README, re.M | re.S))
-EXAMPLES = {
-    f"{name} {number}": example
-    for name, section in SECTIONS.items()
-    for number, example in enumerate(re.findall(r"^```py\n(.*?)^```$", section, re.M | re.S))
-}
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+CELL = re.compile(r"^```\{code-cell\} ipython3\n(.*?)^```$", re.M | re.S)
+PAGES = {"tutorials/scikit-learn.md": 3, "how-to/pytorch.md": 2}  # and the number of their examples
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+def examples(page: str) -> list[str]:
+    """Return the cells of a page that are plain Python."""
+    cells = CELL.findall((DOCS / page).read_text(encoding="utf-8"))
+    return [cell for cell in cells if not cell.startswith("%%")]
+
+
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_an_example_runs(
-    name: str,
+def test_the_examples_run(
+    page: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if "import torch" in EXAMPLES[name]:
-        pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    exec(compile(EXAMPLES[name], name, "exec"), {})
-    printed = capsys.readouterr().out
-    assert printed
-    assert "False" not in printed
+    namespace: dict[str, object] = {}  # of the whole page, as in a notebook
+    for example in examples(page):
+        if "import torch" in example:
+            pytest.importorskip("torch")
+        exec(compile(example, page, "exec"), namespace)
+        printed = capsys.readouterr().out
+        assert printed
+        assert "False" not in printed
 
 
-def test_both_sections_have_examples() -> None:
-    assert [name.split()[0] for name in EXAMPLES] == ["Coming"] * 3
-    assert list(SECTIONS) == ["Coming from scikit-learn", "Coming from PyTorch"]
+@pytest.mark.parametrize("page", PAGES)
+def test_both_pages_have_examples(page: str) -> None:
+    assert len(examples(page)) == PAGES[page]
 
 
 @pytest.mark.parametrize("module", [classifier, regressor])
