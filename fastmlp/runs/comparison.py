@@ -216,7 +216,7 @@ def _check_same_rows(sides: Sequence[Sequence[Run]], parts: Sequence[Dataset]) -
     if not same:
         raise DataError(
             f"{sides[1][0].folder}: found a test part of {len(second):,} rows of {second.name}, expected the same "
-            f"{len(first):,} rows of {first.name} as in {sides[0][0].folder}; only networks tested on the same rows can "
+            f"{len(first):,} rows of {first.name} as in {sides[0][0].folder}; only networks of the same rows can "
             "be compared"
         )
 
