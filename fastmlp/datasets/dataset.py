@@ -94,8 +94,8 @@ class Dataset(DatasetShowing):
         images, labels = self.images, self.labels
         if images.ndim != 2 or images.dtype not in DTYPES or not images.flags.c_contiguous:
             raise DataError(
-                f"{self.name}: images are {images.dtype} {list(images.shape)}, expected [N, D] of "
-                "uint8, float32 or float64, C-contiguous; Dataset.from_arrays converts"
+                f"{self.name}: images are {images.dtype} {list(images.shape)}, expected [N, D] of uint8, float32 or "
+                "float64, C-contiguous; Dataset.from_arrays converts"
             )
         if not len(images):
             raise DataError(f"{self.name}: found no images, expected at least one")
@@ -385,9 +385,8 @@ class Dataset(DatasetShowing):
                 f"indices: found {rows.dtype} {list(rows.shape)}, expected a list of whole numbers"
             )
         if rows.min() < 0 or rows.max() >= len(self):
-            raise DataError(
-                f"indices: found {rows.min()}..{rows.max()}, expected 0..{len(self) - 1}"
-            )
+            found = f"{rows.min()}..{rows.max()}"
+            raise DataError(f"indices: found {found}, expected 0..{len(self) - 1}")
         return self._rows(rows)
 
     def _rows(self, rows: slice | npt.NDArray[Any]) -> Dataset:

@@ -75,13 +75,12 @@ def grid_search(
     on_trial : callable, optional
         Called with a Progress before the first trial and after each.
     verbose : bool
-        Whether to show trials: a bar on a terminal and in a notebook, else a line each on standard error.
+        Whether to show trials: a bar on a terminal and in a notebook, elsewhere lines.
 
     Raises
     ------
     ConfigError, DataError, StoreError, KeyboardInterrupt
-        If an argument, a point, a part or the store is wrong, or a Dask cluster does not answer: nothing is trained
-        then. On Ctrl-C, after the epochs that threads are in. Finished trials are kept.
+        If something that is given is wrong, before anything is trained; on Ctrl-C. Finished trials are kept.
     """
     points, metric = points_of(config, grid, seeds, metric)
     workers = Workers(jobs, backend, dask)

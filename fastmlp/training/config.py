@@ -1,10 +1,10 @@
 """TrainConfig: every hyper-parameter of a training run, checked once, to and from TOML."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from fastmlp.errors import ConfigError, shown, suggest
 from fastmlp.kernels.activations import ACTIVATIONS
@@ -20,9 +20,10 @@ from fastmlp.training.constraints import (
     real,
     tuple_of,
 )
-from fastmlp.training.layers import ORDER, Layer, Residual, count_heads, misplaced, network_layers
+from fastmlp.training.layers import ORDER, Layer, count_heads, misplaced, network_layers
 from fastmlp.training.metrics import SELECTED
 from fastmlp.training.optimizers import OPTIMIZERS, Factors
+from fastmlp.training.rules import RULES
 from fastmlp.training.schedule import SCHEDULES
 from fastmlp.training.showing import ConfigShowing
 
@@ -192,7 +193,7 @@ class TrainConfig(ConfigShowing):
             object.__setattr__(self, name, plain)
         if problem := misplaced(self.hidden):
             raise ConfigError(f"hidden: found {problem}, expected {ORDER}")
-        for rule in _RULES:
+        for rule in RULES:
             if not rule.holds(self):
                 raise ConfigError(rule.message.format_map(self.as_dict()))
 
@@ -308,13 +309,6 @@ def choices_of(field: str) -> tuple[str, ...]:
     return _CONSTRAINTS[field].choices
 
 
-class _Rule(NamedTuple):
-    """What must hold between fields, and the message (a format string of fields) if it does not."""
-
-    holds: Callable[[TrainConfig], bool]
-    message: str
-
-
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
     *("dropout", "label_smoothing", "warmup_epochs", "class_weight", "shift", "cutout"),
@@ -374,33 +368,3 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "dtype": choice(get_args(Dtype)),
     "threads": optional(integer(1, 1024)),
 }
-
-
-def _one_a_layer(name: str) -> _Rule:
-    def holds(config: TrainConfig) -> bool:
-        return len(getattr(config, name)) in (0, count_heads(config.hidden) + 1)
-
-    found = f"{name}: found {{{name}}} with hidden {{hidden}}"
-    return _Rule(
-        holds,
-        f"{found}, expected one for each convolution and each linear layer, the output layer included",
-    )
-
-
-_RULES = (
-    _Rule(lambda config: len(config.betas) == 2, "betas: found {betas}, expected two numbers"),
-    _one_a_layer("learning_rate_factors"),
-    _one_a_layer("weight_decay_factors"),
-    _Rule(
-        lambda config: not config.nesterov or (config.optimizer == "sgd" and config.momentum > 0),
-        "nesterov: found with optimizer {optimizer!r} and momentum {momentum}, "
-        "expected optimizer 'sgd' and a momentum above 0",
-    ),
-    _Rule(
-        lambda config: (
-            not config.residual or any(isinstance(one, Residual) for one in config.layers(1))
-        ),
-        "residual: found with hidden {hidden}, expected two hidden layers of equal width, one after "
-        "the other, or a convolution that keeps the shape that one before it has made",
-    ),
-)

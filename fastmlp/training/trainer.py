@@ -49,8 +49,7 @@ def train(
     train : Dataset, or array-like X
         Training images or rows. The normalisation is measured on them and becomes part of the network.
     valid : Dataset, optional; after X, array-like y
-        Validation images. Early stopping and restoring the best epoch need them. Of arrays it is what is known of each
-        row of X; `fastmlp.Dataset.from_arrays` says which task that makes.
+        Validation images, which early stopping and restoring the best epoch need; or the labels or targets of X.
     X_valid, y_valid : array-like, optional
         The validation part of arrays.
     start : Network, optional
