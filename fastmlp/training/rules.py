@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from fastmlp.training.layers import Residual, count_heads
 
-if TYPE_CHECKING:
-    from fastmlp.training.config import TrainConfig
-
 
 class Rule(NamedTuple):
-    """What must hold between fields, and the message (a format string of fields) if it does not."""
+    """What must hold of a TrainConfig, and the message (a format string of fields) if it does not."""
 
-    holds: Callable[[TrainConfig], bool]
+    holds: Callable[[Any], bool]
     message: str
 
 
 def _one_a_layer(name: str) -> Rule:
-    def holds(config: TrainConfig) -> bool:
+    def holds(config: Any) -> bool:
         return len(getattr(config, name)) in (0, count_heads(config.hidden) + 1)
 
     found = f"{name}: found {{{name}}} with hidden {{hidden}}"
