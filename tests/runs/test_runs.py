@@ -97,6 +97,18 @@ def test_the_best_comes_first_and_what_is_missing_last(
     assert backwards[-1].name == order[-1] or column in ("hidden", "run", "valid_loss", "learning_rate")
 
 
+@pytest.mark.parametrize("metric", ["mae", "rmse", "log_loss", "calibration_error", "r2"])
+def test_errors_rise_and_scores_fall(some: Path, metric: str) -> None:
+    for name, value in (("a", 0.25), ("deep/b", 0.75)):
+        file = some / name / "metrics.json"
+        told = json.loads(file.read_text())
+        told["test"][metric] = value
+        file.write_text(json.dumps(told))
+    best_first = ["deep/b", "a", "c"] if metric == "r2" else ["a", "deep/b", "c"]
+    found = RunTable.of(find_runs([some]), sort=f"test_{metric}").runs
+    assert [one.name for one in found] == best_first
+
+
 def test_csv_holds_all_and_reads_back(some: Path) -> None:
     write_run(Path("all/=1+1"), accuracy=1 / 3)
     assert run("runs", "all", "--csv", "runs.csv") == 0
