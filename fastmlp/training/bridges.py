@@ -8,8 +8,8 @@ A writer is what has ``add_scalar``, such as ``torch.utils.tensorboard.SummaryWr
 >>> to_tensorboard(Printer())({"epoch": 1, "train_loss": 0.5, "valid_loss": None})
 loss/train 0.5 1
 
-No package is needed to import this module. ``pip install "fastmlp[loggers]"`` installs TensorBoard, MLflow and Weights &
-Biases.
+No package is needed to import this module. ``pip install "fastmlp[loggers]"`` installs TensorBoard, MLflow and
+Weights & Biases.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def test_what_cannot_be_compared_is_told(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found runs of different learning_rate"):
         compare(runs, runs / "twin")
     other = trained(tmp_path / "other", "--classes", "1,2")
-    with pytest.raises(DataError, match="expected the same .* rows of digits"):
+    with pytest.raises(DataError, match=r"expected the same .* rows of digits"):
         compare(runs / "twin", other)
     (other / "model.safetensors").unlink()
     with pytest.raises(StoreError, match=r"found no model.safetensors \(done\)"):

@@ -25,7 +25,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def write_run(folder: Path, *, accuracy: float | None = 0.9, epochs: int = 3, **config: Any) -> Path:
+def write_run(
+    folder: Path, *, accuracy: float | None = 0.9, epochs: int = 3, **config: Any
+) -> Path:
     """Write the files of a run, those of one that did not end without an accuracy."""
     folder.mkdir(parents=True)
     settings = {"hidden": [16], "learning_rate": 0.1, "seed": 0, **config}
@@ -38,7 +40,9 @@ def write_run(folder: Path, *, accuracy: float | None = 0.9, epochs: int = 3, **
     if accuracy is None:
         (folder / "unfinished.toml").write_text(text)
         return folder
-    parts = {part: {"loss": 1 - accuracy, "accuracy": accuracy} for part in ("train", "valid", "test")}
+    parts = {
+        part: {"loss": 1 - accuracy, "accuracy": accuracy} for part in ("train", "valid", "test")
+    }
     told = {**parts, "seconds": 1.5, "samples_per_second": 100.0, "status": "done", "reason": "all", "epochs": epochs,
             "best_epoch": 2, "machine": {"cpu": "x"}}  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(told))
@@ -72,7 +76,8 @@ def test_the_table_shows_what_differs(some: Path, capsys: pytest.CaptureFixture[
     header = "run hidden learning rate valid accuracy test accuracy valid loss test loss status epochs trained seconds"
     assert lines[0].split() == header.split()
     assert [line.split()[0] for line in lines[1:]] == ["deep/b", "a", "c"]
-    assert lines[1].split()[1:] == "16 0.01 0.9000 0.9000 0.1000 0.1000 done 3 1.50".split()
+    values = "16 0.01 0.9000 0.9000 0.1000 0.1000 done 3 1.50"
+    assert lines[1].split()[1:] == values.split()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,12 @@ def test_the_best_comes_first_and_what_is_missing_last(
 ) -> None:
     assert [one.name for one in RunTable.of(find_runs([some]), sort=column).runs] == order
     backwards = RunTable.of(find_runs([some]), sort=column, reverse=True).runs
-    assert backwards[-1].name == order[-1] or column in ("hidden", "run", "valid_loss", "learning_rate")
+    assert backwards[-1].name == order[-1] or column in (
+        "hidden",
+        "run",
+        "valid_loss",
+        "learning_rate",
+    )
 
 
 @pytest.mark.parametrize("metric", ["mae", "rmse", "log_loss", "calibration_error", "r2"])
