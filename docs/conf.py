@@ -51,8 +51,12 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_output_stderr = "remove"  # progress bars
-if importlib.util.find_spec("torch") is None:  # a gigabyte, for a page
-    nb_execution_excludepatterns = ["how-to/pytorch.md"]
+# Pages that need what is large: they are executed where it is installed.
+LARGE = {"how-to/pytorch.md": ("torch",), "how-to/loggers.md": ("mlflow", "tensorboard", "wandb")}
+nb_execution_excludepatterns = [
+    page for page, packages in LARGE.items() if not all(map(importlib.util.find_spec, packages))
+]
+if nb_execution_excludepatterns:
     suppress_warnings = ["myst-nb.lexer"]  # of cells that were not executed
 
 # Docstrings.

@@ -131,6 +131,11 @@ class DatasetShowing(Showing):
         ----------
         ax : Axes, optional
             Where; by default in a new figure.
+
+        Returns
+        -------
+        PicturesDisplay
+            Its ``figure_`` and ``axes_`` are what was drawn.
         """
         return self._pictures().plot(ax)
 

@@ -69,6 +69,11 @@ class Display(ABC):
         ----------
         ax : Axes, optional
             Where; several panels share its place. By default in a new figure.
+
+        Returns
+        -------
+        Display
+            Itself, with ``figure_`` and ``axes_``.
         """
         figure = shown_figure(*self.size) if ax is None else None
         with plain_text(style=ax is None):
@@ -80,7 +85,13 @@ class Display(ABC):
         return self
 
     def save(self, path: str | Path | io.BytesIO) -> None:
-        """Write it to a PNG file; an existing one stays whole until the new one is."""
+        """Write it to a PNG file; an existing one stays whole until the new one is.
+
+        Parameters
+        ----------
+        path : path or BytesIO
+            The file.
+        """
         with new_figure(path, *self.size) as figure:
             self._place(figure)
 
@@ -160,6 +171,7 @@ class ConfusionDisplay(Display):
     counts : int array-like [C, C]
         A row for each true class.
     classes : sequence of str
+        The names of the classes.
     """
 
     def __init__(self, counts: ArrayLike, classes: Sequence[str]) -> None:
@@ -167,7 +179,20 @@ class ConfusionDisplay(Display):
 
     @classmethod
     def of(cls, labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> Self:
-        """Count the pairs of `labels` and `predicted`, indices into `classes` [N]."""
+        """Count the pairs of `labels` and `predicted`.
+
+        Parameters
+        ----------
+        labels, predicted : int array-like [N]
+            Indices into `classes`.
+        classes : sequence of str
+            The names of the classes.
+
+        Returns
+        -------
+        ConfusionDisplay
+            Not drawn yet.
+        """
         # scikit-learn's confusion_matrix would warn about a single class even if `labels` names it.
         counts = np.zeros((len(classes), len(classes)), np.int64)
         np.add.at(counts, (np.asarray(labels), np.asarray(predicted)), 1)

@@ -11,6 +11,7 @@ from typing import Any
 from fastmlp.errors import ConfigError, suggest
 from fastmlp.reporting.tables import csv_table, shown
 from fastmlp.runs.reading import Run, differing
+from fastmlp.training.metrics import lower_is_better
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -55,7 +56,7 @@ class RunTable:
         where : sequence of str
             Conditions such as ``"learning_rate>=0.01"``, ``"status=done"``.
         sort : str, optional
-            The name of a column. The best comes first: the lowest loss, the highest other metric; settings and
+            The name of a column. The best comes first: the lowest loss or error, the highest other metric; settings and
             times rise. Runs without a value come last.
         reverse : bool
             The other way round.
@@ -73,7 +74,7 @@ class RunTable:
         if sort is not None:
             _check("--sort", sort, known)
             metrics = {name for run in runs for name in run.metrics}
-            falls = sort in metrics and "loss" not in sort and "error" not in sort
+            falls = sort in metrics and not lower_is_better(sort.partition("_")[2])
             kept = _sorted(kept, sort, reverse != falls)
         return cls(kept, differing(kept))
 

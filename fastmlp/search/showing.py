@@ -100,6 +100,11 @@ class SearchShowing(Showing):
         kind : {"parallel", "heat_map", "importance"}
             All settings as parallel coordinates, the first two as a heat map, or what each explains of the metric.
 
+        Returns
+        -------
+        Display
+            Its ``figure_`` and ``axes_`` are what was drawn.
+
         Raises
         ------
         ConfigError

@@ -1,10 +1,15 @@
 """Bridges to other loggers: callables for ``on_epoch`` of `fastmlp.train`, each around an object that you made.
 
->>> from torch.utils.tensorboard import SummaryWriter            # doctest: +SKIP
->>> fastmlp.train(config, train, valid, on_epoch=to_tensorboard(SummaryWriter("logs")))    # doctest: +SKIP
+A writer is what has ``add_scalar``, such as ``torch.utils.tensorboard.SummaryWriter``:
 
-None of these packages is imported here: whoever makes the object has it. ``pip install "fastmlp[loggers]"`` installs
-all three.
+>>> class Printer:
+...     def add_scalar(self, tag, value, step):
+...         print(tag, value, step)
+>>> to_tensorboard(Printer())({"epoch": 1, "train_loss": 0.5, "valid_loss": None})
+loss/train 0.5 1
+
+No package is needed to import this module. ``pip install "fastmlp[loggers]"`` installs TensorBoard, MLflow and
+Weights & Biases.
 """
 
 from __future__ import annotations

@@ -59,6 +59,13 @@ def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
 def measure(network: Network, dataset: Dataset) -> dict[str, Any]:
     """Return the loss of `evaluate` and all metrics of `fastmlp.training.metrics.metrics_of`, with intervals.
 
+    Parameters
+    ----------
+    network : Network
+        A trained network.
+    dataset : Dataset
+        As for `evaluate`.
+
     Raises
     ------
     DataError

@@ -36,6 +36,7 @@ def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> 
     Parameters
     ----------
     dataset : Dataset
+        With labels.
     outputs : float64 array [N, C]
         Of `Network.predict_proba`; for a regression [N, T] of `Network.predict`.
     intervals : bool

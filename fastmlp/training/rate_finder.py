@@ -38,7 +38,7 @@ FloatArray = NDArray[np.float64]
 class FoundRate:
     """What `find_learning_rate` found.
 
-    Attributes
+    Parameters
     ----------
     learning_rate : float
         With two digits, as people write it.
@@ -63,6 +63,7 @@ def find_learning_rate(config: TrainConfig, train: Dataset) -> FoundRate:
     Parameters
     ----------
     config : TrainConfig
+        The settings of the training.
     train : Dataset
         The training part.
 

@@ -99,6 +99,11 @@ class NetworkShowing(Showing):
         ----------
         ax : Axes, optional
             Where; by default in a new figure.
+
+        Returns
+        -------
+        PicturesDisplay
+            Its ``figure_`` and ``axes_`` are what was drawn.
         """
         return self._weights().plot(ax)
 
@@ -183,6 +188,11 @@ class ResultShowing(Showing):
         ----------
         ax : Axes, optional
             Where; by default in a new figure.
+
+        Returns
+        -------
+        CurvesDisplay
+            Its ``figure_`` and ``axes_`` are what was drawn.
         """
         return self._picture().plot(ax)
 

@@ -10,6 +10,7 @@ import pytest
 import fastmlp
 import fastmlp.autograd
 from fastmlp.cli import fastmlp as commands
+from fastmlp.machine import limits
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -54,7 +55,7 @@ def test_every_command_is_on_the_page() -> None:
 def test_every_environment_variable_is_on_the_page() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "fastmlp").rglob("*.py"))
     named = set(re.findall(r"\b(?:FASTMLP|NUMBA)_[A-Z_]*[A-Z]\b", sources))
-    asked = set(re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", sources))
+    asked = set(re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", sources)) | set(limits.VARIABLES)
     page = PAGES["reference/environment.md"]
     constants = {"FASTMLP_BF16"}  # also the name of a constant of the benchmark
     assert {"FASTMLP_DATA", "NUMBA_CACHE_DIR"} <= asked
