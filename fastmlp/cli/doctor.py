@@ -1,6 +1,5 @@
 """``fastmlp doctor``: what to look at, or report, when something is slow or fails."""
 
-import os
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -10,7 +9,7 @@ import click
 from fastmlp.cli.data import listing
 from fastmlp.cli.options import data_home_option
 from fastmlp.machine import description as machine
-from fastmlp.machine.limits import thread_limit
+from fastmlp.machine.limits import load, thread_limit
 
 # The features that choose the tile, and those that a later one could use.
 FEATURES = ("avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "amx-bf16", "neon", "sve")
@@ -71,14 +70,11 @@ def _findings() -> Iterator[tuple[str, str]]:
 
 def _busy(cores: int) -> str:
     """Say that others use the machine, if they keep more cores busy than a team of threads can do without."""
-    try:
-        load = os.getloadavg()[0]
-    except (AttributeError, OSError):  # Windows has none
-        return ""
-    if load < BUSY * cores:
+    programs = load()
+    if programs < BUSY * cores:
         return ""
     return (
-        f"; {load:.1f} programs want to run on {cores} cores: the threads of a team then wait for each other; "
+        f"; {programs:.1f} programs want to run on {cores} cores: the threads of a team then wait for each other; "
         "--threads 1 may be faster"
     )
 

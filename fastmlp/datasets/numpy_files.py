@@ -23,6 +23,7 @@ from fastmlp.datasets.download import reading
 from fastmlp.datasets.rows import LARGE
 from fastmlp.errors import DataError, line_of
 from fastmlp.machine.files import found_at
+from fastmlp.machine.memory import whole_bytes
 
 NPY = b"\x93NUMPY"
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # with and without members
@@ -165,7 +166,7 @@ def _packed(
         )
 
     def read() -> npt.NDArray[Any]:
-        if length > _memory():
+        if length > whole_bytes():
             raise DataError(
                 f"{where}: found {length:,} bytes once it is unpacked, expected what fits into memory; save it "
                 "with numpy.save or numpy.savez, which can be read in parts"
@@ -211,11 +212,3 @@ def _header(where: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
     if dtype.kind not in KINDS or min(shape, default=1) < 0:
         raise DataError(f"{where}: found {dtype} {list(shape)}, expected numbers or texts")
     return shape, in_columns, dtype
-
-
-def _memory() -> float:
-    """Return the bytes of this machine's memory, infinite where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return math.inf

@@ -1,4 +1,4 @@
-"""Variables of the environment by which schedulers and users limit the threads of numerical programs."""
+"""What leaves fewer cores: variables that limit the threads of numerical programs, and other programs."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ def thread_limit() -> tuple[str, float]:
 def _count(text: str) -> float:
     first = text.split(",")[0].strip()
     return int(first) if first.isascii() and first.isdecimal() and int(first) > 0 else math.inf
+
+
+def load() -> float:
+    """Return how many programs wanted to run at once in the last minute; 0 where the system does not say."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has none
+        return 0.0

@@ -1,9 +1,11 @@
-"""The memory that this process has used."""
+"""The memory of this machine, and what this process has used of it."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,14 @@ def peak_bytes() -> int | None:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return None
+
+
+def whole_bytes() -> float:
+    """Return the bytes of this machine's memory, infinite where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
 
 
 class _Counters(ctypes.Structure):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fastmlp.reporting import figures
+from fastmlp.reporting.displays import ConfusionDisplay
 
 
 @pytest.fixture
@@ -122,8 +123,8 @@ def test_confusion_is_drawn_as_scikit_learn_draws_it(tmp_path: Path, count: int)
     figures.draw_confusion(labels, predicted, classes, tmp_path / "ours.png")
     counts = np.zeros((count, count), np.int64)
     np.add.at(counts, (labels, predicted), 1)
-    side = 3 + 0.45 * count
-    with figures.new_figure(tmp_path / "theirs.png", side + 0.3, side) as figure:
+    size = ConfusionDisplay(counts, classes).size
+    with figures.new_figure(tmp_path / "theirs.png", *size) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         axes.spines[["right", "top"]].set_visible(True)

@@ -112,7 +112,7 @@ def test_frames_ask_for_pandas_by_name(
     import sys
 
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ConfigError, match=r'install "fastmlp\[pandas\]"'):
+    with pytest.raises(ConfigError, match=r'install "fastmlp\[tables\]"'):
         result.to_frame()
 
 
