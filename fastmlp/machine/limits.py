@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 
 # Those of OpenMP, of Numba, and of a batch system.
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "SLURM_CPUS_PER_TASK")
@@ -26,7 +27,9 @@ def _count(text: str) -> float:
 
 def load() -> float:
     """Return how many programs wanted to run at once in the last minute; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0.0
     try:
         return os.getloadavg()[0]
-    except (AttributeError, OSError):  # Windows has none
+    except OSError:
         return 0.0

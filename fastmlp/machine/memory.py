@@ -34,9 +34,11 @@ def peak_bytes() -> int | None:
 
 def whole_bytes() -> float:
     """Return the bytes of this machine's memory, infinite where the system does not say."""
+    if sys.platform == "win32":
+        return math.inf
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
+    except (OSError, ValueError):
         return math.inf
 
 
