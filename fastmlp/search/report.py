@@ -267,7 +267,8 @@ def _row(point: RankedPoint, names: Sequence[str], numbers: Sequence[str]) -> li
 
 def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, Any]) -> str:
     points, names = content["points"], content["names"]
-    count = rows_of_part if metric == "valid_accuracy" else None
+    is_share = metric == "valid_accuracy" and content["word"] == "accuracy"
+    count = rows_of_part if is_share else None
     numbers = [_words(name, content["word"]) for name in content["numbers"]]
     interval_name = f"95 % of {words(metric)}".replace("accuracy", content["word"])
     header = [

@@ -250,7 +250,7 @@ def test_an_interrupt_saves_what_was_reached(name: str) -> None:
 def test_an_interrupt_while_scoring_lets_results_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, while_training: int, status: str
 ) -> None:
-    interrupt(monkeypatch, "fastmlp.cli.progress.ProgressDisplay.show", while_training)
+    interrupt(monkeypatch, "fastmlp.reporting.progress.ProgressDisplay.show", while_training)
     interrupt(monkeypatch, "fastmlp.training.evaluation.evaluate", 1)
     assert run("train", "--epochs", 2, "--out", "a") == 130
     assert {path.name for path in Path("a").iterdir()} == RESULTS - REPORT

@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "no file": (lambda: None, "--data gone.csv --label y", "gone.csv: found no such file"),
     "no such data": (lambda: None, "--data didgits", "expected one of digits, mnist"),
     "other suffix": (raw(b"x,y", "t.xlsx"), "--data ./t.xlsx --label y", "another kind, '.xlsx'"),
-    "folder": (lambda: Path("t.csv").mkdir(), "--label y", "t.csv: found"),
+    "folder": (lambda: Path("t.csv").mkdir(), "--label y", "found 'y' with t.csv"),
     "empty": (raw(b""), "--label y", "t.csv: found an empty file"),
     "blank": (raw(b"\n\n  \n"), "--label y", "t.csv: found an empty file"),
     "only names": (raw(b"x,y\n"), "--label y", "t.csv: found no rows"),

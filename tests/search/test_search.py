@@ -300,7 +300,10 @@ def test_an_error_of_the_callback_ends_the_search_and_its_threads(parts, tmp_pat
     ("options", "message"),
     [
         ({"seeds": 0}, "seeds: found 0, expected an integer from 1"),
-        ({"metric": "accuracy"}, "metric: found 'accuracy', expected valid_accuracy or valid_loss"),
+        (
+            {"metric": "accuracy"},
+            "metric: found 'accuracy', expected one of valid_loss, valid_accuracy",
+        ),
         ({"jobs": 0}, "jobs: found 0, expected a whole number from 1"),
         ({"backend": "ray"}, "backend: found 'ray', expected threading or loky"),
         ({"dask": "tcp://x:1", "jobs": 2}, "dask: found with jobs or backend"),

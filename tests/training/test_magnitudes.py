@@ -257,7 +257,6 @@ def test_arrays_are_told_what_to_call() -> None:
     data = scaled(1)
     told = r"found ndarray, expected a Dataset, which fastmlp.Dataset.from_arrays"
     for name, use in {
-        "train": lambda: train(CONFIG, X, LABELS),  # type: ignore[arg-type]
         "valid": lambda: train(CONFIG, data, LABELS),  # type: ignore[arg-type]
         "dataset": lambda: evaluate(train(CONFIG, data).network, X),  # type: ignore[arg-type]
     }.items():

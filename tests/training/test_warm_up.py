@@ -37,6 +37,7 @@ def test_a_training_needs_nothing_that_was_not_warmed_up(changes):
     assert compiled() == before
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_type_warms_up_pictures_rows_and_estimators():
     assert fastmlp.warm_up("float64") >= 0
     before = compiled()

@@ -19,7 +19,7 @@ from fastmlp.kernels.reference.bfloat16 import (
 )
 from fastmlp.kernels.reference.dropout import draw_mask
 from fastmlp.kernels.reference.elementwise import elementwise
-from fastmlp.kernels.reference.gather import flip_row, gather
+from fastmlp.kernels.reference.gather import alter_row, flip_row, gather
 from fastmlp.kernels.reference.loss import elementwise_loss, softmax_cross_entropy
 from fastmlp.kernels.reference.multiply import multiply
 from fastmlp.kernels.reference.narrow import gather_multiply, update_narrow
@@ -32,6 +32,7 @@ from fastmlp.kernels.reference.update import update
 __all__ = [
     "ACTIVATIONS",
     "FUNCTIONS",
+    "alter_row",
     "columns_of",
     "draw_mask",
     "elementwise",
