@@ -108,4 +108,4 @@ def test_a_script_runs_patched(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout == "fastmlp.estimator.classifier ['--fast']\n"
     result = subprocess.run(command[:3], capture_output=True, text=True)
-    assert (result.returncode, result.stderr[:6]) == (1, "usage:")
+    assert (result.returncode, result.stderr[:22]) == (2, "fastmlp: error: usage:")

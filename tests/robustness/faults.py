@@ -25,7 +25,6 @@ import numpy as np
 
 from fastmlp import MLPClassifier, TrainConfig, load_digits, train
 from fastmlp.cli import main
-from fastmlp.cli.predict import predict
 from fastmlp.errors import FastMLPError
 from fastmlp.estimator import export  # noqa: F401  (loads what a command would load)
 from fastmlp.reporting import figures  # noqa: F401
@@ -39,6 +38,7 @@ FULL, KILL = "full", "kill"
 
 EVERY = ("ENOSPC", FULL, "EIO", "EINTR", "EACCES", KILL)
 WARM_UP = 8  # images; an epoch of no more compiles kernels and trains nothing
+ANSWERS = "answers.csv"
 TERMINAL = "terminal"  # the folder of stdout and stderr
 
 
@@ -252,14 +252,14 @@ class Export(Command):
 
 
 class Predict(Export):
-    """`predict`, with its output in a file where it has an option for it."""
+    """`predict`, with its output in a file."""
 
     name = "predict"
-    survives = ()
+    survives = (ANSWERS,)
 
     def __init__(self) -> None:
         super().__init__()
-        self.options = ["--out", "file"] if any(one.name == "out" for one in predict.params) else []
+        self.options = ["--out", ANSWERS]
 
     def prepare(self, folder: Path) -> None:
         """Write a model and a picture."""
@@ -267,16 +267,15 @@ class Predict(Export):
 
         super().prepare(folder)
         Image.fromarray(np.arange(20, dtype=np.uint8).reshape(4, 5) * 10).save(folder / "photo.png")
-        if self.options:
-            (folder / "file").write_bytes(b"old")
+        (folder / ANSWERS).write_bytes(b"old")
 
     def run(self) -> int:
         """Predict."""
         return main(["predict", "model.safetensors", "photo.png", *self.options])
 
     def product(self, folder: Path) -> Any:
-        """Return what was printed or written."""
-        return content(folder / ("file" if self.options else f"{TERMINAL}/stdout"))
+        """Return the file."""
+        return content(folder / ANSWERS)
 
 
 COMMANDS: dict[str, Callable[[], Command]] = {
