@@ -108,9 +108,10 @@ def _pictures(part: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
     from fastmlp.reporting.mosaics import levels_of
 
     images = part.images[rows].reshape(-1, *part.shape)
-    if part.images.dtype == np.uint8:
+    levels = part.levels or (0, WHITE)
+    if part.images.dtype == np.uint8 and levels[1] > WHITE / 2:
         return images
-    return levels_of(images, part.levels or (0, WHITE))
+    return levels_of(images, levels)  # also bytes such as 0..16, which would all be dark
 
 
 def _shown(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
