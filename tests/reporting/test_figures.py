@@ -154,10 +154,11 @@ def test_figures_leave_no_state_and_equal_ones_are_equal_files(tmp_path: Path) -
     from matplotlib import pyplot
 
     before = {name: mpl.rcParams[name] for name in figures.STYLE}
+    opened = pyplot.get_fignums()  # by other tests
     for name in ("a.png", "b.png"):
         figures.draw_confusion([0, 1, 1], [0, 1, 0], ["bird", "automobile"], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert pyplot.get_fignums() == []
+    assert pyplot.get_fignums() == opened
     assert {name: mpl.rcParams[name] for name in figures.STYLE} == before
 
 
