@@ -42,7 +42,7 @@ def take_likelihoods(lab: Laboratory, section: Section) -> dict[str, Any]:
     ]
     if not sets:
         raise ConfigError("fits: found no set of choices with a training for each row")
-    names = _names([setting for _, models in sets for setting in models])
+    names = _names(sets)
     images = [len(lab.data(part)[1]) for part, _ in sets]
     numbers = [
         _numbers(row, [models[place] for _, models in sets], images)
@@ -80,8 +80,13 @@ def _sets(results: StudyResults, part: str, count: int) -> list[list[Setting]]:
     ]
 
 
-def _names(settings: Sequence[Setting]) -> list[str]:
-    return [name for name in varied(settings) if name not in (*MODELS, "nesterov")]
+def _names(sets: Sequence[tuple[str, Sequence[Setting]]]) -> list[str]:
+    """Return the settings that differ between sets of a part; what a part alone does, its label says."""
+    found: dict[str, None] = {}
+    for part in dict.fromkeys(part for part, _ in sets):
+        differ = varied(setting for one, models in sets if one == part for setting in models)
+        found |= dict.fromkeys(name for name in differ if name not in (*MODELS, "nesterov"))
+    return list(found)
 
 
 def _numbers(
@@ -167,7 +172,7 @@ def _ranking(results: StudyResults, sets: Sequence[Any], best: Mapping[str, Any]
     rows = [
         [
             _spelled(results, one),
-            f"{one['score']:.1f}",
+            f"{one['score']:.1f}".replace("-", "\N{MINUS SIGN}"),
             f"{best['score'] - one['score']:.1f}",
             f"{len(one['numbers']) - len(_misses(one))} of {len(one['numbers'])}",
         ]
