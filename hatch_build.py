@@ -40,7 +40,8 @@ NETWORKS = (
     "TrainConfig(hidden=('conv 8 3',)), TrainConfig(hidden=('conv 8 3', 'batchnorm'))",
 )
 SCRIPT = """
-import json
+import json, sys
+sys.path.insert(0, {!r})  # pip takes the sources off the path where an environment has them, too, as with `-e`
 from fastmlp import TrainConfig, warm_up
 from fastmlp.kernels.cache import cache_folder
 from fastmlp.kernels.tiles import COMPILED_FOR
@@ -113,11 +114,11 @@ class MachineCode(BuildHookInterface[Any]):
         own = {
             VARIABLE: "none",
             "NUMBA_CACHE_DIR": str(self.folder),
-            "PYTHONPATH": os.pathsep.join([self.root, *sys.path]),
+            "PYTHONPATH": os.pathsep.join(sys.path),
         }
         try:
             done = subprocess.run(
-                [sys.executable, "-c", SCRIPT.format(networks, BUILT_FOR)],
+                [sys.executable, "-c", SCRIPT.format(self.root, networks, BUILT_FOR)],
                 cwd=self.folder,
                 env={**os.environ, **own, **settings},
                 capture_output=True,
