@@ -26,7 +26,8 @@ from pathlib import Path
 assert os.environ["FASTMLP_MACHINE_CODE"] == "none"
 folder = Path(os.environ["NUMBA_CACHE_DIR"], "fastmlp-0123-7")
 folder.mkdir(exist_ok=True)
-one, built_for = {!r}, {!r}
+root, one, built_for = {!r}, {!r}, {!r}
+assert Path(root).is_dir()
 if "bfloat16" in one:
     sys.exit("ValueError: out of luck")
 (folder / str(abs(hash(one)))).touch()
