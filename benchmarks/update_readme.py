@@ -7,7 +7,7 @@ from fastmlp.bench import folder, readme
 from fastmlp.bench.measurements import FASTMLP, Contest
 from fastmlp.bench.summary import find, median, rates
 from fastmlp.machine.files import write_atomic
-from fastmlp.reporting.figures import COLOURS, column, name_axes_by_epoch, new_figure
+from fastmlp.reporting.style import COLOURS, column, name_axes_by_epoch, new_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "reports" / "quickstart"

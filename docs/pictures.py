@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from fastmlp.kernels.tiles import TILES
-from fastmlp.reporting.figures import COLOURS, STYLE
+from fastmlp.reporting.style import COLOURS, STYLE
 
 BLUE, RED, GREEN = COLOURS[1:4]
 PALE, LINE = "#e8eef3", "#9aa7b1"

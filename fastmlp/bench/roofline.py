@@ -46,8 +46,7 @@ def draw_roofline(results: Measurements, path: Path) -> None:
     path : Path
         Of the PNG file.
     """
-    from fastmlp.reporting.figures import COLOURS, DASHES, new_figure
-    from fastmlp.reporting.style import legend_below
+    from fastmlp.reporting.style import COLOURS, DASHES, legend_below, new_figure
 
     ceilings = [one for contest in results["one_core"] for one in contest["ceiling"]]
     if not ceilings:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastmlp.cli.run_folder import CONFIG, MODEL
 from fastmlp.errors import FormatError
-from fastmlp.machine.folders import first_of
+from fastmlp.machine.folders import CONFIG, MODEL, first_of
 
 BEST = f"best/{MODEL}"  # of a search
 

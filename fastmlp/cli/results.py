@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp.cli.run_folder import CONFUSION, CURVES, RunFolder
 from fastmlp.datasets import Dataset
@@ -43,9 +44,9 @@ def keep(
     code = 0
     try:
         with held_interrupt():  # a second Ctrl-C must not lose what took long to train
-            metrics = _save(result, parts, folder)
-        if report and "intervals" in metrics["test"]:
-            _report(result, parts, folder, metrics)
+            metrics, outputs = _save(result, parts, folder)
+        if report and outputs is not None:
+            _report(result, parts, folder, metrics, outputs)
     except KeyboardInterrupt:
         click.echo("interrupted while results were written", err=True)
         code = INTERRUPTED
@@ -55,9 +56,15 @@ def keep(
     return code
 
 
-def _save(result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder) -> dict[str, Any]:
-    """Write the network before anything is printed or scored, then write and print the results, which are returned."""
-    from fastmlp.training.evaluation import evaluate, measure
+def _save(
+    result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder
+) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
+    """Write the network before anything is printed or scored, then write and print the results.
+
+    They are returned, with the network's outputs for the test part; None if the network is of no use.
+    """
+    from fastmlp.training.evaluation import evaluate, outputs_of
+    from fastmlp.training.metrics import metrics_of
 
     network, usable = result.network, _is_usable(result)
     with folder.trying():
@@ -68,9 +75,10 @@ def _save(result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder) 
     scores: dict[str, dict[str, Any]] = {
         name: evaluate(network, part) for name, part in parts.items()
     }
-    usable = usable and math.isfinite(scores["test"]["loss"])
-    if usable:
-        scores["test"] = measure(network, parts["test"])
+    outputs = None
+    if usable and math.isfinite(scores["test"]["loss"]):
+        outputs = outputs_of(network, parts["test"])
+        scores["test"] = {"loss": scores["test"]["loss"], **metrics_of(parts["test"], outputs)}
     metrics = {
         **scores,
         "seconds": result.seconds,
@@ -89,9 +97,9 @@ def _save(result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder) 
         f"{len(result.history)} epochs in {result.seconds:.2f} s, "
         f"{result.samples_per_second:,.0f} {unit} a second"
     )
-    _draw(result, parts["test"], folder, usable=usable)
+    _draw(result, parts["test"], folder, outputs)
     folder.end()
-    return metrics
+    return metrics, outputs
 
 
 def lines_of(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -115,19 +123,21 @@ def interval_of(score: Mapping[str, Any], name: str) -> str:
     return f" ({low:.4f} to {high:.4f})"
 
 
-def _draw(result: TrainResult, test: Dataset, folder: RunFolder, *, usable: bool) -> None:
-    """Draw the curves and, if the network is usable, how classes were taken for others."""
+def _draw(
+    result: TrainResult, test: Dataset, folder: RunFolder, outputs: NDArray[np.float64] | None
+) -> None:
+    """Draw the curves and, if there are outputs for the test part, how classes were taken for others."""
     # After the results: Matplotlib takes a second.
     from fastmlp.reporting import figures
 
     restored = result.best_epoch if result.config.restore_best else 0
     with folder.trying():
         figures.draw_curves(result.history, folder.path / CURVES, best_epoch=restored)
-    if usable and test.task == "classification" and len(test.classes) <= MOST_IN_CONFUSION:
+    drawn = test.task == "classification" and len(test.classes) <= MOST_IN_CONFUSION
+    if outputs is not None and drawn:
         with folder.trying():
             path = folder.path / CONFUSION
-            predicted = result.network.predict(test)
-            figures.draw_confusion(test.labels, predicted, test.classes, path)
+            figures.draw_confusion(test.labels, outputs.argmax(axis=1), test.classes, path)
 
 
 def _report(
@@ -135,16 +145,15 @@ def _report(
     parts: Mapping[str, Dataset],
     folder: RunFolder,
     metrics: Mapping[str, Any],
+    outputs: NDArray[np.float64],
 ) -> None:
     """Write the report; that it fails is a warning."""
     try:
-        from fastmlp.training.evaluation import outputs_of
         from fastmlp.training.report import Run, write_report
 
         captions = {CURVES: "Curves by epoch", CONFUSION: "Classes of the test part"}
         there = {name: text for name, text in captions.items() if (folder.path / name).is_file()}
-        run = Run(result, parts, metrics, outputs_of(result.network, parts["test"]))
-        write_report(folder.path, run, there)
+        write_report(folder.path, Run(result, parts, metrics, outputs), there)
     except Exception as error:  # of any kind: all results are there
         warn(f"the report could not be written: {line_of(error)}")
 

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fastmlp.errors import StoreError
 from fastmlp.machine.files import append, naming, write_text
-from fastmlp.machine.folders import claim, first_of
+from fastmlp.machine.folders import (
+    CHECKPOINT,
+    CONFIG,
+    HISTORY,
+    METRICS,
+    MODEL,
+    UNFINISHED,
+    claim,
+    first_of,
+)
 from fastmlp.machine.streams import warn
 from fastmlp.reporting.tables import csv_table
 from fastmlp.training.history import Row
@@ -24,21 +33,15 @@ from fastmlp.training.history import Row
 if TYPE_CHECKING:
     from fastmlp.training.network import Network
 
-CONFIG = "config.toml"
-HISTORY = "history.csv"
-METRICS = "metrics.json"
-MODEL = "model.safetensors"
 CURVES = "curves.png"
 CONFUSION = "confusion.png"
 # See `fastmlp.training.report`, which takes long to import.
 REPORT = ("samples.png", "mistakes.png", "predictions.png", "report.md", "report.html")
-CHECKPOINT = "checkpoint.safetensors"
 EARLIER = f"{CHECKPOINT}.history"  # see `fastmlp.training.checkpoint`
 FILES = (
     *(CONFIG, HISTORY, METRICS, MODEL, CURVES, CONFUSION, *REPORT),
     *(CHECKPOINT, EARLIER),
 )
-UNFINISHED = "unfinished.toml"  # there from the first epoch until all files are written
 
 
 def new_folder(parent: Path, name: str) -> Path:

@@ -12,12 +12,14 @@ from typing import Self
 from fastmlp.errors import StoreError
 from fastmlp.machine.files import naming
 
+# The files of a training.
+CONFIG, HISTORY, METRICS = "config.toml", "history.csv", "metrics.json"
+MODEL, CHECKPOINT = "model.safetensors", "checkpoint.safetensors"
+UNFINISHED = "unfinished.toml"  # there from the first epoch until all files are written
+
 # The files by which a folder belongs to a command, whether or not that came to its end.
 MARKS = {
-    "train": (
-        *("unfinished.toml", "history.csv", "metrics.json"),
-        *("model.safetensors", "checkpoint.safetensors"),
-    ),
+    "train": (UNFINISHED, HISTORY, METRICS, MODEL, CHECKPOINT),
     "search": ("trials.sqlite",),
     "reproduce": ("store/.gitignore", "histories.csv.gz", "measured.json"),
     "bench": ("results.json", "roofline.png"),

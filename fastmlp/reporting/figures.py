@@ -1,4 +1,4 @@
-"""Figures as files: those of a training, and what draws others."""
+"""The figures of a training, as files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,6 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastmlp.reporting.displays import ConfusionDisplay, CurvesDisplay
-from fastmlp.reporting.style import (
-    COLOURS,
-    DASHES,
-    STYLE,
-    Axes,
-    Figure,
-    column,
-    name_axes_by_epoch,
-    new_figure,
-)
-
-__all__ = [
-    "COLOURS",
-    "DASHES",
-    "STYLE",
-    "Axes",
-    "Figure",
-    "column",
-    "draw_confusion",
-    "draw_curves",
-    "name_axes_by_epoch",
-    "new_figure",
-]
 
 
 def draw_curves(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.reporting.figures import new_figure
+from fastmlp.reporting.style import new_figure
 
 HEADROOM = 0.1  # above the highest loss that matters, as a share of the fall
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, DataError, StoreError
+from fastmlp.machine.folders import CONFIG, MODEL
 from fastmlp.reporting.chance import CONFIDENCE, Difference, bootstrap, difference, mcnemar, wilson
 from fastmlp.reporting.tables import shown
-from fastmlp.runs.reading import CONFIG, MODEL, Run, differing, find_runs
+from fastmlp.runs.reading import Run, differing, find_runs
 from fastmlp.search.experiment import DataTable, Experiment, load_parts
 from fastmlp.training.network import Network, load
 

@@ -14,16 +14,10 @@ from typing import Any
 
 from fastmlp.errors import ConfigError, FastMLPError, FormatError, StoreError
 from fastmlp.machine.files import read_text
+from fastmlp.machine.folders import CONFIG, HISTORY, METRICS, UNFINISHED
 from fastmlp.machine.toml import read_toml
 from fastmlp.training.config import TrainConfig
 
-CONFIG, HISTORY, METRICS, UNFINISHED = (
-    "config.toml",
-    "history.csv",
-    "metrics.json",
-    "unfinished.toml",
-)
-MODEL = "model.safetensors"
 MARKS = {HISTORY, METRICS, UNFINISHED}  # a folder with one of them is that of a run
 PARTS = ("train", "valid", "test")
 LARGEST_METRICS, LARGEST_HISTORY = 2**20, 2**27  # bytes; a million epochs fit

@@ -21,7 +21,6 @@ from fastmlp.search.experiment import Point
 from fastmlp.search.insight import (
     Importances,
     axes_of,
-    best_by_pair,
     best_metric,
     heat_map,
     importances,
@@ -35,8 +34,6 @@ from fastmlp.search.ranking import RankedPoint, SearchResult, rank
 from fastmlp.search.record import NOT_IN_A_KEY, Trial
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.metrics import words_of
-
-__all__ = ["axes_of", "best_by_pair", "draw_heat_map", "store_points", "write_report"]
 
 REPORT_FILE, TRIALS_FILE = "report.md", "trials.csv"
 PAGE_FILE = "report.html"

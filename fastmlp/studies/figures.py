@@ -26,15 +26,16 @@ from typing import Any
 import numpy as np
 
 from fastmlp.errors import ConfigError
-from fastmlp.reporting.figures import (
+from fastmlp.reporting.figures import draw_confusion
+from fastmlp.reporting.style import (
     COLOURS,
     DASHES,
     Axes,
-    draw_confusion,
+    legend_below,
     name_axes_by_epoch,
     new_figure,
+    wrap,
 )
-from fastmlp.reporting.style import legend_below, wrap
 from fastmlp.studies.results import Setting, StudyResults
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import FIELDS, WORDS, field_value

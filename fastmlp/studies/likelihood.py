@@ -17,10 +17,11 @@ from typing import Any
 
 from fastmlp.errors import ConfigError
 from fastmlp.reporting.document import Block, Paragraph, Table
+from fastmlp.reporting.tables import shown
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.results import Setting, StudyResults, varied
 from fastmlp.studies.study import MAIN
-from fastmlp.studies.tables import PLUS_MINUS
+from fastmlp.studies.tables import MINUS, PLUS_MINUS
 
 # What tells the models of a set apart. A set has as many as the section has rows, in the same order.
 MODELS = ("learning_rate", "momentum", "weight_decay")
@@ -152,12 +153,8 @@ def show_likelihoods(results: StudyResults, section: Section, taken: Any) -> lis
 
 
 def _spelled(results: StudyResults, one: Mapping[str, Any]) -> str:
-    told = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in one["choices"].items()]
+    told = [f"{name.replace('_', ' ')} {shown(value)}" for name, value in one["choices"].items()]
     return ", ".join([*told, results.study.parts[one["part"]].label])
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 
 def _misses(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -172,7 +169,7 @@ def _ranking(results: StudyResults, sets: Sequence[Any], best: Mapping[str, Any]
     rows = [
         [
             _spelled(results, one),
-            f"{one['score']:.1f}".replace("-", "\N{MINUS SIGN}"),
+            f"{one['score']:.1f}".replace("-", MINUS),
             f"{best['score'] - one['score']:.1f}",
             f"{len(one['numbers']) - len(_misses(one))} of {len(one['numbers'])}",
         ]
@@ -194,7 +191,7 @@ def _comparison(results: StudyResults, best: Any, second: Any) -> Table:
             f"{numbers[0]['published']:.3f}",
             *(
                 f"{one['mean']:.4f} {PLUS_MINUS} {one['deviation']:.4f} ({_deviations(one):+.1f})".replace(
-                    "-", "\N{MINUS SIGN}"
+                    "-", MINUS
                 )
                 for one in numbers
             ),
@@ -225,7 +222,7 @@ def _choices(results: StudyResults, sets: Sequence[Any]) -> Table:
     for name, choice in readings.items():
         best: dict[str, float] = {}
         for one in sets:  # the best first
-            value = labels[one["part"]] if choice is None else _short(one["choices"][choice])
+            value = labels[one["part"]] if choice is None else shown(one["choices"][choice])
             best.setdefault(value, one["score"])
         if len(best) < 2:
             continue

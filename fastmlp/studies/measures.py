@@ -21,7 +21,7 @@ from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.likelihood import show_likelihoods, take_likelihoods
 from fastmlp.studies.results import StudyResults
 from fastmlp.studies.study import MAIN, Study
-from fastmlp.studies.tables import PLUS_MINUS
+from fastmlp.studies.tables import MINUS, PLUS_MINUS
 from fastmlp.training.config import TrainConfig
 
 Section = Mapping[str, Any]
@@ -162,7 +162,7 @@ def _show_confusion(results: StudyResults, section: Section, taken: Any) -> list
             continue
         gap = mean - published[true][found]
         agrees = abs(gap) / counts[0, true].sum() <= entry.get("tolerance", 0.02)
-        differs = f"differs by {gap:+.0f}".replace("-", "\N{MINUS SIGN}")
+        differs = f"differs by {gap:+.0f}".replace("-", MINUS)
         rows.append([label, str(published[true][found]), ours, "agrees" if agrees else differs])
     matrix = Picture(
         "confusion.png", f"Confusion matrix of {entry['label']} on the test part, first seed"

@@ -21,8 +21,7 @@ import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import ConfigError
-from fastmlp.reporting.figures import Axes, new_figure
-from fastmlp.reporting.style import wrap
+from fastmlp.reporting.style import Axes, new_figure, wrap
 from fastmlp.studies.features import outputs_of
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.study import MAIN

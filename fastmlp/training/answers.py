@@ -16,6 +16,13 @@ Floats = NDArray[np.float64]
 MOST_IN_CURVES = 5_000_000  # probabilities, which scikit-learn sorts in about five seconds
 
 
+def answers_of(task: str, outputs: Floats) -> NDArray[Any]:
+    """Return class indices [N] or labels of 0 and 1 [N, T] that probabilities stand for, or a regression's numbers."""
+    if task == "classification":
+        return np.asarray(outputs.argmax(axis=1))
+    return (outputs > 0.5).astype(np.uint8) if task == "multilabel" else outputs
+
+
 @dataclass(frozen=True)
 class Answers:
     """The rows of a part beside what a network says of them; rows of weight 0 are left out.
@@ -48,10 +55,8 @@ class Answers:
 
     @cached_property
     def predicted(self) -> NDArray[Any]:
-        """The answers: class indices [N], labels of 0 and 1 [N, T], or numbers [N, T]."""
-        if self.task == "classification":
-            return np.asarray(self.outputs.argmax(axis=1))
-        return (self.outputs > 0.5).astype(np.uint8) if self.task == "multilabel" else self.outputs
+        """What `answers_of` returns."""
+        return answers_of(self.task, self.outputs)
 
     @cached_property
     def yes(self) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ from fastmlp.reporting.document import (
     to_markdown,
 )
 from fastmlp.training import report_data
+from fastmlp.training.answers import answers_of
 from fastmlp.training.importance import importance_of
 from fastmlp.training.layers import Residual, spell_layer
 from fastmlp.training.loop import TrainResult
@@ -91,7 +92,7 @@ class Run:
         order = np.argsort(-self.losses, kind="stable")[:MOST_WRONG]
         if self.test.task == "regression":
             return order
-        said = report_data.answers_of(self.test.task, self.outputs)
+        said = answers_of(self.test.task, self.outputs)
         wrong = (said != self.test.labels).reshape(len(said), -1).any(axis=1)
         return np.asarray(order[wrong[order]])
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.preparation import Number
 from fastmlp.reporting.document import Table, literal
+from fastmlp.training.answers import answers_of
 from fastmlp.training.levels import WHITE
 from fastmlp.training.metrics import words_of
 
@@ -20,11 +21,6 @@ SAMPLE_ROWS = 12  # classes that samples are drawn of
 ACROSS = 4  # examples beside each other
 SHOWN_COLUMNS = 4  # of a table, beside a wrong answer
 MOST_TARGETS = 3  # squares of predictions
-
-
-def answers_of(task: str, outputs: NDArray[np.float64]) -> NDArray[Any]:
-    """Return the class [N], or the labels [N, T], that probabilities stand for."""
-    return outputs.argmax(axis=1) if task == "classification" else (outputs > 0.5).astype(np.uint8)
 
 
 def balance(parts: Mapping[str, Dataset]) -> Table:

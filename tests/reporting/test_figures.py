@@ -12,7 +12,7 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fastmlp.reporting import figures
+from fastmlp.reporting import figures, style
 from fastmlp.reporting.displays import ConfusionDisplay
 
 
@@ -124,7 +124,7 @@ def test_confusion_is_drawn_as_scikit_learn_draws_it(tmp_path: Path, count: int)
     counts = np.zeros((count, count), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     size = ConfusionDisplay(counts, classes).size
-    with figures.new_figure(tmp_path / "theirs.png", *size) as figure:
+    with style.new_figure(tmp_path / "theirs.png", *size) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         axes.spines[["right", "top"]].set_visible(True)
@@ -143,7 +143,7 @@ def test_one_class_is_drawn_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_lines_can_be_told_apart_in_grey() -> None:
-    cycle = list(figures.STYLE["axes.prop_cycle"])
+    cycle = list(style.STYLE["axes.prop_cycle"])
     for one, other in itertools.combinations(cycle, 2):
         assert one["linestyle"] != other["linestyle"]
     lightness = [np.dot(colors.to_rgb(one["color"]), (0.299, 0.587, 0.114)) for one in cycle[:3]]
@@ -153,13 +153,13 @@ def test_lines_can_be_told_apart_in_grey() -> None:
 def test_figures_leave_no_state_and_equal_ones_are_equal_files(tmp_path: Path) -> None:
     from matplotlib import pyplot
 
-    before = {name: mpl.rcParams[name] for name in figures.STYLE}
+    before = {name: mpl.rcParams[name] for name in style.STYLE}
     opened = pyplot.get_fignums()  # by other tests
     for name in ("a.png", "b.png"):
         figures.draw_confusion([0, 1, 1], [0, 1, 0], ["bird", "automobile"], tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert pyplot.get_fignums() == opened
-    assert {name: mpl.rcParams[name] for name in figures.STYLE} == before
+    assert {name: mpl.rcParams[name] for name in style.STYLE} == before
 
 
 def test_an_old_figure_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

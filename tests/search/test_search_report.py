@@ -11,9 +11,10 @@ from search_helpers import CONFIG
 from fastmlp.reporting.tables import shown
 from fastmlp.search.experiment import Point
 from fastmlp.search.grid import grid_search
+from fastmlp.search.insight import axes_of, best_by_pair
 from fastmlp.search.ranking import SearchResult, rank
 from fastmlp.search.record import Trial
-from fastmlp.search.report import axes_of, best_by_pair, draw_heat_map, write_report
+from fastmlp.search.report import draw_heat_map, write_report
 
 GRID = [
     {"learning_rate": [0.3, 0.1, 1e30], "hidden": [[8], [8, 4]], "patience": [2], "stopping": ["rises"]},
