@@ -66,6 +66,7 @@ NAMES = {
     },
     "config": {"read_toml": "machine.toml"},
     "network": {"initialize": "training.parameters"},
+    "report": {name: "reporting.style" for name in ("COLOURS", "DASHES", "new_figure")},
     "store": {
         "Key": "search.record",
         "NOT_IN_A_KEY": "search.record",
