@@ -13,7 +13,7 @@ from fastmlp.datasets import Dataset
 
 Floats = NDArray[np.float64]
 
-MOST_IN_CURVES = 5_000_000  # probabilities, which scikit-learn sorts in about five seconds
+MOST_IN_CURVES = 5_000_000  # probabilities, whose curves take about a second
 
 
 def answers_of(task: str, outputs: Floats) -> NDArray[Any]:
@@ -73,8 +73,8 @@ class Answers:
         return np.asarray(self.predicted != 0)
 
     @cached_property
-    def areas(self) -> dict[tuple[str, int], float]:
-        """Areas under curves by function and class, as far as they were computed."""
+    def areas(self) -> dict[int, dict[str, float]]:
+        """Areas under curves by class and name, as far as they were computed."""
         return {}
 
     @cached_property
@@ -84,11 +84,6 @@ class Answers:
             return np.empty(0, np.int64)
         count = self.yes.sum(axis=0)
         return np.flatnonzero((count > 0) & (count < len(self.truth)))
-
-    @cached_property
-    def named(self) -> NDArray[np.int64]:
-        """The classes that are the answer, or the right answer, for some row."""
-        return np.flatnonzero((self.yes | self.answered).any(axis=0))
 
     def mean(self, values: NDArray[Any]) -> float:
         """Return the weighted mean of a value for each row."""

@@ -6,15 +6,10 @@ what such draws give. All draws of a block are computed at once, from weighted s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
-from numpy.typing import NDArray
 
-from fastmlp.training.answers import Answers, Floats
-
-Statistics = Callable[[Floats], Mapping[str, Floats]]
-"""Takes weights [N, B] of B draws and returns a metric's B values for each name."""
+from fastmlp.training.answers import Floats
+from fastmlp.training.statistics import Statistics
 
 LEVEL = 0.95
 DRAWS = 1000
@@ -73,97 +68,3 @@ def intervals_of(
 def draws_of(rows: int) -> int:
     """Return how often a part of so many rows is drawn again."""
     return max(LEAST_DRAWS, min(DRAWS, MOST_ROWS // rows))
-
-
-def shares(numerators: Floats, denominators: Floats) -> Floats:
-    """Return quotients, with 0 where scikit-learn's ``zero_division=0`` gives 0."""
-    return np.divide(
-        numerators, denominators, out=np.zeros_like(numerators), where=denominators != 0
-    )
-
-
-def areas_under_curve(scores: Floats, positive: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
-    """Return a function from weights [N, B] to B areas under the ROC curve; NaN without one of both kinds of rows.
-
-    Parameters
-    ----------
-    scores : float64 array [N]
-    positive : bool array [N]
-    """
-    order = np.argsort(scores, kind="stable")
-    ranked, positive = scores[order], positive[order, None]
-    begins = np.flatnonzero(np.r_[True, np.diff(ranked) != 0])  # of each run of equal scores
-    no_ties = len(begins) == len(ranked)
-
-    def areas(weights: Floats) -> Floats:
-        ranks = weights[order]
-        yes = np.where(positive, ranks, 0.0)
-        no = ranks - yes
-        if not no_ties:
-            yes, no = (np.add.reduceat(one, begins, axis=0) for one in (yes, no))
-        below = np.cumsum(no, axis=0)
-        won = np.einsum("nb,nb->b", yes, below) - np.einsum("nb,nb->b", yes, no) / 2
-        pairs = yes.sum(axis=0) * below[-1]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(won / pairs)
-
-    return areas
-
-
-def statistics_of(answers: Answers) -> Statistics:
-    """Return what computes metrics of many draws at once."""
-    return _of_errors(answers) if answers.task == "regression" else _of_classes(answers)
-
-
-def _of_classes(answers: Answers) -> Statistics:
-    from scipy.sparse import csr_array
-
-    single = answers.task == "classification"
-    yes, answered = answers.yes, answers.answered
-    # Sums over the rows of a class are products with a matrix that is nearly empty.
-    true, said, both = (
-        csr_array(one.T.astype(np.float64)) for one in (yes, answered, yes & answered)
-    )
-    right = (yes == answered).all(axis=1).astype(np.float64)
-    own = np.clip(answers.outputs, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-    losses = -np.log(own[yes]) if single else -np.log(np.where(yes, own, 1 - own)).mean(axis=1)
-    # Of many classes, the curves would take longer than everything else together.
-    labels = answers.split[-1:] if len(answers.classes) <= 1 + single else ()
-    curves = [areas_under_curve(answers.outputs[:, one], yes[:, one]) for one in labels]
-
-    def compute(weights: Floats) -> Mapping[str, Floats]:
-        total = weights.sum(axis=0)
-        support, taken, hits = true @ weights, said @ weights, both @ weights
-        precision, recall = shares(hits, taken), shares(hits, support)
-        f1 = shares(2 * hits, taken + support)
-        present = support > 0
-        # Classes that a draw has neither as an answer nor as a right one do not count in a macro mean.
-        counted = present | (taken > 0) if single else np.ones_like(present)
-        found = {"accuracy": right @ weights / total, "log_loss": losses @ weights / total}
-        found["balanced_accuracy"] = recall.sum(axis=0) / present.sum(axis=0)
-        for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
-            found[f"{name}_macro"] = values.sum(axis=0) / counted.sum(axis=0)
-            found[f"{name}_weighted"] = shares((values * support).sum(axis=0), support.sum(axis=0))
-        for area in curves:
-            found["roc_auc"] = area(weights)
-        return found
-
-    return compute
-
-
-def _of_errors(answers: Answers) -> Statistics:
-    truth, errors = answers.truth, answers.outputs - answers.truth
-    centred = truth - truth.mean(axis=0)  # sums of squares keep their digits
-
-    def compute(weights: Floats) -> Mapping[str, Floats]:
-        total = weights.sum(axis=0)
-        squares = (errors**2).T @ weights
-        spread = (centred**2).T @ weights - (centred.T @ weights) ** 2 / total
-        ratios = np.divide(squares, spread, out=np.full_like(squares, np.nan), where=spread > 0)
-        return {
-            "r2": (1 - ratios).mean(axis=0),
-            "mae": (np.abs(errors).T @ weights / total).mean(axis=0),
-            "rmse": np.sqrt(squares / total).mean(axis=0),
-        }
-
-    return compute

@@ -1,22 +1,23 @@
-"""Metrics of a network's answers, by scikit-learn, for every task.
-
-scikit-learn is imported when a metric is computed, because that takes a second.
-"""
+"""Metrics of a network's answers, for every task: those of scikit-learn, whose import would take a second."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.transforms import is_finite
 from fastmlp.errors import ConfigError
 from fastmlp.training.answers import Answers, Floats
-from fastmlp.training.bootstrap import LEVEL, draws_of, intervals_of, statistics_of
+from fastmlp.training.bootstrap import LEVEL, draws_of, intervals_of
+from fastmlp.training.curves import Ranked
+from fastmlp.training.statistics import Statistics, class_sums_of, rates_of, statistics_of
 
 CALIBRATION_BINS = 15
+MOST_IN_INTERVALS = 10_000_000  # scores, drawn again; they take about 0.2 s
 TOP = 5
 MANY_CLASSES = 10  # from which the share of right answers among the first `TOP` says something
 WORDS = {
@@ -28,6 +29,26 @@ WORDS = {
     "top_5_accuracy": "top-5 accuracy",
 }
 LOWER_IS_BETTER = ("loss", "log_loss", "calibration_error", "mae", "rmse")
+
+
+_AVERAGES = tuple(
+    f"{word}_{average}"
+    for average in ("macro", "weighted")
+    for word in ("precision", "recall", "f1")
+)
+CURVES = ("roc_auc", "average_precision")
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": (
+        *("accuracy", "balanced_accuracy", *_AVERAGES, "top_5_accuracy", *CURVES),
+        *("log_loss", "calibration_error"),
+    ),
+    "multilabel": ("accuracy", *_AVERAGES, *CURVES, "log_loss", "calibration_error"),
+    "regression": ("r2", "mae", "rmse"),
+}
+SELECTED: tuple[str, ...] = tuple(
+    dict.fromkeys(("loss", *(name for names in METRICS.values() for name in names)))
+)
+"""What a network can be selected by, with one task or another."""
 
 
 def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> dict[str, Any]:
@@ -60,15 +81,12 @@ def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> 
         - ``intervals``: ``level``, ``draws``, and for each name the two ends; see `fastmlp.training.bootstrap`.
 
         What does not exist, such as a curve of a class without rows, is left out. So are the curves of more than
-        `fastmlp.training.answers.MOST_IN_CURVES` probabilities, and the intervals of curves of several classes, which
-        would take long.
+        `fastmlp.training.answers.MOST_IN_CURVES` probabilities, and the intervals of several curves where draws, rows
+        and curves multiply to more than `MOST_IN_INTERVALS`.
     """
     answers = Answers.of(dataset, np.asarray(outputs, np.float64))
-    found: dict[str, Any] = {}
-    for name, compute in METRICS[dataset.task].items():
-        value = compute(answers)
-        if value is not None:
-            found[name] = value
+    sums = statistics_of(answers)
+    found: dict[str, Any] = _values(answers, METRICS[dataset.task], sums)
     if dataset.task == "regression":
         found["targets"] = _each_target(answers)
     else:
@@ -76,7 +94,7 @@ def metrics_of(dataset: Dataset, outputs: Floats, *, intervals: bool = True) -> 
         found["classes"] = _each_class(answers)
     if intervals:
         rows = len(answers.truth)
-        ends = intervals_of(statistics_of(answers), rows, answers.weights)
+        ends = intervals_of(_with_curves(answers, sums), rows, answers.weights)
         found["intervals"] = {
             "level": LEVEL,
             "draws": draws_of(rows),
@@ -89,7 +107,8 @@ def metric_of(name: str, dataset: Dataset, outputs: Floats) -> float | None:
     """Return one metric of `metrics_of` by its name; None where it does not exist, or outputs are not finite."""
     if not is_finite(outputs):
         return None
-    return METRICS[dataset.task][name](Answers.of(dataset, np.asarray(outputs, np.float64)))
+    answers = Answers.of(dataset, np.asarray(outputs, np.float64))
+    return _values(answers, (name,), statistics_of(answers)).get(name)
 
 
 def check_selected(name: str, valid: Dataset | None, task: str) -> None:
@@ -128,102 +147,74 @@ def loss_of(name: str, value: float | None) -> float:
     return value if lower_is_better(name) else -value
 
 
-# -- one at a time -------------------------------------------------------------------------------------
+def _values(answers: Answers, names: tuple[str, ...], sums: Statistics) -> dict[str, float]:
+    """Return metrics by name, without those that do not exist."""
+    summed = sums(_column(answers))
+    found = {name: _value(name, answers, summed) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _accuracy(answers: Answers) -> float:
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(answers.truth, answers.predicted, sample_weight=answers.weights))
-
-
-def _balanced_accuracy(answers: Answers) -> float:
-    from sklearn.metrics import recall_score
-
-    # balanced_accuracy_score would warn about answers that no row should have.
-    present = np.flatnonzero(answers.yes.any(axis=0))
-    recall = recall_score(
-        answers.truth,
-        answers.predicted,
-        labels=present,
-        average="macro",
-        sample_weight=answers.weights,
-    )
-    return float(recall)
+def _value(name: str, answers: Answers, summed: Mapping[str, Floats]) -> float | None:
+    if name in CURVES:
+        return _over_classes(name, answers)
+    if name == "top_5_accuracy":
+        return _top(answers)
+    if name == "calibration_error":
+        return _calibration_error(answers)
+    if name == "r2" and len(answers.truth) < 2:
+        return None
+    return float(summed[name][0])
 
 
-def _averaged(function: str, average: str) -> Callable[[Answers], float]:
-    def compute(answers: Answers) -> float:
-        from sklearn import metrics
-
-        labels = answers.named if answers.task == "classification" else None
-        value = getattr(metrics, function)(
-            answers.truth,
-            answers.predicted,
-            labels=labels,
-            average=average,
-            sample_weight=answers.weights,
-            zero_division=0,
-        )
-        return float(value)
-
-    return compute
+def _column(answers: Answers) -> Floats:
+    """Return the weights [N, 1] of all rows as they are."""
+    if answers.weights is None:
+        return np.ones((len(answers.truth), 1))
+    return np.asarray(answers.weights, np.float64)[:, None]
 
 
-def _over_classes(function: str) -> Callable[[Answers], float | None]:
-    def compute(answers: Answers) -> float | None:
-        classes = answers.split
-        if len(answers.classes) == 2 and answers.task == "classification":
-            classes = classes[classes == 1]
-        values = [_of_class(function, answers, one) for one in classes]
-        return float(np.mean(values)) if values else None
+def _with_curves(answers: Answers, sums: Statistics) -> Statistics:
+    """Return statistics with the areas of ROC curves, unless there are so many that they would take long."""
+    drawn = len(answers.truth) * draws_of(len(answers.truth))
+    labels = () if answers.task == "regression" else _with_a_curve(answers)
+    if len(labels) == 0 or (len(labels) > 1 and drawn * len(labels) > MOST_IN_INTERVALS):
+        return sums
+    curves = [Ranked(answers.outputs[:, one], answers.yes[:, one]) for one in labels]
+
+    def compute(weights: Floats) -> Mapping[str, Floats]:
+        areas = [one.roc_auc(weights) for one in curves]
+        return {**sums(weights), "roc_auc": np.mean(areas, axis=0)}
 
     return compute
 
 
-def _of_class(function: str, answers: Answers, label: int) -> float:
-    from sklearn import metrics
+def _over_classes(name: str, answers: Answers) -> float | None:
+    values = [_areas(answers, one)[name] for one in _with_a_curve(answers)]
+    return float(np.mean(values)) if values else None
 
-    if (function, label) not in answers.areas:
-        area = getattr(metrics, function)(
-            answers.yes[:, label], answers.outputs[:, label], sample_weight=answers.weights
-        )
-        answers.areas[function, label] = float(area)
-    return answers.areas[function, label]
+
+def _with_a_curve(answers: Answers) -> NDArray[np.int64]:
+    """Return the classes whose curves count; of two classes that of the second says all."""
+    two = answers.task == "classification" and len(answers.classes) == 2
+    return answers.split[answers.split == 1] if two else answers.split
+
+
+def _areas(answers: Answers, label: int) -> Mapping[str, float]:
+    if label not in answers.areas:
+        ranked = Ranked(answers.outputs[:, label], answers.yes[:, label])
+        weights = _column(answers)
+        answers.areas[label] = {name: float(getattr(ranked, name)(weights)[0]) for name in CURVES}
+    return answers.areas[label]
 
 
 def _top(answers: Answers) -> float | None:
-    from sklearn.metrics import top_k_accuracy_score
-
-    count = len(answers.classes)
-    if count < MANY_CLASSES:
+    if len(answers.classes) < MANY_CLASSES:
         return None
-    return float(
-        top_k_accuracy_score(
-            answers.truth,
-            answers.outputs,
-            k=TOP,
-            labels=np.arange(count),
-            sample_weight=answers.weights,
-        )
-    )
-
-
-def _log_loss(answers: Answers) -> float:
-    from sklearn.metrics import log_loss
-
-    if answers.task == "classification":
-        pairs = [(answers.truth, answers.outputs, np.arange(len(answers.classes)))]
-    else:
-        pairs = [
-            (truth, shares, np.arange(2))
-            for truth, shares in zip(answers.truth.T, answers.outputs.T, strict=True)
-        ]
-    losses = [
-        log_loss(truth, shares, labels=labels, sample_weight=answers.weights)
-        for truth, shares, labels in pairs
-    ]
-    return float(np.mean(losses))
+    truth, outputs = answers.truth[:, None], answers.outputs
+    own = np.take_along_axis(outputs, truth, axis=1)
+    # Of equal probabilities the later class comes first, as in scikit-learn.
+    before = (outputs > own) | ((outputs == own) & (np.arange(outputs.shape[1]) > truth))
+    return answers.mean(before.sum(axis=1) < TOP)
 
 
 def _calibration_error(answers: Answers) -> float:
@@ -242,88 +233,23 @@ def _calibration_error(answers: Answers) -> float:
     return float(np.abs(gaps).sum() / weights.sum())
 
 
-def _error(function: str) -> Callable[[Answers], float | None]:
-    def compute(answers: Answers) -> float | None:
-        from sklearn import metrics
-
-        if len(answers.truth) < 2 and function == "r2_score":
-            return None
-        compare = getattr(metrics, function)
-        return float(compare(answers.truth, answers.outputs, sample_weight=answers.weights))
-
-    return compute
-
-
-_AVERAGES: dict[str, Callable[[Answers], float | None]] = {
-    f"{word}_{average}": _averaged(f"{word}_score", average)
-    for average in ("macro", "weighted")
-    for word in ("precision", "recall", "f1")
-}
-_SURE: dict[str, Callable[[Answers], float | None]] = {
-    "roc_auc": _over_classes("roc_auc_score"),
-    "average_precision": _over_classes("average_precision_score"),
-    "log_loss": _log_loss,
-    "calibration_error": _calibration_error,
-}
-METRICS: Mapping[str, Mapping[str, Callable[[Answers], float | None]]] = {
-    "classification": {
-        "accuracy": _accuracy,
-        "balanced_accuracy": _balanced_accuracy,
-        **_AVERAGES,
-        "top_5_accuracy": _top,
-        **_SURE,
-    },
-    "multilabel": {"accuracy": _accuracy, **_AVERAGES, **_SURE},
-    "regression": {
-        "r2": _error("r2_score"),
-        "mae": _error("mean_absolute_error"),
-        "rmse": _error("root_mean_squared_error"),
-    },
-}
-SELECTED: tuple[str, ...] = tuple(
-    dict.fromkeys(("loss", *(name for names in METRICS.values() for name in names)))
-)
-"""What a network can be selected by, with one task or another."""
-
-
 def _each_class(answers: Answers) -> dict[str, dict[str, float]]:
-    from sklearn.metrics import precision_recall_fscore_support
-
-    labels = np.arange(len(answers.classes))
-    columns = precision_recall_fscore_support(
-        answers.truth,
-        answers.predicted,
-        labels=labels,
-        sample_weight=answers.weights,
-        zero_division=0,
-    )
+    sums = class_sums_of(answers)(_column(answers))
+    columns = [one[:, 0].tolist() for one in (*rates_of(*sums), sums[0])]
     plain = int if answers.weights is None else float
     found: dict[str, dict[str, float]] = {
-        name: {
-            "precision": float(precision),
-            "recall": float(recall),
-            "f1": float(f1),
-            "support": plain(support),
-        }
+        name: {"precision": precision, "recall": recall, "f1": f1, "support": plain(support)}
         for name, precision, recall, f1, support in zip(answers.classes, *columns, strict=True)
     }
     for label in answers.split:
-        for name in ("roc_auc", "average_precision"):
-            value = _of_class(f"{name}_score", answers, label)
-            found[answers.classes[label]][name] = value
+        found[answers.classes[label]].update(_areas(answers, label))
     return found
 
 
 def _each_target(answers: Answers) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for column, name in enumerate(answers.classes):
-        one = Answers(
-            answers.task,
-            (name,),
-            answers.truth[:, column],
-            answers.outputs[:, column],
-            answers.weights,
-        )
-        values = {key: compute(one) for key, compute in METRICS["regression"].items()}
-        found[name] = {key: value for key, value in values.items() if value is not None}
+        truth, outputs = (one[:, column, None] for one in (answers.truth, answers.outputs))
+        one = Answers(answers.task, (name,), truth, outputs, answers.weights)
+        found[name] = _values(one, METRICS["regression"], statistics_of(one))
     return found

@@ -152,6 +152,9 @@ def test_what_does_not_exist_is_left_out_without_a_warning() -> None:
     assert "roc_auc" not in found
     assert set(found["classes"]) == {"name 0", "name 1", "name 2"}
     assert found["classes"]["name 2"]["support"] == 0
+    flat = np.full((7, 1), 0.1)  # a target that never changes, whose mean rounds to another number
+    assert metrics_of(data(flat, 1, "regression"), flat)["r2"] == 1
+    assert metrics_of(data(flat, 1, "regression"), flat + 1)["r2"] == 0
     one = metrics_of(data(np.ones((1, 1)), 1, "regression"), np.ones((1, 1)))
     assert "r2" not in one
     assert one["rmse"] == 0
@@ -167,6 +170,8 @@ def test_intervals_are_those_of_drawing_rows_again() -> None:
     draws = rng.integers(0, rows, (600, rows))
     slow = [sk.f1_score(labels[one], said[one], average="macro") for one in draws]
     assert found["f1_macro"] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.012)
+    slow = [sk.roc_auc_score(labels[one], shares[one], multi_class="ovr") for one in draws]
+    assert found["roc_auc"] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.015)
     two = data(labels % 2, 2)
     halves = shares[:, :2] / shares[:, :2].sum(axis=1, keepdims=True)
     areas = [sk.roc_auc_score(labels[one] % 2, halves[one, 1]) for one in draws]
