@@ -1,13 +1,14 @@
 """The command line: a module for each command, and `main`, which runs them.
 
-Commands import what takes long to load (Numba, scikit-learn, Matplotlib) inside their functions, so
-that ``fastmlp --help`` and wrong input are answered at once.
+A command's module is imported when the command is asked for, and imports what takes long to load (Numba, scikit-learn,
+Matplotlib) inside its functions, so that ``fastmlp --help`` and wrong input are answered at once.
 
 Exit codes: 0 done; 1 the training diverged; 2 wrong input, with one line that says what to do, or standard output
 that could not be written, after the work is done; 130 interrupted, with the results so far saved: by Ctrl-C, SIGTERM or
 SIGHUP. What cannot be written to standard error is dropped.
 """
 
+import importlib
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,30 +17,46 @@ from typing import Any, TextIO
 import click
 
 from fastmlp._version import __version__
-from fastmlp.cli.bench import bench
-from fastmlp.cli.compare import compare
-from fastmlp.cli.data import data
-from fastmlp.cli.docs import docs
-from fastmlp.cli.doctor import doctor
-from fastmlp.cli.evaluate import evaluate
-from fastmlp.cli.export import export
-from fastmlp.cli.lr import learning_rate
-from fastmlp.cli.predict import predict
-from fastmlp.cli.reproduce import reproduce
 from fastmlp.cli.results import INTERRUPTED
-from fastmlp.cli.runs import runs
-from fastmlp.cli.search import search
-from fastmlp.cli.show import show
-from fastmlp.cli.train import train
 from fastmlp.errors import FastMLPError, line_of, printable
 from fastmlp.machine.interrupts import ended_by_signals
 from fastmlp.machine.streams import best_effort_streams
 
 WRONG_INPUT = 2
+# Commands in the order of the help: the name, and where the command is in the module of fastmlp.cli.
+COMMANDS = {
+    "train": "train.train",
+    "lr": "lr.learning_rate",
+    "search": "search.search",
+    "runs": "runs.runs",
+    "compare": "compare.compare",
+    "reproduce": "reproduce.reproduce",
+    "predict": "predict.predict",
+    "evaluate": "evaluate.evaluate",
+    "show": "show.show",
+    "export": "export.export",
+    "data": "data.data",
+    "bench": "bench.bench",
+    "doctor": "doctor.doctor",
+    "docs": "docs.docs",
+}
 
 
 class _Commands(click.Group):
-    """Commands whose errors are all said: click takes the end of any file for Ctrl-C, and any pipe for its output."""
+    """Commands that are imported when asked for, and whose errors are all said.
+
+    click takes the end of any file for Ctrl-C, and any pipe for its output.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(".")
+        command: click.Command = getattr(importlib.import_module(f"fastmlp.cli.{module}"), name)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -59,26 +76,6 @@ def fastmlp(context: click.Context) -> None:
     """Train multilayer perceptrons on a CPU, fast and reproducibly."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-_COMMANDS = (
-    train,
-    learning_rate,
-    search,
-    runs,
-    compare,
-    reproduce,
-    predict,
-    evaluate,
-    show,
-    export,
-    data,
-    bench,
-    doctor,
-    docs,
-)
-for command in _COMMANDS:
-    fastmlp.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

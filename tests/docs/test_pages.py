@@ -9,7 +9,7 @@ import pytest
 
 import fastmlp
 import fastmlp.autograd
-from fastmlp.cli import fastmlp as commands
+from fastmlp.cli import COMMANDS
 from fastmlp.machine import limits
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_every_command_is_on_the_page() -> None:
     assert ".. click:: fastmlp.cli:fastmlp\n" in PAGES["reference/commands.md"]
     assert ":nested: full" in PAGES["reference/commands.md"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in commands.commands if f"fastmlp {name}" not in readme] == []
+    assert [name for name in COMMANDS if f"fastmlp {name}" not in readme] == []
 
 
 def test_every_environment_variable_is_on_the_page() -> None:
