@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -93,7 +94,7 @@ class RunFolder:
     def __init__(self, path: Path, config: str, *, checkpoint: bool) -> None:
         self.path, self.config = path, config
         self.checkpoint = path / CHECKPOINT if checkpoint else None
-        self._begun = False
+        self._begun, self._flushed = False, 0.0
         self.failures: list[OSError] = []
         self._lock = claim(path, "train")
         try:
@@ -132,13 +133,17 @@ class RunFolder:
             )
 
     def record(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Write the latest epoch to history.csv and flush it to disk; the first call writes all epochs.
+        """Write the latest epoch to history.csv; the first call writes all epochs.
 
-        If the disk does not take it, the training goes on, and the next call writes all epochs again.
+        The file is flushed to the disk once a second, since that may take longer than an epoch. If the disk does not
+        take a row, the training goes on, and the next call writes all epochs again.
         """
         try:
             if self._begun:
-                append(self.path / HISTORY, _lines(history[-1:]).encode())
+                due = time.monotonic() - self._flushed > 1
+                append(self.path / HISTORY, _lines(history[-1:]).encode(), flushed=due)
+                if due:
+                    self._flushed = time.monotonic()
             else:
                 self._begin(history)
         except OSError as error:
@@ -149,7 +154,7 @@ class RunFolder:
         write_text(self.path / UNFINISHED, self.config)
         write_text(self.path / CONFIG, self.config)
         write_text(self.path / HISTORY, csv_table([_columns(history)]) + _lines(history))
-        self._begun = True
+        self._begun, self._flushed = True, time.monotonic()
 
     def keep(self, network: Network) -> None:
         """Write the network, before anything else is done with it.

@@ -93,8 +93,8 @@ def write_text(path: str | Path, text: str) -> None:
     write_atomic(path, text.encode(errors="backslashreplace"))
 
 
-def append(path: str | Path, data: bytes, at: int | None = None) -> None:
-    """Write to the end of a file, and flush it to the disk.
+def append(path: str | Path, data: bytes, at: int | None = None, *, flushed: bool = True) -> None:
+    """Write to the end of a file.
 
     Parameters
     ----------
@@ -103,6 +103,8 @@ def append(path: str | Path, data: bytes, at: int | None = None) -> None:
     data : bytes
     at : int, optional
         Where the end is: what lies behind is cut off. By default that of the file.
+    flushed : bool
+        Whether to flush it to the disk, too, so that it survives a loss of power.
 
     Raises
     ------
@@ -114,7 +116,8 @@ def append(path: str | Path, data: bytes, at: int | None = None) -> None:
             file.truncate(at)
         file.write(data)
         file.flush()
-        flush(file.fileno())
+        if flushed:
+            flush(file.fileno())
 
 
 def read_text(path: str | Path, most: int, expected: str) -> str:

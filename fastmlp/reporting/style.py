@@ -20,6 +20,7 @@ from matplotlib import colormaps, get_data_path, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from fastmlp.errors import printable
@@ -85,9 +86,12 @@ def new_figure(path: str | Path | io.BytesIO, width: float, height: float) -> It
     with rc_context(STYLE), warnings.catch_warnings():
         # A letter that the font does not have is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure = Figure(figsize=(width, height), layout="constrained")
+        layout = ConstrainedLayoutEngine()
+        figure = Figure(figsize=(width, height), layout=layout)
         FigureCanvasAgg(figure)
         yield figure
+        layout.execute(figure)
+        figure.set_layout_engine(None)  # with one, savefig would draw everything twice
         image = io.BytesIO()
         # The version of Matplotlib is left out, so that equal pictures are equal files.
         figure.savefig(image, format="png", metadata={"Software": None})
