@@ -7,6 +7,9 @@ import numpy as np
 # Two bfloat16 that stand next to each other along a sum, the first in the low half of their 32 bits.
 PAIR = np.dtype([("first", np.uint16), ("second", np.uint16)])
 
+# What a sample is mixed with: the number of another among the epoch's, and the share that stays its own.
+MIX = np.dtype([("partner", np.int64), ("share", np.float64)])
+
 
 class Samples(NamedTuple):
     """What batches are gathered from.
@@ -56,6 +59,9 @@ class Batches(NamedTuple):
         How they are altered: whether they are mirrored, by how many pixels they are moved down and to the right, and
         the square that is cut out: its first row and the one after its last, its first column and the one after its
         last. None if they are mirrored at most.
+    mixes : array [n] of MIX, or None
+        What they are mixed with after that, both samples and what is true of them; of length 0 if nothing is, and None
+        with `moves`.
     """
 
     order: np.ndarray
@@ -65,6 +71,11 @@ class Batches(NamedTuple):
     steps: int
     dropout_key: np.uint64
     moves: np.ndarray | None = None
+    mixes: np.ndarray | None = None
+
+
+Altered = tuple[np.ndarray, np.ndarray]
+"""The moves and the mixes of `Batches`."""
 
 
 class Model(NamedTuple):

@@ -216,6 +216,7 @@ def lent_batches(batches):
         batches.steps,
         batches.dropout_key,
         borrowed(batches.moves),
+        borrowed(batches.mixes),
     )
 
 

@@ -42,7 +42,7 @@ class Kind(NamedTuple):
     needs: str | None = None
 
 
-ALTERATIONS = ("flip", "shift", "cutout")
+ALTERATIONS = ("flip", "shift", "cutout", "mixup")
 OF_TWINS = (*ALTERATIONS, "decay_biases", "dtype", "hidden")
 
 KINDS: Mapping[str, Kind] = {
@@ -104,6 +104,7 @@ def refuse(name: str, config: TrainConfig) -> None:
         "flip": config.flip,
         "shift": config.shift > 0,
         "cutout": config.cutout > 0,
+        "mixup": config.mixup > 0,
         "decay_biases": not config.decay_biases,
         "dtype": config.dtype == "bfloat16",
         "residual": config.residual,

@@ -115,6 +115,10 @@ class TrainConfig(ConfigShowing):
     cutout : int
         Set a square of so many pixels a side, at a place drawn anew each epoch, to the mean of the training images
         (grey levels to the nearest one). It may reach over the edge. 0 for none.
+    mixup : float
+        Mix each training row with another of its batch, and their labels or targets alike (grey levels to the nearest
+        one): the shares follow the beta distribution of this parameter, as in H. Zhang et al., mixup, 2018, and are
+        drawn for each row. The row with the larger share says what is counted as right. 0 for none.
     normalize : {"channel", "feature", "range", "none"}
         What the mean and standard deviation that scale the pixels are taken over; rows that are no pictures have no
         channels, so that "channel" takes each feature by itself. "range" scales grey levels from
@@ -129,7 +133,7 @@ class TrainConfig(ConfigShowing):
         With "balanced" a row of the training part counts by the weight of its class, which is scikit-learn's:
         ``rows / (classes * rows of the class)``. Weights of rows are multiplied by it.
     seed : int
-        Of initialisation, data order, flips, shifts, cut-outs and dropout.
+        Of initialisation, data order, flips, shifts, cut-outs, mix-ups and dropout.
     dtype : {"float32", "float64", "bfloat16"}
         Of the arithmetic; with bfloat16, parameters are kept and updated in float32.
     threads : int or None
@@ -172,6 +176,7 @@ class TrainConfig(ConfigShowing):
     flip: bool = False
     shift: int = 0
     cutout: int = 0
+    mixup: float = 0.0
     normalize: Normalize = "channel"
     dropout: float = 0.0
     label_smoothing: float = 0.0
@@ -311,7 +316,7 @@ def choices_of(field: str) -> tuple[str, ...]:
 
 # Fields that files of version 0.1 do not have.
 LATER_FIELDS = (
-    *("dropout", "label_smoothing", "warmup_epochs", "class_weight", "shift", "cutout"),
+    *("dropout", "label_smoothing", "warmup_epochs", "class_weight", "shift", "cutout", "mixup"),
     *("learning_rate_factors", "weight_decay_factors", "betas", "alpha", "epsilon", "select"),
 )
 
@@ -360,6 +365,7 @@ _CONSTRAINTS: Mapping[str, Constraint] = {
     "flip": flag(),
     "shift": integer(0, 2**15),
     "cutout": integer(0, 2**15),
+    "mixup": real(lambda number: number >= 0, "of at least 0"),
     "normalize": choice(get_args(Normalize)),
     "dropout": real(_is_share, "from 0 up to, not including, 1"),
     "label_smoothing": real(_is_share, "from 0 up to, not including, 1"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.datasets import Dataset
+from fastmlp.kernels.arguments import MIX
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.layers import sizes_of
 from fastmlp.training.parameters import initialize_layers
@@ -17,7 +18,7 @@ Parameters = tuple[list[np.ndarray], list[np.ndarray]]
 """Weights and biases, in the shapes and the order of `fastmlp.training.shapes.parameter_shapes`."""
 
 # The streams. Other numbers would change all results.
-INITIALISATION, ORDER, COINS, DROPOUT, MOVES = range(5)
+INITIALISATION, ORDER, COINS, DROPOUT, MOVES, MIXES = range(6)
 
 
 def network_sizes(config: TrainConfig, data: Dataset) -> tuple[int, ...]:
@@ -64,10 +65,15 @@ def draw_epoch(config: TrainConfig, count: int, epoch: int) -> tuple[np.ndarray,
     return order, rng.random(count) < 0.5 if config.flip else np.zeros(count, np.bool_)
 
 
+def alters(config: TrainConfig) -> bool:
+    """Return whether samples are altered by more than being mirrored."""
+    return config.shift > 0 or config.cutout > 0 or config.mixup > 0
+
+
 def draw_moves(
     config: TrainConfig, shape: tuple[int, ...], flips: np.ndarray, epoch: int
-) -> np.ndarray | None:
-    """Draw how an epoch's samples are moved, and what is cut out of them; None if nothing is.
+) -> np.ndarray:
+    """Draw how an epoch's samples are moved, and what is cut out of them.
 
     Parameters
     ----------
@@ -83,8 +89,6 @@ def draw_moves(
     array [count, 7] of int32
         As in `fastmlp.kernels.arguments.Batches`. The middle of a square that is cut out may be any pixel.
     """
-    if not config.shift and not config.cutout:
-        return None
     rng = np.random.default_rng([MOVES, config.seed, epoch])
     moves = np.zeros((len(flips), 7), np.int32)
     moves[:, 0] = flips
@@ -94,6 +98,34 @@ def draw_moves(
     moves[:, 3:6:2] = np.clip(first, 0, sides)
     moves[:, 4:7:2] = np.clip(first + config.cutout, 0, sides)
     return moves
+
+
+def draw_mixes(config: TrainConfig, count: int, epoch: int) -> np.ndarray:
+    """Draw what an epoch's samples are mixed with; an empty array if they are not.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    count : int
+        Number of samples.
+    epoch : int
+        Counted from 0.
+
+    Returns
+    -------
+    array [count] of `fastmlp.kernels.arguments.MIX`
+        Each sample of a batch is the partner of one of the same batch. Shares are at least 1/2: which of two samples is
+        mixed into the other is drawn with the partners.
+    """
+    if not config.mixup:
+        return np.zeros(0, MIX)
+    rng = np.random.default_rng([MIXES, config.seed, epoch])
+    mixes = np.zeros(count, MIX)
+    batches = np.arange(count) // config.batch_size
+    mixes["partner"] = np.lexsort((rng.random(count), batches))
+    shares = rng.beta(config.mixup, config.mixup, count)
+    mixes["share"] = np.maximum(shares, 1 - shares)
+    return mixes
 
 
 def draw_coins(config: TrainConfig, count: int, epoch: int) -> np.ndarray:

@@ -15,7 +15,9 @@ import numpy as np
 
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import (
+    MIX,
     PAIR,
+    Altered,
     Batches,
     Model,
     Record,
@@ -137,6 +139,8 @@ class Engine:
         self.sizes = (math.prod(shape), *sizes_of(layers, 0)[1:])
         self._shapes = parameter_shapes(layers, shape)
         self._shape, self._alters = tuple(shape), alters
+        # What was compiled for an engine that alters takes arrays always.
+        self._unaltered = (np.zeros((0, 7), np.int32), np.zeros(0, MIX)) if alters else (None, None)
         found = [(w.shape, b.shape) for w, b in zip(weights, biases, strict=True)]
         assert found == self._shapes, f"parameters: found {found}, expected {self._shapes}"
         self._pairs = dtype == "bfloat16"
@@ -234,7 +238,7 @@ class Engine:
         steps: Steps,
         *,
         flips: np.ndarray | None = None,
-        moves: np.ndarray | None = None,
+        altered: Altered | None = None,
         factors: np.ndarray | None = None,
         penalties: bool = False,
         dropout_key: int = 0,
@@ -249,7 +253,7 @@ class Engine:
             The optimiser's numbers for each batch.
         flips : array [n] of bool, optional
             Which samples to mirror; by default none.
-        moves : array [n, 7] of int32, optional
+        altered : (moves, mixes), optional
             How to alter all of them, as in `Batches`, instead of mirroring; for an engine that `alters`.
         factors : array [n], optional
             Factors of each sample's gradient; by default 1 / size of its batch, for a mean loss.
@@ -263,13 +267,13 @@ class Engine:
         assert len(steps.hyper) == -(-count // size)
         assert steps.hyper.shape[1] > self.layout.last_group or not count
         if flips is None:
-            flips = np.full(count, moves is not None)
+            flips = np.full(count, altered is not None)
         if factors is None:
             factors = _factors_of_means(count, size)
         rule = self._rule(steps)
         numbers = size, len(rule.hyper), np.uint64(dropout_key)
         order, factors = plain(order, INTEGER), factors.astype(self.dtype)
-        batches = Batches(order, flips, factors, *numbers, self._moves(moves))
+        batches = Batches(order, flips, factors, *numbers, *(altered or self._unaltered))
         plan = self._plan_with_penalties if penalties else self.plan
         shape = (size, samples.images.shape[1]) if flips.any() else (1, 1)
         mirrored = np.empty((self.threads, *shape), samples.images.dtype)
@@ -308,7 +312,7 @@ class Engine:
                 plan.batch,
                 last - first,
                 np.uint64(0),
-                self._moves(None),
+                *self._unaltered,
             )
             record = self._record(0, 0, 0)._replace(logits=logits[own])
             nothing = np.empty((1, 1, 1), samples.images.dtype)
@@ -363,10 +367,6 @@ class Engine:
     def _rule(self, steps: Steps) -> Rule:
         with np.errstate(over="ignore"):  # a rate beyond float32 is infinite: the run diverges
             return Rule(np.int64(steps.rule), steps.hyper.astype(self.dtype))
-
-    def _moves(self, moves: np.ndarray | None) -> np.ndarray | None:
-        """Return how samples are altered: what was compiled for an engine that alters takes an array always."""
-        return np.zeros((0, 7), np.int32) if moves is None and self._alters else moves
 
     def _record(self, samples: int, squares: int, steps: int) -> Record:
         return Record(

@@ -14,7 +14,14 @@ from fastmlp.errors import ConfigError
 from fastmlp.machine.streams import warn
 from fastmlp.training.checkpoint import Checkpoint, Progress
 from fastmlp.training.config import TrainConfig
-from fastmlp.training.draws import Parameters, draw_moves, dropout_key, parameter_type
+from fastmlp.training.draws import (
+    Parameters,
+    alters,
+    draw_mixes,
+    draw_moves,
+    dropout_key,
+    parameter_type,
+)
 from fastmlp.training.engine import Engine, EpochRecord
 from fastmlp.training.given import parts_of
 from fastmlp.training.history import Row
@@ -155,7 +162,7 @@ class Training(Loop):
             loss=LOSSES[self.train.task].kernel,
             smoothing=config.label_smoothing,
             group_by_layer=config.layer_factors() is not None,
-            alters=config.shift > 0 or config.cutout > 0,
+            alters=alters(config),
         )
 
     def samples(self, dataset: Dataset) -> Given:
@@ -168,16 +175,19 @@ class Training(Loop):
 
     def take(self, order: np.ndarray, flips: np.ndarray, steps: Steps) -> EpochRecord:
         """Train one epoch, with the configuration's reduction and dropout."""
-        moves = draw_moves(self.config, self.train.shape, flips, self.epoch)
+        config, altered = self.config, None
+        if alters(config):
+            moves = draw_moves(config, self.train.shape, flips, self.epoch)
+            altered = moves, draw_mixes(config, len(order), self.epoch)
         return self.engine.epoch(
             self.train_samples,
             order,
             steps,
-            flips=flips if moves is None else None,
-            moves=moves,
+            flips=flips if altered is None else None,
+            altered=altered,
             factors=self.weighting.factors(order, self.batch_size),
             penalties=self.records_penalties,
-            dropout_key=dropout_key(self.config, self.epoch),
+            dropout_key=dropout_key(config, self.epoch),
         )
 
     def keep(self) -> None:

@@ -18,7 +18,7 @@ from kernel_helpers import (
 )
 
 from fastmlp.kernels import reference
-from fastmlp.kernels.arguments import PAIR, Part
+from fastmlp.kernels.arguments import MIX, PAIR, Part
 from fastmlp.kernels.loops import gather as module
 from fastmlp.kernels.loops.pack import lanes_of, unpack
 
@@ -94,7 +94,8 @@ def test_a_flip_is_numpys(shape: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 4, 1), (3, 5, 7), (1, 3, 17), (1, 28, 28), (3, 32, 32)])
 @pytest.mark.parametrize("raw", [np.uint8, np.float32])
-def test_gather_of_moved_and_cut_images(shape: tuple[int, int, int], raw: Any) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_gather_of_moved_and_cut_images(shape: tuple[int, int, int], raw: Any, mixed: bool) -> None:
     """Beside the twin, NumPy's own padding and cropping is what they come from."""
     rng = np.random.default_rng(5)
     _, height, width = shape
@@ -111,7 +112,10 @@ def test_gather_of_moved_and_cut_images(shape: tuple[int, int, int], raw: Any) -
     fill = rng.integers(0, 256, shape).astype(raw)
     lanes = lanes_of(np.dtype(np.float32))
     samples = samples_of(np.float32, source.reshape(6, -1), columns=width, fill=fill)
-    batches = batches_of(np.float32, order, flips=flips, moves=moves)
+    mixes = np.zeros(40, MIX)
+    mixes["partner"], mixes["share"] = rng.permutation(40), rng.choice([1, 0.5, 0.8125], 40)
+    given = {"flips": flips, "moves": moves, "mixes": mixes if mixed else np.zeros(0, MIX)}
+    batches = batches_of(np.float32, order, **given)
     X = np.zeros((-(-columns // lanes), batch, lanes), np.float32)
     twin, room = X.copy(), np.zeros((batch, columns), raw)
     rest = (None, None, room, Part(0, len(X), 0, batch))
@@ -119,12 +123,21 @@ def test_gather_of_moved_and_cut_images(shape: tuple[int, int, int], raw: Any) -
     reference.gather(samples, batches, start, twin, *rest)
     np.testing.assert_array_equal(X, twin)
     found = reference.to_matrix(X)[:, :columns].reshape(batch, *shape)
+
+    def altered(i: int) -> np.ndarray:
+        is_mirrored, down, right, top, bottom, left, end = moves[i]
+        image = source[order[i]]
+        image = image[:, :, ::-1] if is_mirrored else image
+        padded = np.pad(image, ((0, 0), (height, height), (width, width)), mode="edge")
+        image = padded[:, height - down :, width - right :][:, :height, :width].copy()
+        image[:, top:bottom, left:end] = fill[:, top:bottom, left:end]
+        return image
+
     for m in range(batch):
-        is_mirrored, down, right, top, bottom, left, end = moves[start + m]
-        image = source[order[start + m]]
-        if flips[start + m]:
-            image = image[:, :, ::-1] if is_mirrored else image
-            padded = np.pad(image, ((0, 0), (height, height), (width, width)), mode="edge")
-            image = padded[:, height - down :, width - right :][:, :height, :width].copy()
-            image[:, top:bottom, left:end] = fill[:, top:bottom, left:end]
+        i = start + m
+        image = altered(i) if flips[i] else source[order[i]]
+        if mixed and flips[i]:
+            share = mixes["share"][i]
+            image = share * image + (1 - share) * altered(mixes["partner"][i])
+            image = np.floor(image + 0.5) if raw == np.uint8 else image
         np.testing.assert_array_equal(found[m], image)

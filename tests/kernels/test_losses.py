@@ -18,7 +18,7 @@ from kernel_helpers import (
 )
 
 from fastmlp.kernels import reference
-from fastmlp.kernels.arguments import Part
+from fastmlp.kernels.arguments import MIX, Part
 from fastmlp.kernels.codes import LOGISTIC, SQUARED
 from fastmlp.kernels.loops import loss as module
 from fastmlp.kernels.loops.pack import lanes_of, unpack
@@ -114,6 +114,60 @@ def test_smoothing_is_the_loss_of_a_label_spread_over_all_outputs(dtype: Any) ->
     np.testing.assert_allclose(gradients[-1], spread @ gradients[:-1], rtol=0, atol=tolerance)
     assert abs(losses[-1] - losses[2]) > 1e-3
     np.testing.assert_allclose(gradients[-1].sum(), 0, atol=tolerance)
+
+
+@dtypes
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_a_mixed_label_has_the_shares_of_two_losses(dtype: Any, smoothing: float) -> None:
+    """The loss is linear in what is true, so that of a mixture is the mixture of losses."""
+    rng = np.random.default_rng(23)
+    batch, outputs = 5, 20
+    Z = draw(rng, dtype, batch, outputs)
+    factors = rng.random(batch).astype(dtype)
+    mixes = np.zeros(batch, MIX)
+    mixes["partner"], mixes["share"] = [3, 0, 1, 4, 2], [1, 0.5, 0.75, 0.9, 0.6]
+    labels, order = rng.integers(0, outputs, 9), np.array([8, 2, 5, 0, 1])
+
+    def of(order: np.ndarray, mixes: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        D, record = np.zeros_like(Z), record_of(dtype, np.zeros(batch), np.ones(batch, bool))
+        batches = batches_of(dtype, order, factors=factors, mixes=mixes)
+        given = (outputs, smoothing, samples_of(dtype, labels=labels), batches, record)
+        softmax_cross_entropy(Z, D, *given, 0, Part(0, len(Z), 0, batch))
+        return record.losses, unpack(D, batch, outputs), record.correct
+
+    own, other = of(order, None), of(order[mixes["partner"]], None)
+    share, tolerance = mixes["share"], 50 * rounding_of(dtype)
+    losses, gradient, correct = of(order, mixes)
+    np.testing.assert_allclose(losses, share * own[0] + (1 - share) * other[0], rtol=tolerance)
+    expected = share[:, None] * own[1] + (1 - share)[:, None] * other[1]
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(correct, own[2])
+    for mixed, alone in zip(of(order, np.zeros(0, MIX)), own, strict=True):
+        np.testing.assert_array_equal(mixed, alone)
+
+
+@dtypes
+@pytest.mark.parametrize("loss", [LOGISTIC, SQUARED])
+def test_targets_are_mixed(dtype: Any, loss: int) -> None:
+    """As if the mixed targets had been the targets."""
+    rng = np.random.default_rng(29)
+    batch, outputs = 5, 9
+    Z = draw(rng, dtype, batch, outputs)
+    targets = rng.integers(0, 2, (batch, outputs)).astype(dtype)
+    mixes = np.zeros(batch, MIX)
+    mixes["partner"], mixes["share"] = [3, 0, 1, 4, 2], [1, 0.5, 0.75, 0.875, 0.625]
+    share = mixes["share"][:, None]
+    mixed = (share * targets + (1 - share) * targets[mixes["partner"]]).astype(dtype)
+
+    def of(targets: np.ndarray, mixes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        D, record = np.zeros_like(Z), record_of(dtype, np.zeros(batch), np.ones(batch, bool))
+        batches = batches_of(dtype, np.arange(batch), mixes=mixes)
+        given = (outputs, loss, samples_of(dtype, targets=targets), batches, record)
+        elementwise_loss(Z, D, *given, 0, Part(0, len(Z), 0, batch))
+        return record.losses, D
+
+    for found, expected in zip(of(targets, mixes), of(mixed, None), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_the_lower_of_two_equal_classes_wins() -> None:

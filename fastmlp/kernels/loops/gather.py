@@ -1,8 +1,10 @@
 """Rows of a data set -> one batch, normalised, in panels.
 
-Images stay uint8 until here: a row is gathered, flipped, moved or cut if asked, scaled and shifted, and written as
-float32 or float64 in one pass.
+Images stay uint8 until here: a row is gathered, flipped, moved, cut or mixed with another if asked, scaled and shifted,
+and written as float32 or float64 in one pass.
 """
+
+import numpy as np
 
 from fastmlp.kernels.arguments import Part
 from fastmlp.kernels.emit.pairs import convert_pairs
@@ -19,7 +21,8 @@ BLOCK = 8
 def alter_row(samples, batches, moves, i, out, m):
     """Write sample `i` of the epoch to row `m` of `out` [batch, D], mirrored or, if there are `moves`, as they say.
 
-    It is mirrored first, then moved, and what comes into sight repeats its edge; then a square is cut out.
+    It is mirrored first, then moved, and what comes into sight repeats its edge; then a square is cut out; then it is
+    mixed with another that was altered alike.
     """
     source, row = samples.images, batches.order[i]
     if moves is None:
@@ -47,6 +50,43 @@ def alter_row(samples, batches, moves, i, out, m):
                 if moves[i, 3] <= y < moves[i, 4]:
                     for x in range(moves[i, 5], moves[i, 6]):
                         out[m, to + x] = fill[c, y, x]
+        mixes = batches.mixes
+        if mixes.shape[0] > 0 and mixes[i].share < 1:
+            mix_row(samples, batches.order, moves, mixes[i].partner, mixes[i].share, out, m)
+
+
+@helper
+def mix_row(samples, order, moves, j, share, out, m):
+    """Keep a share of row `m` of `out`; the rest becomes sample `j` of the epoch, altered as its moves say.
+
+    Levels of uint8 are rounded to the nearest, halves upwards.
+    """
+    source, row, fill = samples.images, order[j], samples.fill
+    channels, height, width = fill.shape
+    half = half_of(out, m)
+    for c in range(channels):
+        for y in range(height):
+            to = (c * height + y) * width
+            start = (c * height + min(max(y - moves[j, 1], 0), height - 1)) * width
+            for x in range(width):
+                place = min(max(x - moves[j, 2], 0), width - 1)
+                if moves[j, 0] > 0:
+                    place = width - 1 - place
+                other = np.float64(source[row, start + place])
+                if moves[j, 3] <= y < moves[j, 4] and moves[j, 5] <= x < moves[j, 6]:
+                    other = np.float64(fill[c, y, x])
+                own = np.float64(out[m, to + x])
+                out[m, to + x] = share * own + (1 - share) * other + half
+
+
+@inlined
+def half_of(out, m):
+    """What rounds a float64 that is written to `out`: 0.5 of whole numbers, else 0."""
+    kept = out[m, 0]
+    out[m, 0] = 0.5  # 0 as a whole number
+    half = 0.5 - out[m, 0]
+    out[m, 0] = kept
+    return half
 
 
 @inlined

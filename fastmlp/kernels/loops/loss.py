@@ -4,9 +4,9 @@
     LOGISTIC   P = 1 / (1 + exp(-Z)) loss = sum of -t log P - (1 - t) log(1 - P)     D = (P - t) * factor
     SQUARED    P = Z                 loss = sum of (P - t)**2 / 2                    D = (P - t) * factor
 
-q is 1 for the label and 0 for the others; with label smoothing it is moved towards 1 / outputs by that share. Sums
-over outputs take them in order. Of Z the softmax subtracts the largest first. A NaN among the outputs becomes a NaN
-loss.
+q is 1 for the label and 0 for the others; with label smoothing it is moved towards 1 / outputs by that share. Of a
+sample that is mixed with another, q and t are mixed alike. Sums over outputs take them in order. Of Z the softmax
+subtracts the largest first. A NaN among the outputs becomes a NaN loss.
 """
 
 import math
@@ -67,8 +67,9 @@ def softmax_cross_entropy(Z, D, outputs, smoothing, samples, batches, record, st
         for m in range(first, last):
             label = samples.labels[batches.order[start + m]]
             largest = known[LARGEST, m - first]
-            own = Z[label // lanes, m, label % lanes] - largest
-            known[OWN, m - first] = own
+            own = mixed_logit(Z, m, label, samples, batches.order, batches.mixes, start + m)
+            known[OWN, m - first] = own - largest
+            own = known[OWN, m - first]
             record.correct[start + m] = known[BEST, m - first] == label
             mean = smoothed_away(Z, m, outputs, largest, own) if smoothing > 0 else 0.0
             record.losses[start + m] = smoothing * mean
@@ -85,8 +86,42 @@ def softmax_cross_entropy(Z, D, outputs, smoothing, samples, batches, record, st
                     D[c // lanes, m, c % lanes] -= spread
                 factor *= 1 - smoothing
             record.losses[start + m] = loss
-            label = samples.labels[batches.order[start + m]]
-            D[label // lanes, m, label % lanes] -= factor
+            take_label(D, m, factor, samples, batches.order, batches.mixes, start + m)
+
+
+@helper
+def mixed_logit(Z, m, label, samples, order, mixes, i):
+    """The logit of sample i's label in row m, mixed with that of the label of what the sample is mixed with."""
+    lanes = Z.shape[2]
+    own = Z[label // lanes, m, label % lanes]
+    if mixes is not None and mixes.shape[0] > 0:
+        other = samples.labels[order[mixes[i].partner]]
+        share = mixes[i].share
+        own = share * own + (1 - share) * Z[other // lanes, m, other % lanes]
+    return own
+
+
+@helper
+def take_label(D, m, factor, samples, order, mixes, i):
+    """Subtract what is true of sample i, times a factor, from row m of D."""
+    lanes = D.shape[2]
+    label = samples.labels[order[i]]
+    if mixes is not None and mixes.shape[0] > 0:
+        other = samples.labels[order[mixes[i].partner]]
+        share = mixes[i].share
+        D[other // lanes, m, other % lanes] -= factor * (1 - share)
+        factor = factor * share
+    D[label // lanes, m, label % lanes] -= factor
+
+
+@helper
+def mixed_target(samples, order, mixes, i, c):
+    """Target c of sample i, mixed with that of what the sample is mixed with."""
+    t = np.float64(samples.targets[order[i], c])
+    if mixes is not None and mixes.shape[0] > 0:
+        share = mixes[i].share
+        t = share * t + (1 - share) * np.float64(samples.targets[order[mixes[i].partner], c])
+    return t
 
 
 @inlined
@@ -143,11 +178,12 @@ def elementwise_loss(Z, D, outputs, loss, samples, batches, record, start, part)
         row, factor = batches.order[start + m], batches.factors[start + m]
         total, is_right = 0.0, True
         for c in range(outputs):
-            z, t = np.float64(Z[c // lanes, m, c % lanes]), np.float64(samples.targets[row, c])
+            z = np.float64(Z[c // lanes, m, c % lanes])
+            t = mixed_target(samples, batches.order, batches.mixes, start + m, c)
             if loss == LOGISTIC:
                 # -t log P - (1 - t) log(1 - P), in a form that neither overflows nor cancels.
                 total += max(z, 0.0) - z * t + math.log1p(math.exp(-abs(z)))
-                is_right &= (z > 0) == (t > 0)
+                is_right &= (z > 0) == (samples.targets[row, c] > 0)
             else:
                 total += (z - t) ** 2 / 2
         record.losses[start + m] = total
@@ -159,7 +195,9 @@ def elementwise_loss(Z, D, outputs, loss, samples, batches, record, start, part)
             if loss == LOGISTIC:
                 map_vectors(SIGMOID, D, D, D, (p * height + m) * lanes, 1)
         for c in range(outputs):
-            D[c // lanes, m, c % lanes] -= samples.targets[row, c]
+            D[c // lanes, m, c % lanes] -= mixed_target(
+                samples, batches.order, batches.mixes, start + m, c
+            )
             D[c // lanes, m, c % lanes] *= factor
         for c in range(outputs, panels * lanes):
             D[c // lanes, m, c % lanes] = 0

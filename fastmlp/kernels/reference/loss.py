@@ -21,13 +21,14 @@ def softmax_cross_entropy(
 ) -> None:
     """``loss = -sum of q log softmax(Z)`` and ``D = (softmax(Z) - q) * factor``.
 
-    q is ``smoothing / outputs`` for each output, and ``1 - smoothing`` more for the label.
+    q is ``smoothing / outputs`` for each output, and ``1 - smoothing`` more for the label, or for two in shares.
     """
     rows = slice(part.row_from, part.row_to)
     seen = slice(start + part.row_from, start + part.row_to)
     label = samples.labels[batches.order[seen]]
+    classes = _mixed(np.eye(outputs)[samples.labels], batches, seen)
     logits = to_matrix(Z[:, rows])[:, :outputs]
-    q = (1 - smoothing) * np.eye(outputs)[label] + smoothing / outputs
+    q = (1 - smoothing) * classes + smoothing / outputs
     shifted = logits - logits.max(axis=1, keepdims=True)
     total = np.exp(shifted).sum(axis=1, keepdims=True)
     # An output that is ruled out, minus infinity, has no part in a label that is another.
@@ -51,7 +52,8 @@ def elementwise_loss(
     """``D = (P - target) * factor``, the losses, and of LOGISTIC which rows are right."""
     rows = slice(part.row_from, part.row_to)
     seen = slice(start + part.row_from, start + part.row_to)
-    target = samples.targets[batches.order[seen]].astype(np.float64)
+    known = samples.targets[batches.order[seen]]
+    target = _mixed(samples.targets.astype(np.float64), batches, seen)
     z = to_matrix(Z[:, rows])[:, :outputs]
     each, prediction = {
         int(LOGISTIC): (np.logaddexp(0, z) - z * target, sigmoid(z)),
@@ -59,8 +61,18 @@ def elementwise_loss(
     }[int(loss)]
     record.losses[seen] = each.sum(axis=1)
     if loss == LOGISTIC:
-        record.correct[seen] = ((z > 0) == (target > 0)).all(axis=1)
+        record.correct[seen] = ((z > 0) == (known > 0)).all(axis=1)
     D[:, rows] = to_panels((prediction - target) * _factors(batches, seen), D.shape[2])
+
+
+def _mixed(known: Array, batches: Batches, seen: slice) -> Array:
+    """Return what is true of some samples of an epoch, mixed with what is true of others where they are mixed."""
+    own = known[batches.order[seen]]
+    if batches.mixes is None or not len(batches.mixes):
+        return own
+    mixes = batches.mixes[seen]
+    share = mixes["share"][:, None]
+    return share * own + (1 - share) * known[batches.order[mixes["partner"]]]
 
 
 def _factors(batches: Batches, seen: slice) -> Array:
