@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -323,25 +324,29 @@ def spread_near(points: Sequence[Any], metric: str, rank: int) -> tuple[float, i
     known = {
         point.rank: (spread**2, len(point.trials) - 1)
         for point in points
-        if point.sound
-        and abs(point.rank - rank) <= NEIGHBOURS
+        if abs(point.rank - rank) <= NEIGHBOURS
+        and point.sound
         and (spread := point.deviation(metric)) is not None
     }
-    if rank not in known:
+    if not known:
         return 0.0, 0
-    from scipy.stats import f
-
-    variance, free = known[rank]
-    own = max(variance, float(np.median([one for one, _ in known.values()])))
-    alike = [(variance, free)] + [
+    middle = float(np.median([variance for variance, _ in known.values()]))
+    own, free = known.get(rank, (middle, 1))
+    own = max(own, middle)
+    alike = [
         (one, other)
         for place, (one, other) in known.items()
-        if place != rank
-        and one <= own * f.ppf(UNLIKELY, other, free)
-        and own <= one * f.ppf(UNLIKELY, free, other)
+        if place == rank or (one <= own * _limit(other, free) and own <= one * _limit(free, other))
     ]
     degrees = sum(other for _, other in alike)
     return math.sqrt(math.fsum(one * other for one, other in alike) / degrees), degrees
+
+
+@cache
+def _limit(above: int, below: int) -> float:
+    from scipy.stats import f
+
+    return float(f.ppf(UNLIKELY, above, below))
 
 
 def _is_number(value: Any) -> bool:

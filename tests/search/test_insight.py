@@ -135,6 +135,8 @@ def test_seeds_that_agree_by_chance_do_not_make_an_interval_of_none() -> None:
     assert spread == pytest.approx(np.sqrt(2 * 0.01**2 / 2 / 3))
     equal = ranked({(0.1,): [0.95, 0.95], (0.2,): [0.94, 0.94]}, "learning_rate")
     assert insight.spread_near(equal, METRIC, 1) == (0.0, 2)
+    one_seed = ranked({(0.1,): 0.95, (0.2,): [0.94, 0.92]}, "learning_rate")
+    assert insight.spread_near(one_seed, METRIC, 1) == pytest.approx((np.sqrt(0.0002), 1))
 
 
 def test_numbers_drawn_at_random_are_axes_of_their_own() -> None:
