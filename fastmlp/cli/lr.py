@@ -41,7 +41,7 @@ def learning_rate(
     click.echo(f"learning rate {found.learning_rate:g}")
 
     # After the answer: Matplotlib takes a second.
-    from fastmlp.reporting.rates import draw_rates
+    from fastmlp.reporting.displays import RatesDisplay
 
-    draw_rates(found.rates, found.losses, found.learning_rate, out)
+    RatesDisplay(found.rates, found.losses, found.learning_rate).save(out)
     click.echo(printable(out))

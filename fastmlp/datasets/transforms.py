@@ -106,7 +106,7 @@ def resize(
     return scaled.reshape(len(images), -1), (channels, *sides)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Normalization:
     """(X - mean) / std, with a mean and a standard deviation for each of the D values of an image.
 
@@ -118,6 +118,13 @@ class Normalization:
 
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        spans = (" to ".join(f"{one:g}" for one in dict.fromkeys((of.min(), of.max())))
+                 for of in (self.mean, self.std))  # fmt: skip
+        return "<Normalization of {} values, means {}, deviations {}>".format(
+            len(self.mean), *spans
+        )
 
     @classmethod
     def of(cls, part: Images, per: str = "channel") -> Normalization:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.errors import DataError, FastMLPError
 from fastmlp.estimator import files
@@ -45,7 +46,8 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
     FastMLPError
         If the package onnx is not installed.
     DataError
-        If the labels of an estimator are neither text nor numbers that ONNX has.
+        If `model` is something else, such as a pipeline, or the labels of an estimator are neither text nor numbers
+        that ONNX has.
     OSError
         If the file cannot be written; it names `path`.
     """
@@ -55,6 +57,11 @@ def to_onnx(model: Network | Estimator, path: str | Path) -> None:
         raise FastMLPError(
             f"ONNX: found no onnx ({error}), expected it; pip install 'fastmlp[export]'"
         ) from error
+    if not isinstance(model, Network | Estimator):
+        step = "; give the last step of a pipeline, pipeline[-1]" if hasattr(model, "steps") else ""
+        raise DataError(
+            f"model: found {type(model).__name__}, expected a Network, MLPClassifier or MLPRegressor{step}"
+        )
     build = _of_network if isinstance(model, Network) else _of_estimator
     write_atomic(path, build(model))
 
@@ -100,6 +107,7 @@ def _answers(graph: Graph, logits: str, network: Network) -> None:
 
 
 def _of_estimator(model: Any) -> bytes:
+    check_is_fitted(model)
     dtype, outputs = model.coefs_[0].dtype, model.intercepts_[-1].size
     graph = Graph(dtype)
     weights = [np.ascontiguousarray(turned(coef)) for coef in model.coefs_]

@@ -39,6 +39,7 @@ SHOWN = ("train", "valid")
 SHARES = ("accuracy", "r2")  # that stand beside the loss in a history
 ROW_LETTERS = 24  # that fit below a confusion matrix; longer labels are rotated
 IN_A_ROW, MOST_PICTURES = 8, 100
+HEADROOM = 0.1  # above the highest loss that matters, as a share of the fall
 GAP = 0.4  # between panels in the place of one, for the label of the next
 
 
@@ -159,6 +160,44 @@ class CurvesDisplay(Display):
             legend_below(self.figure_, handles, labels, columns=3)
         elif handles:
             panels[0].legend(fontsize="small")
+
+
+class RatesDisplay(Display):
+    """The loss at each learning rate of `fastmlp.find_learning_rate`, and the rate that was chosen.
+
+    Parameters
+    ----------
+    rates, losses : float64 arrays [steps]
+        Losses that are infinite, or far above the first, are not shown.
+    chosen : float
+        Marked by a vertical line.
+    """
+
+    def __init__(self, rates: ArrayLike, losses: ArrayLike, chosen: float) -> None:
+        self.rates, self.losses = np.asarray(rates), np.asarray(losses)
+        self.chosen = chosen
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Inches."""
+        return 6.0, 3.2
+
+    def _draw(self, panels: list[Axes], alone: bool) -> None:
+        axes, losses = panels[0], self.losses
+        least, most = float(losses.min()), float(losses[: len(losses) // 10].max())
+        room = HEADROOM * (most - least)
+        axes.plot(self.rates, np.where(np.isfinite(losses), losses, np.nan))
+        axes.set_xscale("log", base=100)  # a tick for two decades
+        axes.xaxis.set_major_formatter(
+            "{x:g}"
+        )  # the usual powers need mathematics, which texts here are not
+        axes.minorticks_off()
+        axes.set_ylim(least - room, most + 3 * room)
+        chosen = f"chosen: {self.chosen:g}"
+        axes.axvline(self.chosen, color="#999999", linestyle=":", label=chosen)
+        axes.set_xlabel("learning rate of the step")
+        axes.set_ylabel("loss, smoothed")
+        axes.legend(loc="lower left")
 
 
 class ConfusionDisplay(Display):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MOST_GROUPS = 6  # values of a number, beyond which neighbours are taken together
 LEAST_POINTS = 4  # from which on importances mean something
 NEIGHBOURS = 4  # ranks to each side whose points share a spread over seeds
+UNLIKELY = 0.975  # quantile of the F test, to either side, beyond which spreads are not the same
 EMPTY = 4  # cells of a heat map for each point, up to which it is drawn
 DECADES = 10  # a range as wide is spaced by its logarithm
 
@@ -306,23 +308,45 @@ def _more_seeds(points: Sequence[Any], metric: str) -> list[str]:
     if not near:
         return []
     ranks = ", ".join(map(str, near[:8])) + (" ..." if len(near) > 8 else "")
+    named = f"Ranks {ranks} are" if len(near) > 1 else f"Rank {ranks} is"
     return [
-        f"Ranks {ranks} are within what seeds explain of the best ({reach:.4f}): more seeds would tell them apart."
+        f"{named} within what seeds explain of the best ({reach:.4f}): more seeds would tell them apart."
     ]
 
 
 def spread_near(points: Sequence[Any], metric: str, rank: int) -> tuple[float, int]:
-    """Return the standard deviation over seeds that points of neighbouring ranks share, and its degrees of freedom.
+    """Return the standard deviation over seeds that a point shares with its neighbours, and its degrees of freedom.
 
-    Good and bad points have other spreads, and one point alone has too few seeds to tell its own.
+    One point alone has too few seeds to tell its own. Neighbours whose spread an F test tells from the point's are
+    left out: where some hardly learn, their seeds say nothing of the others'. Chance may have made the point's own
+    spread very small, so it counts as no less than the median.
     """
-    near = [point for point in points if point.sound and abs(point.rank - rank) <= NEIGHBOURS]
-    spreads = [(point.deviation(metric), len(point.trials) - 1) for point in near]
-    known = [(spread, free) for spread, free in spreads if spread is not None]
-    degrees = sum(free for _, free in known)
-    if not degrees:
+    known = {
+        point.rank: (spread**2, len(point.trials) - 1)
+        for point in points
+        if abs(point.rank - rank) <= NEIGHBOURS
+        and point.sound
+        and (spread := point.deviation(metric)) is not None
+    }
+    if not known:
         return 0.0, 0
-    return math.sqrt(math.fsum(spread**2 * free for spread, free in known) / degrees), degrees
+    middle = float(np.median([variance for variance, _ in known.values()]))
+    own, free = known.get(rank, (middle, 1))
+    own = max(own, middle)
+    alike = [
+        (one, other)
+        for place, (one, other) in known.items()
+        if place == rank or (one <= own * _limit(other, free) and own <= one * _limit(free, other))
+    ]
+    degrees = sum(other for _, other in alike)
+    return math.sqrt(math.fsum(one * other for one, other in alike) / degrees), degrees
+
+
+@cache
+def _limit(above: int, below: int) -> float:
+    from scipy.stats import f
+
+    return float(f.ppf(UNLIKELY, above, below))
 
 
 def _is_number(value: Any) -> bool:

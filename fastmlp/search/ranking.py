@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class RankedPoint:
     rank: int
     index: int
     parameters: Mapping[str, Any]
-    config: TrainConfig
+    config: TrainConfig = field(repr=False)
     trials: tuple[Trial, ...]
 
     @property

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
 from safetensors.numpy import save as to_safetensors
@@ -85,7 +85,7 @@ class Trial:
     valid_loss: float | None
     valid_accuracy: float | None
     seconds: float
-    history: Sequence[Mapping[str, Any]]
+    history: Sequence[Mapping[str, Any]] = field(repr=False)
     test_data: str | None = None
     test_loss: float | None = None
     test_accuracy: float | None = None

@@ -48,7 +48,7 @@ def check(results: StudyResults, claim: Mapping[str, Any]) -> list[Block]:
     test, _ = TESTS[claim["kind"]]
     verdict, blocks = test(results, claim)
     note = f" {claim['note']}" if "note" in claim and not results.study.is_quick else ""
-    return [Paragraph(f"**Published:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
+    return [Paragraph(f"**Claim:** {claim['says']} **Here: {verdict}.**{note}"), *blocks]
 
 
 def settings(results: StudyResults, claim: Mapping[str, Any]) -> list[Setting]:

@@ -17,6 +17,7 @@ from fastmlp.search.record import Key, Trial, checksum_of, finite, from_bytes, t
 from fastmlp.search.state import Progress
 from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import trial_of
+from fastmlp.search.watching import settings_of
 from fastmlp.studies import claims
 from fastmlp.studies.kinds import goes_on, is_available, train_as
 from fastmlp.studies.results import IMAGES, ROWS, Setting, StudyResults, StudyTrial
@@ -217,4 +218,4 @@ def _told(progress: Progress) -> str:
     assert trial is not None
     accuracy = trial.valid_accuracy
     score = "" if accuracy is None else f", validation accuracy {accuracy:.4f}"
-    return f"{dict(progress.parameters)}, seed {trial.seed}: {trial.status}{score}"
+    return f"{settings_of(progress.parameters)}, seed {trial.seed}: {trial.status}{score}"

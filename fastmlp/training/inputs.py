@@ -40,6 +40,8 @@ def rows_of(X: Any, shape: Sequence[int], preparation: Preparation | None) -> np
     array = X.images if isinstance(X, Dataset) else np.asarray(X)
     values = math.prod(shape)
     rows = f"[N, {values}] ({spell_shape(shape)} values an image)"
+    if preparation is not None:
+        rows = f"a data frame with the columns of the training, or their features [N, {values}]"
     if array.shape == (values,):
         rows += "; pass X[None, :] for one image"
     elif array.ndim > 2 and math.prod(array.shape[1:]) == values:

@@ -22,6 +22,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.errors import DataError
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import draw_epoch
+from fastmlp.training.showing import RateShowing
 from fastmlp.training.trainer import Training
 
 LOWEST, HIGHEST = 1e-7, 10.0  # rates of the first and the last step
@@ -34,8 +35,8 @@ MOST_SEED = 2**63  # of TrainConfig
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class FoundRate:
+@dataclass(frozen=True, eq=False, repr=False)
+class FoundRate(RateShowing):
     """What `find_learning_rate` found.
 
     Parameters

@@ -198,7 +198,8 @@ def _data(run: Run) -> Iterator[Block]:
     yield _folded("Balance", report_data.balance(run.parts))
     if run.test.preparation is not None:
         for line in run.test.preparation.lines():
-            yield Paragraph(literal(line))
+            kind, _, names = line.partition(": ")
+            yield Paragraph(f"{kind.capitalize()}: {literal(names)}.")
     if not is_rows(run.test.shape):
         kinds = "each class" if run.test.task == "classification" else "the training part"
         yield Picture(SAMPLES, f"Samples of {kinds}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp.datasets.transforms import is_rows
 from fastmlp.reporting.showing import Showing, rows_to_frame
 from fastmlp.reporting.tables import shown
 from fastmlp.training.layers import spell_layer
@@ -17,7 +18,7 @@ from fastmlp.training.summary import lines_of
 if TYPE_CHECKING:
     import pandas
 
-    from fastmlp.reporting.displays import CurvesDisplay, PicturesDisplay
+    from fastmlp.reporting.displays import CurvesDisplay, PicturesDisplay, RatesDisplay
 
 PICTURE_CHANNELS = (1, 3)
 SHORT_SIDE = 3  # pixels; smaller pictures show nothing
@@ -69,13 +70,14 @@ class NetworkShowing(Showing):
         lines = list(lines_of(self.layers, tuple(self.shape)))
         layers = ", ".join(map(spell_layer, self.layers))
         few = ", ".join(list(self.classes)[:10]) + (" ..." if len(self.classes) > 10 else "")
+        one = "a row" if is_rows(self.shape) else "an image"
         return {
             "input": spell_shape(self.shape),
             "layers": layers,
             "parameters": f"{sum(line.parameters for line in lines):,}",
-            "multiply-adds an image": f"{sum(line.multiply_adds for line in lines):,}",
+            f"multiply-adds {one}": f"{sum(line.multiply_adds for line in lines):,}",
             "type": str(self.weights[0].dtype),
-            f"{len(self.classes):,} outputs": few,
+            "output" if len(self.classes) == 1 else f"{len(self.classes):,} outputs": few,
         }
 
     def _picture(self) -> PicturesDisplay | None:
@@ -121,6 +123,43 @@ class NetworkShowing(Showing):
             for line in lines_of(self.layers, tuple(self.shape))
         ]
         return rows_to_frame(rows)
+
+
+class RateShowing(Showing):
+    """What `fastmlp.FoundRate` shows."""
+
+    learning_rate: float
+    rates: Any
+    losses: Any
+
+    def _line(self) -> str:
+        return f"{self.learning_rate:g}, of {len(self.rates)} from {self.rates[0]:g} to {self.rates[-1]:g}"
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "learning rate": f"{self.learning_rate:g}",
+            "tried": f"{len(self.rates)} rates from {self.rates[0]:g} to {self.rates[-1]:g}",
+        }
+
+    def _picture(self) -> RatesDisplay:
+        from fastmlp.reporting.displays import RatesDisplay
+
+        return RatesDisplay(self.rates, self.losses, self.learning_rate)
+
+    def plot(self, ax: Any = None) -> RatesDisplay:
+        """Draw the loss at each rate.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where; by default in a new figure.
+
+        Returns
+        -------
+        RatesDisplay
+            With ``figure_`` and ``axes_``.
+        """
+        return self._picture().plot(ax)
 
 
 class ResultShowing(Showing):

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from torch_networks import outputs_of, sequential
 
 import fastmlp
@@ -280,3 +283,15 @@ def test_several_labels_a_row_state_their_order_too(tmp_path: Path) -> None:
     model = MLPClassifier(**SMALL).fit(X, np.eye(10, dtype=int)[y])
     to_onnx(model, tmp_path / "model.onnx")
     assert columns_of(tmp_path / "model.onnx") == list(range(10))
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    for model, message in (
+        (make_pipeline(MLPClassifier()), r"found Pipeline, .*; give the last step of a pipeline, pipeline\[-1\]$"),
+        (LogisticRegression(), "found LogisticRegression, expected a Network, MLPClassifier or MLPRegressor$"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=f"^model: {message}"):
+            to_onnx(model, tmp_path / "model.onnx")
+    with pytest.raises(NotFittedError):
+        to_onnx(MLPRegressor(), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -152,3 +152,19 @@ def test_a_network_of_rows_draws_no_picture() -> None:
     )
     assert "<img" not in network._repr_html_()
     assert network.plot().axes_
+
+
+def test_a_rate_found_is_a_line_and_a_curve() -> None:
+    found = fastmlp.FoundRate(0.04, np.logspace(-7, 1, 240), np.linspace(2.3, 0.5, 240))
+    assert repr(found) == "<FoundRate 0.04, of 240 from 1e-07 to 10>"
+    assert "<img" in found._repr_html_()
+    (axes,) = found.plot().axes_
+    assert axes.get_xscale() == "log"
+    pyplot.close("all")
+
+
+def test_arrays_and_histories_are_not_printed_whole(digits: Dataset) -> None:
+    assert repr(Normalization(np.full(3, 2.0), np.array([1.0, 3.0, 2.0]))) == (
+        "<Normalization of 3 values, means 2, deviations 1 to 3>"
+    )
+    assert len(repr(digits.normalization("feature"))) < 100

@@ -10,7 +10,12 @@ from figure_texts import misplaced
 from matplotlib.figure import Figure
 
 from fastmlp.datasets import Dataset
-from fastmlp.reporting.displays import ConfusionDisplay, CurvesDisplay, PicturesDisplay
+from fastmlp.reporting.displays import (
+    ConfusionDisplay,
+    CurvesDisplay,
+    PicturesDisplay,
+    RatesDisplay,
+)
 from fastmlp.reporting.search_displays import HeatMapDisplay, ImportanceDisplay, ParallelDisplay
 from fastmlp.reporting.style import new_figure
 from fastmlp.search.record import Trial
@@ -71,6 +76,7 @@ DISPLAYS = {
     "curves of one epoch": CurvesDisplay(rows(1)),
     "curves of large losses": CurvesDisplay(rows(1000, "r2", 1e5), 3),
     "no curves": CurvesDisplay([]),
+    "rates": RatesDisplay(np.logspace(-7, 1, 240), np.linspace(2.3, 0.5, 240), 0.039),
     "confusion": ConfusionDisplay(RNG.integers(0, 9999, (10, 10)), LONG),
     "small confusion": ConfusionDisplay(RNG.integers(10_000, 99_999, (2, 2)), ["automobile", "airplane"]),
     "pictures": PicturesDisplay(RNG.random((20, 3, 8, 8)), LONG * 2),

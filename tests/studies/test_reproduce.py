@@ -191,7 +191,7 @@ def test_a_study_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     file.write_text(MINE)
     text = reproduce(Study.from_toml(file), tmp_path / "out").read_text()
     assert "Not run on this machine" not in text  # a grid of one value is a setting, too
-    assert "**Published:** A large rate is best. **Here: holds: the best is 0.1.**" in text
+    assert "**Claim:** A large rate is best. **Here: holds: the best is 0.1.**" in text
     assert [label for _, (label, _) in drawn[0]] == ["0.001", "0.1"]
 
 

@@ -102,6 +102,17 @@ def test_files_give_back_what_was_written(results: StudyResults, tmp_path: Path)
     assert (tmp_path / "histories.csv.gz").read_bytes() == written
 
 
+def test_nothing_is_said_of_published_values_where_there_are_none(results: StudyResults) -> None:
+    row = {"label": "ours alone", "where": {"momentum": 0.5, "learning_rate": 0.1}}
+    section = {"title": "", "columns": ["test_accuracy"], "row": [row]}
+    table, told = tables.compare(_with(results, section), section)
+    assert isinstance(table, document.Table)
+    assert isinstance(told, document.Paragraph)
+    assert table.header == ["setting", "quantity", "ours", "95 %"]
+    assert table.rows == [["ours alone", "test accuracy", "0.6100 ± 0.0141", "0.5666 to 0.6518"]]
+    assert "ublished" not in told.text
+
+
 def test_a_table_says_what_agrees_and_why_not(results: StudyResults) -> None:
     where = {"momentum": 0.5, "learning_rate": 0.1}
     near = {"label": "near", "where": where, "published": {"test_accuracy": 0.625}}
@@ -196,7 +207,7 @@ def test_an_order_is_checked(results: StudyResults, sides: list[Any], verdict: s
     claim = {"kind": "order", "says": "so.", "metric": "valid_accuracy", "sides": sides}
     (text, _) = claims.check(results, claim)
     assert isinstance(text, document.Paragraph)
-    assert text.text == f"**Published:** so. **Here: {verdict}.**"
+    assert text.text == f"**Claim:** so. **Here: {verdict}.**"
 
 
 def test_an_order_within_the_spread_says_so(results: StudyResults) -> None:

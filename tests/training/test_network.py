@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from fastmlp.datasets import Dataset, Normalization
 from fastmlp.errors import DataError, FormatError
 from fastmlp.kernels.activations import ACTIVATIONS as KNOWN
+from fastmlp.training.config import TrainConfig
 from fastmlp.training.network import Network, load
 from fastmlp.training.parameters import initialize
+from fastmlp.training.trainer import train
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda Z: np.maximum(Z, 0),
@@ -358,3 +360,13 @@ def test_a_diverged_network_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"2.weight: found values that are not finite"):
         network.save(tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_of_a_table_says_that_it_takes_data_frames() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"age": [1.5, 2.5, 3.5, None], "left": ["yes", "no", "no", "yes"]})
+    data = Dataset.from_table(table, label="left")
+    network = train(TrainConfig(hidden=(), epochs=1), data).network
+    for wrong in ("new.csv", np.zeros((1, 4))):
+        with pytest.raises(DataError, match=r"expected a data frame with .*, or their features"):
+            network.predict(wrong)
