@@ -9,10 +9,19 @@ import numpy as np
 from fastmlp.studies.twins import Twin, TwinEngine
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.draws import Parameters
-from fastmlp.training.layers import Activation, Convolution, Flatten, Layer, Linear, MaxPool
+from fastmlp.training.layers import (
+    Activation,
+    BatchNorm,
+    Convolution,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool,
+)
 from fastmlp.training.shapes import with_shapes
 
-# What the peer does as the configuration says; every other field must have its default.
+# The layers, beside a ReLU, and the settings that the peer follows; every other setting must have its default.
+MODULES = (Linear, Convolution, MaxPool, BatchNorm, Flatten)
 FOLLOWS = (
     *("hidden", "initialization", "optimizer", "learning_rate", "betas", "batch_size", "epochs"),
     *("schedule", "restore_best", "normalize", "label_smoothing", "seed", "threads"),
@@ -22,10 +31,7 @@ FOLLOWS = (
 def can_train(config: TrainConfig, layers: tuple[Layer, ...]) -> bool:
     """Return whether the peer trains as a configuration says: with Adam, on layers that it has modules for."""
     plain = TrainConfig(**{name: getattr(config, name) for name in FOLLOWS})
-    known = all(
-        layer == Activation("relu") or isinstance(layer, Linear | Convolution | MaxPool | Flatten)
-        for layer in layers
-    )
+    known = all(layer == Activation("relu") or isinstance(layer, MODULES) for layer in layers)
     return known and config == plain and config.optimizer == "adam"
 
 
@@ -66,11 +72,11 @@ class PeerEngine(TwinEngine):
         self.shape = shape if any(isinstance(one, Flatten) for one in layers) else (-1,)
         modules = [_module(layer, given) for layer, given, _ in with_shapes(layers, shape)]
         self.model = torch.nn.Sequential(*modules)
-        self.trained = [module for module in modules if hasattr(module, "weight")]
+        self.pairs = [pair for module in modules for pair in _pairs(module)]
         with torch.no_grad():
-            for module, weights, biases in zip(self.trained, *parameters, strict=True):
-                module.weight.copy_(torch.from_numpy(weights))
-                module.bias.copy_(torch.from_numpy(biases))
+            for pair, arrays in zip(self.pairs, zip(*parameters, strict=True), strict=True):
+                for tensor, array in zip(pair, arrays, strict=True):
+                    tensor.copy_(torch.from_numpy(array))
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.learning_rate, betas=config.betas, fused=True
         )
@@ -96,8 +102,7 @@ class PeerEngine(TwinEngine):
 
     def weights(self) -> Parameters:
         """Return copies of weights and biases, in the shapes in which they were given."""
-        pairs = [(one.weight, one.bias) for one in self.trained]
-        weights, biases = zip(*pairs, strict=True)
+        weights, biases = zip(*self.pairs, strict=True)
         return [_copied(one) for one in weights], [_copied(one) for one in biases]
 
     def logits(self, samples: tuple[Any, Any]) -> np.ndarray:
@@ -118,9 +123,17 @@ def _module(layer: Layer, given: tuple[int, ...]) -> Any:
             return nn.Conv2d(given[0], channels, kernel, stride, padding)
         case MaxPool(size):
             return nn.MaxPool2d(size)
+        case BatchNorm():
+            return (nn.BatchNorm2d if len(given) == 3 else nn.BatchNorm1d)(given[0])
         case Flatten():
             return nn.Flatten()
     return nn.ReLU()
+
+
+def _pairs(module: Any) -> list[tuple[Any, Any]]:
+    """Return a module's tensors in pairs, as `fastmlp.training.shapes.parameter_shapes` lists them."""
+    pairs = [("weight", "bias"), ("running_mean", "running_var")]
+    return [(getattr(module, a), getattr(module, b)) for a, b in pairs if hasattr(module, a)]
 
 
 def _copied(tensor: Any) -> np.ndarray:

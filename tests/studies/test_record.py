@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import TrainConfig, load_digits, train
+from fastmlp import TrainConfig, evaluate, load_digits, train
 from fastmlp.errors import ConfigError, FastMLPError
 from fastmlp.reporting.document import to_markdown
 from fastmlp.search.record import Trial
@@ -96,8 +96,8 @@ def test_the_table_is_that_of_the_rounds(tmp_path: Path, taken: dict[str, Any]) 
         "2 %",
     ]
     assert cells(text, "seconds of all trainings") == ["2.0", "12.0"]
-    assert cells(text, "1") == ["0.9500", "0.8800", "0.600", "", "", ""]
-    assert cells(text, "3") == ["0.9500", "0.9300", "0.550", "0.9200", "7.000", ""]
+    assert cells(text, "1") == ["0.8800", "0.600", "", "", ""]
+    assert cells(text, "3") == ["0.9300", "0.550", "0.9200", "7.000", ""]
 
 
 def test_goals_are_reached_or_what_is_missing_is_said(
@@ -182,18 +182,20 @@ def test_a_measure_and_its_figure_need_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("hidden", [("conv 3 3", "maxpool 2", 12), (16,)])
+@pytest.mark.parametrize(
+    "hidden",
+    [("conv 3 3", "maxpool 2", 12), (16,), ("conv 3 3", "batchnorm", 8), (16, "batchnorm", 8)],
+)
 def test_the_peer_trains_the_same_network(tmp_path: Path, hidden: tuple[Any, ...]) -> None:
     pytest.importorskip("torch")
     images = load_digits().take(range(400))
     config = study_of(tmp_path).parts["main"].config.replace(hidden=hidden, betas=(0.9, 0.95))
     ours, theirs = train(config, images), Peer(config, images).run()
-    start = train(config.replace(learning_rate=1e-12), images)
-    for a, b, c in zip(
-        ours.network.weights, theirs.network.weights, start.network.weights, strict=True
-    ):
-        assert np.abs(a - b).max() < 1e-3
-        assert np.abs(a - c).max() > 0.02
+    # Not the weights: Adam makes steps of the rounding of a bias before a batchnorm, whose gradient is zero.
+    one, other = (evaluate(result.network, images)["loss"] for result in (ours, theirs))
+    assert one == pytest.approx(other, rel=2e-3)
+    untrained = train(config.replace(learning_rate=1e-12), images).network
+    assert one < evaluate(untrained, images)["loss"] - 0.05
 
 
 @pytest.mark.parametrize(
@@ -205,14 +207,13 @@ def test_the_peer_trains_the_same_network(tmp_path: Path, hidden: tuple[Any, ...
         ({"shift": 1}, False),
         ({"weight_decay": 0.1}, False),
         ({"dtype": "bfloat16"}, False),
-        ({"hidden": ("conv 3 3", "batchnorm", 8)}, False),
+        ({"hidden": (16, "batchnorm")}, True),
+        ({"hidden": ("conv 3 3", "avgpool 2", 8)}, False),
         ({"hidden": (16, "tanh")}, False),
         ({"activation": "tanh"}, False),
     ],
 )
-def test_what_the_peer_can_train(
-    tmp_path: Path, changes: dict[str, Any], expected: bool
-) -> None:
+def test_what_the_peer_can_train(tmp_path: Path, changes: dict[str, Any], expected: bool) -> None:
     config = study_of(tmp_path).parts["main"].config.replace(**changes)
     assert can_train(config, config.layers(10)) is expected
 
