@@ -35,6 +35,13 @@ def can_train(config: TrainConfig, layers: tuple[Layer, ...]) -> bool:
     return known and config == plain and config.optimizer == "adam"
 
 
+def take_threads(threads: int) -> None:
+    """Let PyTorch compute on so many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
 class Peer(Twin):
     """The loop with PyTorch in place of the kernels."""
 

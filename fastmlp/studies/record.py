@@ -38,7 +38,7 @@ from fastmlp.reporting.chance import interval
 from fastmlp.reporting.document import Block, Details, Paragraph, Table
 from fastmlp.search.data_table import DataTable, load_parts
 from fastmlp.studies.laboratory import Laboratory
-from fastmlp.studies.peer import Peer, can_train
+from fastmlp.studies.peer import Peer, can_train, take_threads
 from fastmlp.studies.results import Setting, StudyResults
 from fastmlp.studies.study import StudyPart
 from fastmlp.studies.tables import PLUS_MINUS, number
@@ -98,9 +98,7 @@ def _warm_up(config: TrainConfig, images: Dataset, has_peer: bool) -> None:
     short = config.replace(epochs=1)
     train(short, images)
     if has_peer:
-        import torch
-
-        torch.set_num_threads(usable_cores())
+        take_threads(usable_cores())
         Peer(short, images.take(range(min(len(images), 4 * config.batch_size)))).run()
     spend_flops(usable_cores())
 
