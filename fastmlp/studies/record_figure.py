@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import ConfigError
 from fastmlp.reporting.style import COLOURS, Axes, new_figure
 from fastmlp.studies.results import StudyResults
 
@@ -18,10 +17,14 @@ BROAD = 0.6  # of the band in which a side's dots lie, of 1 between sides
 
 
 def draw_record(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
-    """Draw what the measure ``record`` took of the setting of `part` and `where`; ``level`` is a line."""
+    """Draw what the measure ``record`` took of the setting of `part` and `where`; ``level`` is a line.
+
+    Nothing is drawn where it took nothing, because a training diverged.
+    """
     setting, taken = results.select(entry), results.measured.get("record")
     if setting is None or taken is None:
-        raise ConfigError("figure: found kind 'record', expected the measure record, of a setting")
+        path.unlink(missing_ok=True)
+        return
     rounds = taken["rounds"]
     peer = {
         name: [one[f"peer_{name}"] for one in rounds if f"peer_{name}" in one]
