@@ -203,8 +203,9 @@ def _summary(results: StudyResults, setting: Setting, taken: Any) -> Table:
 
 def _explained(taken: Any) -> str:
     equal, most = sum(column(taken, "same")), median(column(taken, "ceiling"))
+    threads = f"{taken['cores']} thread{'s' * (taken['cores'] != 1)}"
     return (
-        f"On {taken['cores']} threads, in turns; seconds: median (least to greatest). A training's seconds are those "
+        f"On {threads}, in turns; seconds: median (least to greatest). A training's seconds are those "
         "of its epochs; a process also starts Python, reads the data, loads the compiled kernels and tests. A "
         f"training takes {taken['flops'] / 1e9:,.1f} GFLOP of multiply-adds in its layers, and the machine does at "
         f"most {most / 1e9:,.0f} GFLOP/s in float32. PyTorch has the same start, batches and rates, is handed "
@@ -253,13 +254,13 @@ def _every_seed(results: StudyResults, setting: Setting, taken: Any) -> Details:
     rounds = {one["seed"]: one for one in taken["rounds"]}
     rows = []
     for one in setting.trials:
-        again = rounds[one.config.seed]
+        again = rounds.get(one.config.seed, {})
         peer = again.get("peer_test_accuracy")
         rows.append(
             [
                 str(one.config.seed),
                 number(results, "test_accuracy", one.trial.test_accuracy),
-                f"{again['seconds']:.3f}",
+                f"{again['seconds']:.3f}" if "seconds" in again else "",
                 "" if peer is None else number(results, "test_accuracy", peer),
                 f"{again['peer_seconds']:.3f}" if "peer_seconds" in again else "",
                 f"{again['process_seconds']:.2f}" if "process_seconds" in again else "",
