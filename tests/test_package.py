@@ -41,7 +41,7 @@ HOMES = {
     "llvmlite": {"kernels", "cli.doctor", "bench"},
     "matplotlib": {"reporting.style"},
     "numba": {"kernels", "bench"},
-    "torch": {"bench", "studies.twins"},
+    "torch": {"bench", "studies.peer", "studies.twins"},
 }
 SEES_KERNELS = {"cli.doctor", "bench"}
 

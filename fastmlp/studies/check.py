@@ -20,6 +20,7 @@ NEEDS = {
     "figure": ("file", "caption"),
     "twins": ("ours", "theirs"),
     "fits": ("part",),
+    "record": (),
 }
 KINDS_NEED: Mapping[str, Mapping[str, Collection[str]]] = {
     "claim": {kind: needs for kind, (_, needs) in claims.TESTS.items()},
@@ -48,7 +49,8 @@ def check(study: Study) -> None:
         _one_of(f"{title}, all", section.get("all", []), study.parts)
         _check_measures(study, title, section)
         for table in NEEDS:
-            for entry in section.get(table, []):
+            asked = section.get(table, [])
+            for entry in [asked] if isinstance(asked, Mapping) else asked:
                 _check_entry(study, f"{title}, {table}", table, entry)
 
 
@@ -67,6 +69,7 @@ def _check_measures(study: Study, title: str, section: Mapping[str, Any]) -> Non
     for name, found, expected in (
         ("confusion", any("confusion" in row for row in rows), "a row with `confusion`"),
         ("twins", "twins" in section, "`twins` in the section"),
+        ("record", "record" in section, "`record` in the section"),
         ("likelihoods", {"fits", "row"} <= section.keys(), "`fits` and `row` in the section"),
         (  # a batchnorm does not compute in a test what it trains
             "gradients",
@@ -104,6 +107,10 @@ def _check_entry(study: Study, name: str, table: str, entry: Mapping[str, Any]) 
         shown = len(twins) * len(entry.get("quantities", figures.SHOWN))
         if len(entry["words"]) != shown:
             raise ConfigError(f"{name}.words: found {entry['words']}, expected {shown} of them")
+    if entry.get("kind") == "record":
+        measured = [one for section in study.sections for one in section.get("measure", [])]
+        if "record" not in measured:
+            raise ConfigError(f"{name}.kind: found 'record', expected the measure record, too")
     if table == "figure":
         _one_of(f"{name}.twins", entry.get("twins", []), study.parts)
     if table in ("row", "epochs"):

@@ -9,6 +9,8 @@ Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
   a column for loss, one for ``cost`` if asked for, one for accuracy.
 - ``bars``: a group of bars for each of ``sides``, a bar for each of ``quantities`` or, with ``twins``
   (a list of parts), for each of those parts.
+- ``record``: each seed's test accuracy and seconds, beside PyTorch's, as `fastmlp.studies.record` measured them of
+  the setting of `part` and `where`; ``level`` is the accuracy to reach.
 
 `fastmlp.studies.pictures` draws the other kinds.
 
@@ -36,6 +38,7 @@ from fastmlp.reporting.style import (
     new_figure,
     wrap,
 )
+from fastmlp.studies.record_figure import draw_record
 from fastmlp.studies.results import Setting, StudyResults
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import FIELDS, WORDS, field_value
@@ -257,10 +260,11 @@ def _span(setting: Setting | None, name: str) -> tuple[float, float, float]:
     return mean, max(0.0, mean - deviation), min(most, mean + deviation)
 
 
-FROM_TRIALS = {"series": _series, "parts": _parts, "bars": _bars}
+FROM_TRIALS = {"series": _series, "parts": _parts, "bars": _bars, "record": draw_record}
 # What an entry of each kind cannot do without.
 NEEDS = {
     "series": (),  # `by` or `sides`
     "parts": ("sides",),
     "bars": ("sides", "quantities"),
+    "record": (),
 }

@@ -19,6 +19,7 @@ from fastmlp.studies.agreement import show_twins, take_twins
 from fastmlp.studies.gradients import check_kernels
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.likelihood import show_likelihoods, take_likelihoods
+from fastmlp.studies.record import show_record, take_record
 from fastmlp.studies.results import StudyResults
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import MINUS, PLUS_MINUS
@@ -198,4 +199,5 @@ MEASURES: Mapping[str, Measure] = {
     "twins": Measure(take_twins, show_twins),
     "confusion": Measure(_take_confusion, _show_confusion),
     "likelihoods": Measure(take_likelihoods, show_likelihoods),
+    "record": Measure(take_record, show_record),
 }

@@ -154,6 +154,7 @@ ENTRY: dict[str, Type] = {
     "published": Table({}, Either(VALUE, Listed(VALUE))),
 }
 ENTRIES = Listed(Table({**ENTRY, "sides": Listed(Table(ENTRY))}), 0)
+RECORD = Table({**ENTRY, **dict.fromkeys(("accuracy", "seconds", "all_seconds"), POSITIVE)})
 CLOCKS = Listed(Table({**ENTRY, "published": POSITIVE}), 0)
 
 SECTION: dict[str, Type] = {
@@ -162,6 +163,7 @@ SECTION: dict[str, Type] = {
     **dict.fromkeys(("columns", "measure", "all"), Listed(TEXT, 0)),
     "tolerance": NUMBER,
     "clock": CLOCKS,
+    "record": RECORD,
 }
 PART: dict[str, Type] = {
     **dict.fromkeys(("label", "kind"), TEXT),

@@ -27,6 +27,7 @@ The tables of a search file (`fastmlp.search.experiment`) are the part "main". B
     measure = ["gradients"]          # see `fastmlp.studies.measures`
     twins = [ ... ]                  # parts that should agree; see `fastmlp.studies.agreement`
     fits = [ ... ]                   # parts with choices left out; see `fastmlp.studies.likelihood`
+    record = { accuracy = 0.99 }     # seconds beside PyTorch's; see `fastmlp.studies.record`
     all = ["main"]                   # parts whose settings are listed, every one
 """
 

@@ -5,7 +5,7 @@ import pytest
 
 from fastmlp import datasets
 from fastmlp.datasets import Dataset
-from fastmlp.studies import study
+from fastmlp.studies import record, study
 
 FILLED = 2000  # images that are not black
 
@@ -30,7 +30,8 @@ def random_images() -> dict[str, Dataset]:
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, random_images: dict[str, Dataset]) -> None:
-    """Use random images, and very few of them in a quick study."""
+    """Use random images, and very few of them in a quick study; a new process would not see them."""
     monkeypatch.setattr(datasets, "load", lambda name, home=None: random_images[name])
     monkeypatch.setattr(study, "QUICK_IMAGES", (64, 32, 32))
     monkeypatch.setattr(study, "QUICK_EPOCHS", 1)
+    monkeypatch.setattr(record, "_new_process", lambda *_: {"process_seconds": 2.5})

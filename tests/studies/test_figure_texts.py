@@ -1,6 +1,7 @@
 """Every kind of figure: no text is cut or lies on another, and a telephone shows it large enough to read."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,26 @@ def test_figures_of_studies(
     entry = ENTRIES[name]
     figures.FROM_TRIALS[entry["kind"]](results, entry, tmp_path / "figure.png")
     assert misplaced(drawn[0]) == []
+
+
+@pytest.mark.parametrize("peer", [True, False])
+def test_figure_of_a_record(
+    peer: bool, results: StudyResults, tmp_path: Path, drawn: list[Figure]
+) -> None:
+    rounds = [{"seed": seed, "seconds": 0.8 + 0.1 * seed} for seed in range(3)]
+    if peer:
+        rounds[0] |= {"peer_seconds": 8.1, "peer_test_accuracy": 0.9876}
+    measured = replace(results, measured={"record": {"rounds": rounds}})
+    where = {"momentum": 0.9, "learning_rate": 0.1}
+    entry = {"kind": "record", "where": where, "level": 0.985}
+    figures.FROM_TRIALS["record"](measured, entry, tmp_path / "figure.png")
+    assert misplaced(drawn[0]) == []
+    names = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
+    assert names == ["fastmlp", "PyTorch"][: 1 + peer]
+    dots = [line.get_xdata() for line in drawn[0].axes[1].lines if line.get_marker() == "o"]
+    assert np.asarray(dots[0]).tolist() == [0.8, 0.9, 1.0]
+    figures.FROM_TRIALS["record"](results, entry, tmp_path / "figure.png")  # nothing was measured
+    assert not (tmp_path / "figure.png").exists()
 
 
 def whiskers(figure: Figure) -> Iterator[np.ndarray]:

@@ -24,6 +24,8 @@ POINTS = {
     "cifar10-softmax": 4,
     "mnist-nonlinearity": 20,
     "mnist-cnn": 9,
+    "mnist-99": 1,
+    "mnist-985": 1,
 }
 
 

@@ -51,6 +51,7 @@ epochs = [{ at = [1, 2], quantities = ["train_loss"], published = { train_loss =
 clock = [{ says = "c", part = "more", per = "grid", published = 2.5 }]
 measure = ["balance"]
 twins = [{ ours = "main", theirs = "more" }]
+record = { part = "more", where = { momentum = 0.5 }, accuracy = 0.9, seconds = 1, all_seconds = 2.5 }
 all = ["main"]
 claim = [
   { kind = "order", says = "o", note = "n", metric = "train_loss", lower = true, epoch = 1, sides = [
