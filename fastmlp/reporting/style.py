@@ -28,6 +28,7 @@ from fastmlp.machine.files import write_atomic
 __all__ = [
     "COLOURS",
     "DASHES",
+    "MARKERS",
     "STYLE",
     "Axes",
     "Figure",
@@ -47,6 +48,7 @@ __all__ = [
 # colour-blind readers.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+MARKERS = "osD^vPX*"
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,

@@ -24,6 +24,7 @@ POINTS = {
     "cifar10-softmax": 4,
     "mnist-nonlinearity": 20,
     "mnist-cnn": 9,
+    "cifar10-mlp": 1,
 }
 
 
