@@ -20,7 +20,7 @@ from matplotlib import colormaps, get_data_path, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from fastmlp.errors import printable
 from fastmlp.machine.files import write_atomic
@@ -36,6 +36,7 @@ __all__ = [
     "font_file",
     "legend_below",
     "name_axes_by_epoch",
+    "name_axis_of_seconds",
     "new_figure",
     "plain_text",
     "shades_of",
@@ -169,3 +170,12 @@ def name_axes_by_epoch(axes: Axes, quantity: str) -> None:
     axes.xaxis.set_major_locator(
         MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
     )
+
+
+def name_axis_of_seconds(axes: Axes) -> None:
+    """Make the lower axis one of seconds by their logarithm, with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("seconds of training")

@@ -6,16 +6,23 @@ validation accuracy, and its settings alone are tested. Seconds are comparable w
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastmlp.errors import ConfigError
 from fastmlp.reporting.chance import interval
 from fastmlp.reporting.document import Block, Details, Paragraph, Table
-from fastmlp.reporting.style import COLOURS, MARKERS, Axes, legend_below, new_figure
+from fastmlp.reporting.style import (
+    COLOURS,
+    MARKERS,
+    Axes,
+    legend_below,
+    name_axis_of_seconds,
+    new_figure,
+)
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.results import Setting, StudyResults, varied
 from fastmlp.studies.tables import FIELDS, field_value, number, ours
@@ -24,6 +31,7 @@ KIND = "front"
 CHOSEN_BY, TESTED = "valid_accuracy", "test_accuracy"
 LEVELS = [step / 20 for step in range(2, 20)]  # accuracies whose first setting is told
 SIZE = (6.4, 4.0)  # inches, without the legend
+BEHIND = COLOURS[-1]  # grey
 
 Section = Mapping[str, Any]
 
@@ -136,45 +144,41 @@ def show_front(results: StudyResults, section: Section, taken: Any) -> list[Bloc
 
 
 def draw_front(results: StudyResults, entry: Mapping[str, Any], path: Path) -> None:
-    """Draw accuracy against seconds: filled and joined what was tested, hollow by validation."""
+    """Draw accuracy against seconds: filled what was tested, hollow by validation, grey what is behind."""
     found = sorted(places(results, {"figure": [entry]}), key=lambda one: one.seconds)
-    if len(found) > len(COLOURS):
-        raise ConfigError(f"figure: found {len(found)} settings, expected at most {len(COLOURS)}")
-    with new_figure(path, SIZE[0], SIZE[1] + 0.22 * len(found)) as figure:
+    ahead = [one for one in found if one.is_ahead]
+    with new_figure(path, SIZE[0], SIZE[1] + 0.22 * len(ahead)) as figure:
         axes = figure.subplots()
-        joined = [(one.seconds, one.tested) for one in found if one.tested is not None]
-        axes.plot(*zip(*joined, strict=True), color="#999999", linestyle="-", zorder=1)
-        for style, one in enumerate(found):
-            _mark(axes, results, one, style)
-        _scale_seconds(axes)
-        axes.set_xlabel("seconds of training")
+        joined = [(one.seconds, one.tested) for one in ahead if one.tested is not None]
+        axes.plot(*zip(*joined, strict=True), color=BEHIND, linestyle="-", zorder=1)
+        looks = zip(itertools.cycle(COLOURS[:-1]), itertools.cycle(MARKERS), strict=False)
+        handles = [_mark(axes, results, *one) for one in zip(ahead, looks, strict=False)]
+        labels = [one.label for one in ahead]
+        if behind := [(one.seconds, one.chosen) for one in found if not one.is_ahead]:
+            handles.append(_dots(axes, behind, BEHIND, "o"))
+            labels.append("behind the front")
+        name_axis_of_seconds(axes)
         axes.set_ylabel("accuracy")
-        handles, labels = axes.get_legend_handles_labels()
-        legend_below(
-            figure, handles, labels, 2, "filled: test, with 95 % interval; hollow: validation"
-        )
+        legend = "filled: test, with 95 % interval; hollow: validation"
+        legend_below(figure, handles, labels, 2, legend)
 
 
-def _mark(axes: Axes, results: StudyResults, place: Place, style: int) -> None:
-    look: Any = {"color": COLOURS[style], "marker": MARKERS[style], "linestyle": "none"}
-    label: Any = {"label": place.label}
-    hollow: Any = label if place.tested is None else {}
-    axes.plot([place.seconds], [place.chosen], **look, **hollow, fillstyle="none", markersize=5)
-    if place.tested is not None:
-        low, high = _ends(results, place)
-        reach = [[place.tested - low], [high - place.tested]]
-        axes.errorbar([place.seconds], [place.tested], reach, **look, **label, capsize=2)
-
-
-def _scale_seconds(axes: Axes) -> None:
-    """Make the axis logarithmic, with plain numbers."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    low, high = axes.get_xlim()
-    between = "25" if high / low < 300 else ""
-    axes.xaxis.set_minor_formatter(
-        lambda value, _: f"{value:g}" if f"{value:e}"[0] in between else ""
+def _mark(axes: Axes, results: StudyResults, place: Place, look: tuple[str, str]) -> Any:
+    """Draw a setting of the front, and return what stands for it in the legend."""
+    hollow = _dots(axes, [(place.seconds, place.chosen)], *look)
+    if place.tested is None:
+        return hollow
+    low, high = _ends(results, place)
+    reach = [[place.tested - low], [high - place.tested]]
+    colour, marker = look
+    return axes.errorbar(
+        [place.seconds], [place.tested], reach, color=colour, marker=marker, ls="none", capsize=2
     )
+
+
+def _dots(axes: Axes, points: Sequence[tuple[float, float]], colour: str, marker: str) -> Any:
+    look: Any = {"color": colour, "marker": marker, "linestyle": "none"}
+    return axes.plot(*zip(*points, strict=True), **look, fillstyle="none", markersize=5)[0]
 
 
 def _ends(results: StudyResults, place: Place) -> tuple[float, ...]:

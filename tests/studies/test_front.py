@@ -130,6 +130,8 @@ def test_the_figure_can_be_read(
     results = made_up(tmp_path, {name: ACCURACIES[name] for name in names}, SECONDS)
     draw_front(results, results.study.sections[0]["figure"][0], tmp_path / "front.png")
     assert misplaced(drawn[0]) == []
+    legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert legend == ["one epoch", "thirty epochs", "behind the front"][:count]
 
 
 def test_nothing_that_was_run_is_said(tmp_path: Path) -> None:
