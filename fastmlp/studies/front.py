@@ -1,7 +1,19 @@
 """How far and how soon: the settings that no other beats in accuracy and in seconds of training.
 
-The measure ``front`` and a figure of the kind ``front`` are about the ``sides`` of that figure. The front is chosen by
-validation accuracy, and its settings alone are tested. Seconds are comparable where a study says ``jobs = 1``.
+A section with the measure ``front`` has a figure of the kind ``front``, whose ``sides`` are compared::
+
+    [study]
+    jobs = 1                         # one training at a time, so that their seconds can be compared
+
+    [[study.section]]
+    title = "Accuracy against seconds"
+    measure = ["front"]
+    figure = [{ kind = "front", file = "front", caption = "...", sides = [
+        { label = "3 epochs" },
+        { label = "30 epochs", part = "long" },
+    ] }]
+
+The front is chosen by validation accuracy, and its settings alone are tested.
 """
 
 from __future__ import annotations
