@@ -142,6 +142,7 @@ def show_front(results: StudyResults, section: Section, taken: Any) -> list[Bloc
         [one.label, *(field_value(one.setting.config.as_dict()[name]) for name in names)]
         for one in found
     ]
+    words = [FIELDS.get(name, name.replace("_", " ")) for name in names]
     return [
         Table(header, rows),
         Paragraph(
@@ -151,7 +152,7 @@ def show_front(results: StudyResults, section: Section, taken: Any) -> list[Bloc
             "seeds and the size of the test part together."
         ),
         Paragraph(_told_levels(results, found)),
-        Details("What the settings are", Table(["setting", *(FIELDS.get(one, one) for one in names)], settings)),
+        Details("What the settings are", Table(["setting", *words], settings)),
     ]  # fmt: skip
 
 
