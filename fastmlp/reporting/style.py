@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from fastmlp.errors import printable
 from fastmlp.machine.files import write_atomic
@@ -29,6 +29,7 @@ from fastmlp.machine.files import write_atomic
 __all__ = [
     "COLOURS",
     "DASHES",
+    "MARKERS",
     "STYLE",
     "Axes",
     "Figure",
@@ -36,6 +37,7 @@ __all__ = [
     "font_file",
     "legend_below",
     "name_axes_by_epoch",
+    "name_axis_of_seconds",
     "new_figure",
     "plain_text",
     "shades_of",
@@ -48,6 +50,7 @@ __all__ = [
 # colour-blind readers.
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+MARKERS = "osD^vPX*"
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -171,3 +174,12 @@ def name_axes_by_epoch(axes: Axes, quantity: str) -> None:
     axes.xaxis.set_major_locator(
         MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
     )
+
+
+def name_axis_of_seconds(axes: Axes) -> None:
+    """Make the lower axis one of seconds by their logarithm, with plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("seconds of training")

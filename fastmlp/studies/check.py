@@ -70,6 +70,11 @@ def _check_measures(study: Study, title: str, section: Mapping[str, Any]) -> Non
         ("confusion", any("confusion" in row for row in rows), "a row with `confusion`"),
         ("twins", "twins" in section, "`twins` in the section"),
         ("record", "record" in section, "`record` in the section"),
+        (
+            "front",
+            any(one.get("kind") == "front" for one in section.get("figure", [])),
+            "a figure of the kind front in the section",
+        ),
         ("likelihoods", {"fits", "row"} <= section.keys(), "`fits` and `row` in the section"),
         (  # a batchnorm does not compute in a test what it trains
             "gradients",

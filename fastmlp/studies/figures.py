@@ -11,6 +11,7 @@ Each has a ``file`` (without ``.png``), a ``caption``, and a ``kind``:
   (a list of parts), for each of those parts.
 - ``record``: each seed's test accuracy and seconds, beside PyTorch's, as `fastmlp.studies.record` measured them of
   the setting of `part` and `where`; ``level`` is the accuracy to reach.
+- ``front``: accuracy against seconds of training for each of ``sides``; see `fastmlp.studies.front`.
 
 `fastmlp.studies.pictures` draws the other kinds.
 
@@ -32,19 +33,20 @@ from fastmlp.reporting.figures import draw_confusion
 from fastmlp.reporting.style import (
     COLOURS,
     DASHES,
+    MARKERS,
     Axes,
     legend_below,
     name_axes_by_epoch,
     new_figure,
     wrap,
 )
+from fastmlp.studies.front import draw_front
 from fastmlp.studies.record_figure import draw_record
 from fastmlp.studies.results import Setting, StudyResults
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.studies.tables import FIELDS, WORDS, field_value
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\")
-MARKERS = "osD^vPX*"
 BAND = 0.18  # opacity
 WIDTH = 6.4  # inches, of every figure: its letters can be read on a telephone
 SIDE_LETTERS = 26  # of a side's label, in a line
@@ -260,11 +262,18 @@ def _span(setting: Setting | None, name: str) -> tuple[float, float, float]:
     return mean, max(0.0, mean - deviation), min(most, mean + deviation)
 
 
-FROM_TRIALS = {"series": _series, "parts": _parts, "bars": _bars, "record": draw_record}
+FROM_TRIALS = {
+    "series": _series,
+    "parts": _parts,
+    "bars": _bars,
+    "record": draw_record,
+    "front": draw_front,
+}
 # What an entry of each kind cannot do without.
 NEEDS = {
     "series": (),  # `by` or `sides`
     "parts": ("sides",),
     "bars": ("sides", "quantities"),
     "record": (),
+    "front": ("sides",),
 }

@@ -85,7 +85,11 @@ class Laboratory:
             for claim in section.get("claim", []):
                 if claim["metric"].startswith("test"):
                     for setting in claims.settings(self.results, claim):
-                        list(self._networks(setting))
+                        self.test_setting(setting)
+
+    def test_setting(self, setting: Setting) -> None:
+        """Test the networks of a setting, one a seed, unless they are tested already."""
+        list(self._networks(setting))
 
     def keep_measured(self, name: str, taken: Any) -> None:
         """Keep what was measured under a name of `fastmlp.studies.measures.MEASURES`."""
@@ -154,6 +158,7 @@ class Laboratory:
             train,
             valid,
             store=self._folder(part),
+            jobs=self.results.study.jobs,
             seeds=part.seeds,
             metric=self.results.study.metric,
             on_trial=show,

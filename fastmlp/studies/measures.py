@@ -16,6 +16,7 @@ from fastmlp.autograd import Tensor
 from fastmlp.errors import ConfigError
 from fastmlp.reporting.document import Block, Paragraph, Picture, Table
 from fastmlp.studies.agreement import show_twins, take_twins
+from fastmlp.studies.front import show_front, take_front
 from fastmlp.studies.gradients import check_kernels
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.likelihood import show_likelihoods, take_likelihoods
@@ -198,6 +199,7 @@ MEASURES: Mapping[str, Measure] = {
     "autograd": Measure(_take_autograd, _show_autograd),
     "twins": Measure(take_twins, show_twins),
     "confusion": Measure(_take_confusion, _show_confusion),
+    "front": Measure(take_front, show_front),
     "likelihoods": Measure(take_likelihoods, show_likelihoods),
     "record": Measure(take_record, show_record),
 }

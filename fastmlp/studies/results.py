@@ -95,6 +95,11 @@ class Setting:
             found = [getattr(trial, name, None) for trial in sound]
         return [value for value in found if value is not None]
 
+    def training_seconds(self) -> list[float]:
+        """Return the seconds that the epochs of each trial took that came to a regular end."""
+        sound = [one.trial for one in self.trials if one.trial.sound]
+        return [math.fsum(row["seconds"] for row in trial.history) for trial in sound]
+
     def curve(self, name: str, trial: Trial) -> list[float]:
         """Return a number of each epoch of a trial; NaN where there is none."""
         column, factor = ("train_loss", self.steps) if name == LOSS_SUM else (name, 1)

@@ -173,6 +173,7 @@ PART: dict[str, Type] = {
 STUDY: dict[str, Type] = {
     **dict.fromkeys(("title", "about"), TEXT),
     "percent": FLAG,
+    "jobs": _whole(1),
     "parts": Table({}, Table(PART)),
     "section": Listed(Table(SECTION), 0),
 }

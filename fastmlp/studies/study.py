@@ -6,6 +6,7 @@ The tables of a search file (`fastmlp.search.experiment`) are the part "main". B
     title = "..."
     about = "..."                    # paragraphs below the title
     percent = true                   # print accuracies as percentages
+    jobs = 1                         # trainings at once; by default as many as cores
 
     [study.parts.wide]               # another experiment; what it leaves out is as in the main one
     label = "..."                    # what reports call it; by default its name
@@ -117,6 +118,8 @@ class Study:
     percent : bool
     metric : {"valid_accuracy", "valid_loss"}
         What the best point is chosen by.
+    jobs : int or None
+        Trainings at once, as for `fastmlp.grid_search`: with 1 each has all cores, and its seconds can be compared.
     parts : mapping of str to StudyPart
     sections : tuple of mapping
         As in the file.
@@ -127,6 +130,7 @@ class Study:
     about: str
     percent: bool
     metric: str
+    jobs: int | None
     parts: Mapping[str, StudyPart]
     sections: tuple[Mapping[str, Any], ...]
 
@@ -159,6 +163,7 @@ class Study:
             study.get("about", ""),
             study.get("percent", False),
             experiment.metric,
+            study.get("jobs"),
             parts,
             tuple(sections),
         )

@@ -26,6 +26,7 @@ POINTS = {
     "mnist-cnn": 9,
     "mnist-99": 1,
     "mnist-985": 1,
+    "cifar10-mlp": 1,
 }
 
 
@@ -67,7 +68,7 @@ def test_every_entry_means_one_point(name: str) -> None:
 
 
 def test_an_unknown_study_and_a_wrong_file_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="found 'cifar', expected cifar10-softmax"):
+    with pytest.raises(ConfigError, match="found 'cifar', expected cifar10-mlp, cifar10-softmax"):
         find("cifar")
     path = tmp_path / "mine.toml"
     path.write_text('[data]\nname = "digits"\n[study]\ntitel = "x"\n')
