@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets.axes import as_array
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, shown
 
 Task = Literal["classification", "multilabel", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
+LEAST_WEIGHT, MOST_WEIGHT = 1e-100, 1e100  # of which sums, and one over them, are finite
 
 
 class Labels(NamedTuple):
@@ -56,8 +57,11 @@ def check_values(labels: Labels, rows: int, name: str) -> None:
             f"{name}: labels are {values.dtype} {list(values.shape)}, "
             f"expected {np.dtype(dtype)} {list(shape)}, one an image"
         )
-    if len(set(classes)) != len(classes) or not classes:
-        raise DataError(f"{name}: classes are {classes}, expected different names")
+    known = [one for one in classes if one and one.isprintable()]
+    if len(set(known)) != len(classes) or not classes:
+        raise DataError(
+            f"{name}: classes are {shown(classes)}, expected different, printable names"
+        )
     if task == "classification":
         check_labels(values, len(classes), name)
     else:
@@ -76,11 +80,13 @@ def check_weights(weights: npt.NDArray[np.float64], rows: int, name: str) -> Non
         raise DataError(
             f"{name}: weights are {weights.dtype} {list(weights.shape)}, expected float64 [{rows}], one a row"
         )
-    wrong = ~np.isfinite(weights) | (weights < 0)
+    # Weights are added up, and divided by their sum.
+    wrong = ~((weights == 0) | ((weights >= LEAST_WEIGHT) & (weights <= MOST_WEIGHT)))
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
-            f"{name}: weight {weights[row]} at row {row}, expected a finite number of at least 0"
+            f"{name}: weight {weights[row]} at row {row}, expected 0, or a number from {LEAST_WEIGHT:g} to "
+            f"{MOST_WEIGHT:g}"
         )
     if not weights.any():
         raise DataError(f"{name}: found only weights of 0, expected at least one above 0")

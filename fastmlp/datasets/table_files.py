@@ -31,6 +31,8 @@ FOREIGN = {  # how files of other kinds begin
     b"ARROW1": "an Arrow file",
     b"PK\x03\x04": "a ZIP archive, such as Excel's",
     b"\x1f\x8b": "a gzip archive",
+    b"\xff\xfe\0\0": "UTF-32 text",
+    b"\0\0\xfe\xff": "UTF-32 text",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }

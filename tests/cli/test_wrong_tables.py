@@ -160,6 +160,11 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "constant text": (csv(table(c="same")), "--label y", "the value 'same' in every row"),
     "all missing": (csv(table(c=np.nan)), "--label y", "column 'c': found no value in any row"),
     "infinity": (csv(table(x=with_one(np.arange(N), np.inf))), "--label y", "found inf at row 7"),
+    "400 digits": (
+        csv(table(x=["9" * 400, *map(str, range(1, N))])),
+        "--label y",
+        "column 'x': found inf at row 0",
+    ),
     "10,000 categories": (
         csv(pd.DataFrame({"w": WORDS, "x": range(10_000), "y": [0, 1] * 5000})),
         "--label y",
@@ -239,6 +244,17 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "--label y --weight w",
         "column 'w': found -1 at row 7",
     ),
+    "huge weights": (
+        csv(table(w=np.full(N, 1e308))),
+        "--label y --weight w",
+        "t.csv: weight 1e+308 at row 0, expected 0, or a number from 1e-100 to 1e+100",
+    ),
+    "tiny weights": (
+        csv(table(w=np.full(N, 1e-320))),
+        "--label y --weight w",
+        "expected 0, or a number from 1e-100 to 1e+100",
+    ),
+    "UTF-32": (csv(table(), encoding="utf-32"), "--label y", "found UTF-32 text"),
     "no weights": (csv(table(w=0)), "--label y --weight w", "weights that are all 0"),
     "missing weight": (
         csv(table(w=with_one(np.ones(N), np.nan))),

@@ -190,8 +190,8 @@ VALUES: tuple[Any, ...] = (
 
 def changed(rng: random.Random, frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table with values, types, names or the order of its columns changed, as far as it can be written."""
-    frame = frame.copy()
     for _ in range(rng.choice((1, 1, 2))):
+        frame = frame.copy()
         name, action = rng.choice(list(frame)), rng.randrange(8)
         value = rng.choice(VALUES)
         if action == 0:
@@ -217,7 +217,7 @@ def changed(rng: random.Random, frame: pd.DataFrame) -> pd.DataFrame:
         elif action == 6:
             frame = frame.iloc[: rng.choice((0, 1, 2, 5))]
         else:
-            frame = frame.assign(**{rng.choice(("new", "age ", "grape2")): value for _ in "a"})
+            frame[rng.choice(("new", "age ", "grape2"))] = [value] * len(frame)
         if not frame.shape[1]:
             return wine()
     try:
