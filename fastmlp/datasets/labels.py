@@ -60,7 +60,7 @@ def check_values(labels: Labels, rows: int, name: str) -> None:
     known = [one for one in classes if one and one.isprintable()]
     if len(set(known)) != len(classes) or not classes:
         raise DataError(
-            f"{name}: classes are {shown(classes)}, expected different, printable names"
+            f"{name}: classes are {shown(classes)}, expected different names that are printable"
         )
     if task == "classification":
         check_labels(values, len(classes), name)

@@ -129,8 +129,9 @@ class Networks(Tensors):
         description, found = (
             json.loads(one["__metadata__"]["network"]) for one in (header, written)
         )
-        more = {"levels", "preparation", "task"} & set(found)
-        for name in ("classes", "dtype", "residual", "shape", "sizes", *sorted(more)):
+        for name in {"levels", "preparation", "task"} & set(found):
+            believe(found[name] == description[name], f"{name}: {description[name]!r}")
+        for name in ("classes", "dtype", "residual", "shape", "sizes"):
             believe(same_types(found[name], description[name]), f"{name}: {description[name]!r}")
         believe(sorted(bits) == sorted(content), "other numbers")
         load(again)

@@ -171,7 +171,7 @@ def cells(rng: random.Random, data: bytes, name: str) -> bytes:
         elif action == 5 and rows[row]:
             del rows[row][place]
         elif action == 6:
-            rows.insert(row, list(rows[rng.randrange(len(rows))]) * rng.choice((1, 1, 500)))
+            rows.insert(row, list(rows[rng.randrange(len(rows))]) * rng.choice((1, 1, 200)))
         elif place < min(map(len, rows)):
             value = rng.choice(CELLS)
             for one in rows[rng.randrange(2) :]:
