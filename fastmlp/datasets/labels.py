@@ -15,6 +15,7 @@ Task = Literal["classification", "multilabel", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
+MOST_TARGET = 1e150  # whose square is finite
 LEAST_WEIGHT, MOST_WEIGHT = 1e-100, 1e100  # of which sums, and one over them, are finite
 
 
@@ -65,12 +66,12 @@ def check_values(labels: Labels, rows: int, name: str) -> None:
     if task == "classification":
         check_labels(values, len(classes), name)
     else:
-        allowed = values <= 1 if task == "multilabel" else np.isfinite(values)
+        allowed = values <= 1 if task == "multilabel" else np.abs(values) <= MOST_TARGET
         if not allowed.all():
             row, column = np.argwhere(~allowed)[0]
             raise DataError(
                 f"{name}: label {values[row, column]} at row {row} of {classes[column]!r}, expected "
-                + ("0 or 1" if task == "multilabel" else "finite numbers")
+                + ("0 or 1" if task == "multilabel" else f"finite numbers up to {MOST_TARGET:g}")
             )
 
 

@@ -82,11 +82,11 @@ def numbers_of(where: object, column: pd.Series[Any]) -> npt.NDArray[np.float64]
         values: npt.NDArray[np.float64] = column.to_numpy(np.float64, na_value=np.nan)
     else:
         given = column.to_numpy(object)
-        numbers = pandas().to_numeric(column.astype(object), errors="coerce")
         try:
+            numbers = pandas().to_numeric(column.astype(object), errors="coerce")
             values = numbers.to_numpy(np.float64)
         except OverflowError:  # whole numbers of hundreds of digits are infinite
-            values = np.array([_nearest(one) for one in numbers.tolist()])
+            values = np.array([_nearest(one) for one in given])
         wrong = np.isnan(values) & ~column.isna().to_numpy()
         if wrong.any():
             row = int(wrong.argmax())
@@ -172,11 +172,13 @@ def is_period(column: pd.Series[Any]) -> bool:
     )
 
 
-def _nearest(number: float) -> float:
+def _nearest(value: Any) -> float:
     try:
-        return float(number)
+        return float(value)
     except OverflowError:
         return math.inf
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _spelled(value: object) -> str | None:

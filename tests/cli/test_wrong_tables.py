@@ -224,6 +224,11 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "--label y",
         "column 'y': found inf at row 7",
     ),
+    "huge targets": (
+        csv(table(y=with_one(np.linspace(0, 1, N), -1e300))),
+        "--label y --task regression",
+        "t.csv: column 'y': found -1e+300 at row 7 (counted from 0), expected numbers up to 1e+150",
+    ),
     "one class": (csv(table(y="a")), "--label y", "column 'y': found the one label 'a'"),
     "dates as labels": (parquet(table(y=DATES)), "--data t.parquet --label y", "dates or times"),
     "whole floats": (csv(table(y=np.resize([0.0, 1], N))), "--label y", "say --task"),
@@ -247,12 +252,12 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "huge weights": (
         csv(table(w=np.full(N, 1e308))),
         "--label y --weight w",
-        "t.csv: weight 1e+308 at row 0, expected 0, or a number from 1e-100 to 1e+100",
+        "t.csv: column 'w': found 1e+308 at row 0 (counted from 0), expected weights of 0, or from",
     ),
     "tiny weights": (
         csv(table(w=np.full(N, 1e-320))),
         "--label y --weight w",
-        "expected 0, or a number from 1e-100 to 1e+100",
+        "expected weights of 0, or from 1e-100 to 1e+100",
     ),
     "UTF-32": (csv(table(), encoding="utf-32"), "--label y", "found UTF-32 text"),
     "no weights": (csv(table(w=0)), "--label y --weight w", "weights that are all 0"),
