@@ -95,8 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _print_warning
         code = _run(arguments)
         output.flush()
-        # Who closes a pipe, such as `head`, has read enough.
-        if output.failure is not None and not isinstance(output.failure, BrokenPipeError):
+        if output.is_lost:
             _print_line("error", f"standard output: cannot be written: {output.failure}")
             code = code or WRONG_INPUT
     return code

@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp.cli.model import config_file, model_file
 from fastmlp.cli.options import data_home_option, from_file
 from fastmlp.cli.results import interval_of
-from fastmlp.cli.run_folder import write_metrics
+from fastmlp.cli.run_folder import check_output, write_metrics
 from fastmlp.datasets import Dataset, own
 from fastmlp.errors import ConfigError, DataError, printable, shown
 from fastmlp.machine.streams import say
@@ -58,6 +58,7 @@ def evaluate(
     from fastmlp.training.evaluation import measure
 
     file = model_file(model)
+    check_output(out, file, *([] if data is None else [Path(data)]))
     network = load(file)
     part, what = _data(network, model, data, {"label": label, "weight": weight}, data_home)
     say(f"{what}: {len(part):,} rows")

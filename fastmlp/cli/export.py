@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from fastmlp.cli.run_folder import check_output
 from fastmlp.errors import printable
 
 
@@ -24,6 +25,7 @@ def export(model: Path, onnx: Path) -> None:
 
     Needs the extra "export": pip install "fastmlp[export]".
     """
+    check_output(onnx, model)
     from fastmlp.estimator.export import load_model, to_onnx
 
     to_onnx(load_model(model), onnx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
+from fastmlp.datasets.numpy_files import arrays_in
 from fastmlp.datasets.pictures import MODES, read_picture
 from fastmlp.datasets.tables import SUFFIXES, raw_table
 from fastmlp.datasets.transforms import is_rows
-from fastmlp.errors import DataError, line_of
+from fastmlp.errors import DataError
 from fastmlp.machine.files import found_at
 from fastmlp.machine.streams import warn
 from fastmlp.training.levels import bring_to
@@ -182,21 +184,16 @@ def _array(file: Path, network: Network) -> NDArray[Any]:
     """Return the array of a file whose rows are what a network takes."""
     values = network.sizes[0]
     expected = f"rows of {values} values ({spell_shape(network.shape)})"
-    try:
-        content = np.load(file, mmap_mode="r", allow_pickle=False)
-        found = {"": content} if isinstance(content, np.ndarray) else dict(content)
-    except MemoryError:
-        raise
-    except Exception as error:  # of whatever kind damaged bytes lead to
-        raise DataError(f"{line_of(error)}; expected arrays of NumPy") from None
-    fits = {
-        name: one
-        for name, one in found.items()
-        if one.ndim > 1 and int(np.prod(one.shape[1:], dtype=np.int64)) == values
-    }
+    found = arrays_in(file)
+    fits = [
+        one for one in found.values() if len(one.shape) > 1 and math.prod(one.shape[1:]) == values
+    ]
     if len(fits) == 1:
-        return next(iter(fits.values()))
-    shapes = ", ".join(f"{name} {list(one.shape)}".strip() for name, one in found.items())
+        return fits[0].read()
+    shapes = ", ".join(
+        f"{name} {list(one.shape)}" if len(found) > 1 else str(list(one.shape))
+        for name, one in found.items()
+    )
     raise DataError(f"found {shapes or 'no array'}, expected one array with {expected}")
 
 

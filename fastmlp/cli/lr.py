@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fastmlp.cli.options import config_options
+from fastmlp.cli.run_folder import check_output
 from fastmlp.cli.train import settings_of, source_options
 from fastmlp.errors import printable
 from fastmlp.search.experiment import load_parts
@@ -35,6 +36,7 @@ def learning_rate(
     """
     from fastmlp.training.rate_finder import find_learning_rate
 
+    check_output(out, *([] if config is None else [config]))
     settings, table = settings_of(context, config)
     part, *_rest = load_parts(table, data_home)
     found = find_learning_rate(settings, part)

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastmlp.cli.inputs import Batch, Inputs
 from fastmlp.cli.model import model_file
+from fastmlp.cli.run_folder import check_output
 from fastmlp.errors import ConfigError, DataError, printable
 from fastmlp.machine.files import write_atomic
 from fastmlp.machine.streams import say
@@ -57,6 +58,7 @@ def predict(
             "--top: found beside --proba, which gives all classes, expected one of them"
         )
     file = model_file(model)
+    check_output(out, file, *what)
     network = load(file)
     columns = _Columns(network, proba=proba, top=top)
     start = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +42,20 @@ def keep(
     report : bool
         Whether to write a report, once everything else is done.
     """
-    code = 0
+    code, is_whole = 0, False
     try:
         with held_interrupt():  # a second Ctrl-C must not lose what took long to train
             metrics, outputs = _save(result, parts, folder)
+            is_whole = True
         if report and outputs is not None:
             _report(result, parts, folder, metrics, outputs)
     except KeyboardInterrupt:
         click.echo("interrupted while results were written", err=True)
         code = INTERRUPTED
     click.echo(f"{printable(folder.path)}: {', '.join(folder.written())}")
+    # What was not told, the same command tells again.
+    if is_whole and not getattr(sys.stdout, "is_lost", False):
+        folder.end()
     if folder.failures:
         raise folder.failures[0]
     return code
@@ -98,7 +103,6 @@ def _save(
         f"{result.samples_per_second:,.0f} {unit} a second"
     )
     _draw(result, parts["test"], folder, outputs)
-    folder.end()
     return metrics, outputs
 
 

@@ -21,8 +21,10 @@ from fastmlp.machine.folders import (
     CHECKPOINT,
     CONFIG,
     HISTORY,
+    MARKS,
     METRICS,
     MODEL,
+    SHARED,
     UNFINISHED,
     claim,
     first_of,
@@ -63,6 +65,30 @@ def remove_empty(folder: Path) -> None:
     with suppress(OSError):  # not empty
         folder.rmdir()
         folder.parent.rmdir()
+
+
+def check_output(file: Path | None, *read: Path) -> None:
+    """Raise a StoreError if a file to write is one that the command reads, or a run's own.
+
+    Parameters
+    ----------
+    file : Path or None
+        What a command is to write, of which an existing one is replaced.
+    *read : Path
+        What it reads.
+    """
+    if file is None or not file.exists():
+        return
+    if any(one.exists() and os.path.samefile(one, file) for one in read):
+        raise StoreError(f"{file}: found the file that is read, expected another one to write")
+    place = Path(os.path.realpath(file))
+    for command, marks in MARKS.items():
+        owned = (*FILES, *SHARED, *marks)
+        if place.name in owned and (found := first_of(place.parent, marks)):
+            raise StoreError(
+                f"{file}: found a file of fastmlp {command} (beside {found}), expected another name or folder; "
+                "choose another"
+            )
 
 
 class RunFolder:

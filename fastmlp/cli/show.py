@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmlp.cli.model import config_file, model_file
 from fastmlp.cli.options import from_file
+from fastmlp.cli.run_folder import check_output
 from fastmlp.errors import printable
 from fastmlp.training.network import Network, load
 from fastmlp.training.shapes import spell_shape
@@ -32,6 +33,7 @@ def show(model: Path, weights: Path | None) -> None:
     beside it, the settings of its training.
     """
     file = model_file(model)
+    check_output(weights, file)
     network = load(file)
     for name, text in described(network):
         click.echo(printable(f"{name:14}{text}"))

@@ -68,7 +68,7 @@ class Dataset(DatasetShowing):
     task : {"classification", "multilabel", "regression"}
         What the labels are: a class each, several labels a row, or numbers.
     weights : float64 ndarray [N], optional
-        How much each row counts: finite, at least 0, not all 0.
+        How much each row counts: 0, or from 1e-100 to 1e100; not all 0.
     preparation : Preparation, optional
         What was done with the columns of the table that these rows come from.
 

@@ -185,7 +185,7 @@ def _read(place: Path, name: str, wanted: Wanted) -> Decoded | None:
                 return None
             images = np.memmap(file, np.uint8, "r", shape=shape)
             images.filename = str(place / name)  # by which other processes open it
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if _sums(images) != described["sums"]:
         return None

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets.axes import as_array
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, shown
 
 Task = Literal["classification", "multilabel", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
+MOST_TARGET = 1e150  # whose square is finite
+LEAST_WEIGHT, MOST_WEIGHT = 1e-100, 1e100  # of which sums, and one over them, are finite
 
 
 class Labels(NamedTuple):
@@ -56,17 +58,20 @@ def check_values(labels: Labels, rows: int, name: str) -> None:
             f"{name}: labels are {values.dtype} {list(values.shape)}, "
             f"expected {np.dtype(dtype)} {list(shape)}, one an image"
         )
-    if len(set(classes)) != len(classes) or not classes:
-        raise DataError(f"{name}: classes are {classes}, expected different names")
+    known = [one for one in classes if one and one.isprintable()]
+    if len(set(known)) != len(classes) or not classes:
+        raise DataError(
+            f"{name}: classes are {shown(classes)}, expected different names that are printable"
+        )
     if task == "classification":
         check_labels(values, len(classes), name)
     else:
-        allowed = values <= 1 if task == "multilabel" else np.isfinite(values)
+        allowed = values <= 1 if task == "multilabel" else np.abs(values) <= MOST_TARGET
         if not allowed.all():
             row, column = np.argwhere(~allowed)[0]
             raise DataError(
                 f"{name}: label {values[row, column]} at row {row} of {classes[column]!r}, expected "
-                + ("0 or 1" if task == "multilabel" else "finite numbers")
+                + ("0 or 1" if task == "multilabel" else f"finite numbers up to {MOST_TARGET:g}")
             )
 
 
@@ -76,11 +81,13 @@ def check_weights(weights: npt.NDArray[np.float64], rows: int, name: str) -> Non
         raise DataError(
             f"{name}: weights are {weights.dtype} {list(weights.shape)}, expected float64 [{rows}], one a row"
         )
-    wrong = ~np.isfinite(weights) | (weights < 0)
+    # Weights are added up, and divided by their sum.
+    wrong = ~((weights == 0) | ((weights >= LEAST_WEIGHT) & (weights <= MOST_WEIGHT)))
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
-            f"{name}: weight {weights[row]} at row {row}, expected a finite number of at least 0"
+            f"{name}: weight {weights[row]} at row {row}, expected 0, or a number from {LEAST_WEIGHT:g} to "
+            f"{MOST_WEIGHT:g}"
         )
     if not weights.any():
         raise DataError(f"{name}: found only weights of 0, expected at least one above 0")

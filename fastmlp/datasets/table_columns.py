@@ -6,6 +6,7 @@ texts, in which None is missing. What is neither (dates, free text, lists) is re
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 from numbers import Real
@@ -81,7 +82,11 @@ def numbers_of(where: object, column: pd.Series[Any]) -> npt.NDArray[np.float64]
         values: npt.NDArray[np.float64] = column.to_numpy(np.float64, na_value=np.nan)
     else:
         given = column.to_numpy(object)
-        values = pandas().to_numeric(column.astype(object), errors="coerce").to_numpy(np.float64)
+        try:
+            numbers = pandas().to_numeric(column.astype(object), errors="coerce")
+            values = numbers.to_numpy(np.float64)
+        except OverflowError:  # whole numbers of hundreds of digits are infinite
+            values = np.array([_nearest(one) for one in given])
         wrong = np.isnan(values) & ~column.isna().to_numpy()
         if wrong.any():
             row = int(wrong.argmax())
@@ -165,6 +170,15 @@ def is_period(column: pd.Series[Any]) -> bool:
     return column.dtype.kind == "O" and any(
         type(value).__module__ == "datetime" for value in column.to_numpy(object)[:100]
     )
+
+
+def _nearest(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _spelled(value: object) -> str | None:

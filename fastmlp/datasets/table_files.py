@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import warnings
 import zlib
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,12 +22,17 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 ARROW = (".feather", ".arrow")
 SUFFIXES = (*SEPARATORS, ".csv.gz", ".tsv.gz", ".parquet", *ARROW)
 BEGINNING = 1 << 16  # bytes that are looked at before a text is parsed
+# What a compressed table may hold: more than that no table of numbers or texts has, but a bomb.
+USUAL_BYTES, TEXT_A_BYTE, VALUES_A_BYTE = 1 << 26, 100, 1000
+VALUE = 8  # bytes in memory
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 FOREIGN = {  # how files of other kinds begin
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
     b"PK\x03\x04": "a ZIP archive, such as Excel's",
     b"\x1f\x8b": "a gzip archive",
+    b"\xff\xfe\0\0": "UTF-32 text",
+    b"\0\0\xfe\xff": "UTF-32 text",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
@@ -65,8 +73,6 @@ def read_table(path: Path, texts: Collection[str] = ()) -> pd.DataFrame:
             frame = _from_text(file, suffix, texts) if is_text else _from_columns(file, suffix)
     except FastMLPError as error:
         raise type(error)(f"{path}: {error}") from None
-    except MemoryError:
-        raise
     except Exception as error:  # parsers raise whatever the damaged bytes lead them to
         if isinstance(error, OSError) and error.filename is not None:
             raise
@@ -90,6 +96,8 @@ def _from_text(file: BinaryIO, suffix: str, texts: Collection[str]) -> pd.DataFr
     compression = "gzip" if suffix.endswith(".gz") else None
     options: dict[str, Any] = {"sep": separator, "encoding": "utf-8", "skipinitialspace": True}
     options["compression"] = compression
+    if compression:
+        _check_unpacked(file)
     _check_beginning(file, compression)
     header = pandas().read_csv(
         file, header=None, nrows=1, dtype=str, keep_default_na=False, **options
@@ -105,14 +113,21 @@ def _from_text(file: BinaryIO, suffix: str, texts: Collection[str]) -> pd.DataFr
     for number, name in enumerate(names[index:], 1 + index):
         if not name.strip():
             raise DataError(f"column {number}: found no name, expected one in the first line")
-        if names.count(name) > 1:
-            raise DataError(
-                f"found the column {name!r} twice, expected different names; rename one"
-            )
+    _check_names(names[index:])
     file.seek(0)
     kept = {name: str for name in texts if name in names}
     frame = pandas().read_csv(file, low_memory=False, index_col=False, dtype=kept, **options)
     return frame.iloc[:, 1:] if index else frame
+
+
+def _check_unpacked(file: BinaryIO) -> None:
+    """Refuse a compressed text that is damaged, or far larger than its file explains."""
+    most = USUAL_BYTES + TEXT_A_BYTE * os.fstat(file.fileno()).st_size
+    with gzip.open(file) as text:
+        while text.read(BEGINNING):
+            if text.tell() > most:
+                raise DataError(f"found over {most} bytes of text, expected less; unpack it first")
+    file.seek(0)
 
 
 def _check_beginning(file: BinaryIO, compression: str | None) -> None:
@@ -143,17 +158,27 @@ def _from_columns(file: BinaryIO, suffix: str) -> pd.DataFrame:
         raise DataError("found an empty file, expected a table")
     file.seek(0)
     if suffix not in ARROW:
-        table = parquet.ParquetFile(file).read()
+        opened = parquet.ParquetFile(file, page_checksum_verification=True)
+        values = opened.metadata.num_rows * opened.metadata.num_columns
+        most = (USUAL_BYTES + VALUES_A_BYTE * os.fstat(file.fileno()).st_size) // VALUE
+        if values > most:
+            raise DataError(f"found {values:,} values, expected at most {most:,} in such a file")
+        table = opened.read()
     else:
         try:
             table = feather.read_table(file)
         except pyarrow.ArrowInvalid:  # a stream, which has no table of contents
             file.seek(0)
             table = pyarrow.ipc.open_stream(file).read_all()
-    names = table.column_names
-    for name in names:
-        if names.count(name) > 1:
+    table.validate(full=True)  # of damaged lengths and texts other code would read beyond the end
+    _check_names(table.column_names)
+    return table.to_pandas()
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise a DataError for a name that comes twice."""
+    for name, count in Counter(names).most_common(1):
+        if count > 1:
             raise DataError(
                 f"found the column {name!r} twice, expected different names; rename one"
             )
-    return table.to_pandas()

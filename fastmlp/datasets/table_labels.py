@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.labels import Labels, Task
+from fastmlp.datasets.labels import MOST_TARGET, Labels, Task
 from fastmlp.datasets.table_columns import is_number, is_period, numbers_of, refuse, texts_of
 from fastmlp.errors import DataError, shown, suggest
 
@@ -109,6 +109,11 @@ def _of_numbers(where: object, columns: Sequence[pd.Series[Any]], task: Task) ->
     """Return labels that are numbers: float64 [N, T] of a regression, uint8 [N, T] of several labels a row."""
     values = np.stack([_numbers(where, column, task) for column in columns], axis=1)
     if task == "regression":
+        far = np.abs(values) > MOST_TARGET
+        if far.any():
+            row, place = (int(one) for one in np.argwhere(far)[0])
+            found = f"{values[row, place]:g} at row {row} (counted from 0)"
+            refuse(where, str(columns[place].name), found, f"numbers up to {MOST_TARGET:g}")
         return values
     wrong = (values != 0) & (values != 1)
     if wrong.any():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.labels import Labels, Task
+from fastmlp.datasets.labels import LEAST_WEIGHT, MOST_WEIGHT, Labels, Task
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.preparation import Category, Preparation, named_columns
 from fastmlp.datasets.table_columns import Kind, kind_of, numbers_of, refuse, texts_of
@@ -252,11 +252,16 @@ def _check_missing(where: object, features: pd.DataFrame, options: OwnOptions) -
 
 def _weights(where: object, column: pd.Series[Any]) -> npt.NDArray[np.float64]:
     values = numbers_of(where, column)
-    wrong = ~(values >= 0)
+    wrong = ~((values == 0) | ((values >= LEAST_WEIGHT) & (values <= MOST_WEIGHT)))
     if wrong.any():
         row = int(wrong.argmax())
         found = f"{values[row]:g} at row {row} (counted from 0)"
-        refuse(where, str(column.name), found, "weights of at least 0")
+        refuse(
+            where,
+            str(column.name),
+            found,
+            f"weights of 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}",
+        )
     if not values.any():
         refuse(where, str(column.name), "weights that are all 0", "some above 0")
     return values

@@ -81,7 +81,8 @@ class FolderLock:
 
     def close(self) -> None:
         """Give the right back."""
-        os.close(self._descriptor)
+        with suppress(OSError):  # it is given back all the same, and nothing was written to it
+            os.close(self._descriptor)
         if sys.platform == "win32":
             with suppress(OSError):  # another run has it by now
                 (self._folder / _WINDOWS_FILE).unlink()

@@ -38,6 +38,11 @@ class BestEffort(io.TextIOBase):
         """The encoding of what is written to."""
         return getattr(self.stream, "encoding", None) or "utf-8"
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody misses what could not be written: who closes a pipe, such as `head`, has read enough."""
+        return self.failure is not None and not isinstance(self.failure, BrokenPipeError)
+
     def isatty(self) -> bool:
         """Return whether it is a terminal."""
         try:

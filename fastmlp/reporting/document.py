@@ -67,14 +67,14 @@ def literal(text: object) -> str:
 
 def to_markdown(blocks: Iterable[Block]) -> str:
     """Return the blocks as GitHub's Markdown."""
-    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+    return _visible("\n\n".join(_markdown(block) for block in blocks) + "\n")
 
 
 def to_html(blocks: Sequence[Block], folder: Path) -> str:
     """Return the blocks as one page that contains the pictures of `folder`."""
     title = next(block.text for block in blocks if isinstance(block, Heading))
     body = "\n".join(_html(block, folder) for block in blocks)
-    return PAGE.format(title=_escaped(title), body=body)
+    return _visible(PAGE.format(title=_escaped(title), body=body))
 
 
 PAGE = """<!DOCTYPE html>
@@ -114,6 +114,8 @@ MARKUP = re.compile(
     r"[\\`*\[\]<>&|!~$:@]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|^[-+](?= )|^#|(?<=^\d)\.(?= )",
     re.IGNORECASE,
 )
+# What controls a terminal, or turns the direction of what is written.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 ENTITY = re.compile(r"&amp;(#\d+;)")
 
 
@@ -163,6 +165,11 @@ def _html(block: Block, folder: Path) -> str:
                 f"<details><summary>{_escaped(summary)}</summary>\n"
                 f"{_html(table, folder)}\n</details>"
             )
+
+
+def _visible(text: str) -> str:
+    """Return a text in which what controls a terminal is spelled as Python does."""
+    return CONTROL.sub(lambda found: printable(found[0]), text)
 
 
 def _plain(text: str) -> str:

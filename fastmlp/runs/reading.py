@@ -163,7 +163,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     last = {
         key: column[-1]
         for key, column in run.history.items()
-        if key.startswith(("train_", "valid_"))
+        if key.startswith(("train_", "valid_")) and column
     }
     metrics.update(last)
     return run

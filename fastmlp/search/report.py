@@ -13,7 +13,7 @@ from typing import Any
 
 from fastmlp.datasets import Dataset
 from fastmlp.machine.description import describe
-from fastmlp.machine.files import write_text
+from fastmlp.machine.files import naming, write_text
 from fastmlp.reporting.chance import interval
 from fastmlp.reporting.pages import cell, embedded, render, rounded, thinned
 from fastmlp.reporting.tables import csv_table, markdown_table, shown
@@ -286,8 +286,7 @@ def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, An
         rows.append([*cells, cell(texts[-2], point.trials[0].epochs), cell(texts[-1])])
     curves = [_curve(point) for point in points]
     pictures = {
-        name: embedded((folder / name).read_bytes())
-        for name in (*content["files"], *content["maps"])
+        name: embedded(_read(folder / name)) for name in (*content["files"], *content["maps"])
     }
     return render("search.html", **content, header=header, rows=rows, curves=curves,
                   pictures=pictures, most=BEST_CURVES)  # fmt: skip
@@ -335,3 +334,8 @@ def _settings(point: RankedPoint) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _read(path: Path) -> bytes:
+    with naming(path):
+        return path.read_bytes()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets import Normalization
+from fastmlp.datasets import Normalization, Preparation
 from fastmlp.errors import DataError
 
 
@@ -19,7 +19,12 @@ def bounds(dtype: npt.DTypeLike) -> tuple[float, float]:
     return float(limits.tiny) ** 0.5, float(limits.max) ** 0.5
 
 
-def check_values(images: np.ndarray, normalization: Normalization, dtype: npt.DTypeLike) -> None:
+def check_values(
+    images: np.ndarray,
+    normalization: Normalization,
+    dtype: npt.DTypeLike,
+    preparation: Preparation | None = None,
+) -> None:
     """Raise a DataError that names the feature, unless all values that are finite can be computed with.
 
     Of others a training says that it diverged, and `fastmlp.training.network.forward` refuses them.
@@ -31,6 +36,8 @@ def check_values(images: np.ndarray, normalization: Normalization, dtype: npt.DT
     normalization : Normalization
     dtype : dtype
         Of the arithmetic: float32 or float64.
+    preparation : Preparation, optional
+        Of the table that the images come from, whose columns then have names.
     """
     if images.dtype == np.uint8 or not len(images):
         return
@@ -42,13 +49,18 @@ def check_values(images: np.ndarray, normalization: Normalization, dtype: npt.DT
     wrong &= span.finite
     if wrong.any():
         raise DataError(
-            f"images: found {span.told(wrong)}, expected values that are at most {most:.0e} in "
+            f"images: found {span.told(wrong, preparation)}, expected values that are at most {most:.0e} in "
             f"{np.dtype(dtype)} after normalisation; scale them"
         )
 
 
 def check_variation(
-    images: np.ndarray, normalization: Normalization, dtype: npt.DTypeLike, *, each: bool
+    images: np.ndarray,
+    normalization: Normalization,
+    dtype: npt.DTypeLike,
+    preparation: Preparation | None = None,
+    *,
+    each: bool,
 ) -> None:
     """Raise a DataError that names a feature whose differences are lost after normalisation.
 
@@ -56,7 +68,7 @@ def check_variation(
     ----------
     images : array [N, D]
         Those that are trained on.
-    normalization, dtype
+    normalization, dtype, preparation
         As for `check_values`.
     each : bool
         Whether each feature must differ: those of a table, but not each pixel of a picture.
@@ -70,7 +82,7 @@ def check_variation(
     lost = varies & (span.greatest - span.least < least)
     if lost.any() and (each or np.array_equal(lost, varies)):
         raise DataError(
-            f"images: found {span.told(lost)}, which {np.dtype(dtype)} cannot tell apart after "
+            f"images: found {span.told(lost, preparation)}, which {np.dtype(dtype)} cannot tell apart after "
             "normalisation, expected values nearer to 1, or normalize='feature'"
         )
 
@@ -85,12 +97,13 @@ class _Span:
             self.least, self.greatest = normalization.apply(np.stack([self.low, self.high]))
             self.far = np.maximum(np.abs(self.least), np.abs(self.greatest))
 
-    def told(self, wrong: np.ndarray) -> str:
+    def told(self, wrong: np.ndarray, preparation: Preparation | None) -> str:
         """Return the first wrong feature with its values, in words."""
         feature = int(wrong.argmax())
-        return (
-            f"values from {self.low[feature]:.9g} to {self.high[feature]:.9g} in feature {feature}"
-        )
+        place = f"feature {feature}"
+        if preparation is not None:
+            place = f"column {preparation.features[feature]!r}"
+        return f"values from {self.low[feature]:.9g} to {self.high[feature]:.9g} in {place}"
 
 
 def check_magnitudes(

@@ -388,6 +388,7 @@ def forward(network: Network, X: np.ndarray) -> FloatArray:
         dtype=network.dtype.name,
     )
     try:
-        return engine.logits(normalized(engine, X, network.normalization))
+        given = normalized(engine, X, network.normalization, preparation=network.preparation)
+        return engine.logits(given)
     finally:
         engine.close()

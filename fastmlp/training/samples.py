@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.datasets import Dataset, Normalization
+from fastmlp.datasets import Dataset, Normalization, Preparation
 from fastmlp.errors import DataError
 from fastmlp.training.chosen import Given as Given
 from fastmlp.training.engine import Engine
@@ -29,6 +29,7 @@ def normalized(
     labels: np.ndarray | None = None,
     targets: np.ndarray | None = None,
     columns: int | None = None,
+    preparation: Preparation | None = None,
 ) -> Given:
     """Return `Engine.samples` of raw images, which are scaled when a batch is gathered.
 
@@ -38,9 +39,9 @@ def normalized(
     Raises
     ------
     DataError
-        If images are too large for the engine's type; it names the feature.
+        If images are too large for the engine's type; it names the feature, or the table's column.
     """
-    check_values(images, normalization, engine.dtype)
+    check_values(images, normalization, engine.dtype, preparation)
     if read_as_they_are(images, normalization, engine.dtype):
         scale = 1 / normalization.std
         shift = -normalization.mean * scale
@@ -76,7 +77,12 @@ def samples_of(
                 f"{dataset.name}: found {dataset.labels[row, column]:g} at row {row} of {dataset.classes[column]!r}, "
                 f"expected targets of at most {most:.0e} standard deviations in {engine.dtype}"
             )
-    columns = dataset.shape[2]
     return normalized(
-        engine, dataset.images, normalization, labels=labels, targets=wanted, columns=columns
+        engine,
+        dataset.images,
+        normalization,
+        labels=labels,
+        targets=wanted,
+        columns=dataset.shape[2],
+        preparation=dataset.preparation,
     )

@@ -142,7 +142,8 @@ class Training(Loop):
         config = self.config
         dtype = np.dtype(parameter_type(config))
         rows = is_rows(self.train.shape)
-        check_variation(self.train.images, self.normalization, dtype, each=rows)
+        images, preparation = self.train.images, self.train.preparation
+        check_variation(images, self.normalization, dtype, preparation, each=rows)
         plain = read_as_they_are(self.train.images, self.normalization, dtype)
         _check_sides(config, self.train)
         turns = config.flip or config.shift

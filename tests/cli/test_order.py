@@ -3,12 +3,14 @@
 import builtins
 import errno
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cli_helpers import history, metrics, run, start
 from search_helpers import rows
@@ -298,3 +300,31 @@ def test_a_second_search_is_refused_and_the_first_goes_on(capsys: Capture) -> No
         assert run("search", "grid.toml", "--out", "a") == 2
         assert "another search is using it" in capsys.readouterr().err
     assert rows(Path("a")) == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "a/model.safetensors", "--onnx", "a/model.safetensors"),
+        ("export", "model.safetensors", "--onnx", "model.safetensors"),
+        ("export", "model.safetensors", "--onnx", "link"),
+        ("predict", "a", "rows.npy", "--out", "a/history.csv"),
+        ("predict", "a", "rows.npy", "--out", "rows.npy"),
+        ("evaluate", "a", "--out", "a/metrics.json"),
+        ("show", "a", "--weights", "a/curves.png"),
+        ("lr", "--config", "a/config.toml", "--out", "a/config.toml"),
+    ],
+)
+def test_no_command_writes_over_what_it_reads_or_a_run_has(
+    capsys: Capture, arguments: tuple[str, ...]
+) -> None:
+    assert run("train", "--epochs", 1, "--hidden", 4, "--no-report", "--out", "a") == 0
+    shutil.copy("a/model.safetensors", "model.safetensors")
+    Path("link").symlink_to("a/model.safetensors")
+    np.save("rows.npy", np.zeros((3, 64)))
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fastmlp: error: {arguments[-1]}: found ")
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before

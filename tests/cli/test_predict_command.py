@@ -1,5 +1,6 @@
 """``fastmlp predict``: pictures of any kind, and those it refuses."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,22 @@ def test_predict_refuses_what_is_no_picture(
     Path("empty").mkdir()
     assert run("predict", "model.safetensors", "empty") == 2
     assert "empty: found no picture in the folder, expected" in capsys.readouterr().err
+
+
+def test_predict_takes_no_memory_for_what_an_archive_only_claims(capsys: Capture) -> None:
+    network_of(1).save("model.safetensors")
+    description = {"descr": "<f8", "fortran_order": False, "shape": (2**40, 16)}
+    with zipfile.ZipFile("a.npz", "w") as archive, archive.open("images.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, description)
+        member.write(bytes(800))
+    assert run("predict", "model.safetensors", "a.npz") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a.npz/images: found 800 bytes of values, expected" in line
+    with zipfile.ZipFile("a.npz", "w") as archive:
+        archive.writestr("readme.txt", "no array")
+    assert run("predict", "model.safetensors", "a.npz") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a.npz: found 'readme.txt', which is no array" in line
 
 
 def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

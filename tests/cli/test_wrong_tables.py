@@ -1,5 +1,6 @@
 """Tables that cannot be trained on: one line that names the column, exit code 2, nothing written."""
 
+import gzip
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,21 @@ def parquet(frame: Any) -> Callable[[], object]:
 
 def raw(content: bytes, name: str = "t.csv") -> Callable[[], object]:
     return lambda: Path(name).write_bytes(content)
+
+
+def damaged_feather() -> None:
+    table().to_feather("t.feather", compression="uncompressed")
+    data = Path("t.feather").read_bytes()
+    Path("t.feather").write_bytes(data.replace(b"green", b"gr\xff\xffn"))
+
+
+def damaged_parquet() -> None:
+    """Write a table one of whose numbers is damaged; only the sum of its page tells."""
+    frame = table(x=np.linspace(1, 2, N))
+    frame.to_parquet("t.parquet", compression=None, write_page_checksum=True, use_dictionary=False)
+    data = bytearray(Path("t.parquet").read_bytes())
+    data[data.index(frame["x"][7].tobytes())] ^= 1
+    Path("t.parquet").write_bytes(data)
 
 
 SOUND = csv(table())
@@ -101,6 +117,31 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "t.parquet: found an empty file",
     ),
     "no gzip": (raw(b"x,y\n1,2\n", "t.csv.gz"), "--data t.csv.gz --label y", "t.csv.gz: "),
+    "cut gzip": (
+        raw(gzip.compress(b"x,y\n" + b"1,2\n" * 99)[:-9], "t.csv.gz"),
+        "--data t.csv.gz --label y",
+        "t.csv.gz: cannot be read: EOFError",
+    ),
+    "a bomb": (
+        lambda: Path("t.csv.gz").write_bytes(gzip.compress(b"x,y\n" + b"1,2\n" * 2**25, 1)),
+        "--data t.csv.gz --label y",
+        "bytes of text, expected less; unpack it first",
+    ),
+    "a bomb in Parquet": (
+        parquet(pd.DataFrame({"x": np.zeros(10**7), "y": np.zeros(10**7)})),
+        "--data t.parquet --label y",
+        "t.parquet: found 20,000,000 values, expected at most",
+    ),
+    "damaged Parquet": (
+        damaged_parquet,
+        "--data t.parquet --label y",
+        "t.parquet: cannot be read: OSError: could not verify page integrity",
+    ),
+    "damaged Feather": (
+        damaged_feather,
+        "--data t.feather --label y",
+        "t.feather: cannot be read: ArrowInvalid",
+    ),
     "UTF-16": (csv(table(), encoding="utf-16"), "--label y", "found UTF-16 text"),
     "Latin 1": (
         csv(table(kind=np.resize(["grün", "rot"], N)), encoding="latin-1"),
@@ -119,6 +160,11 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
     "constant text": (csv(table(c="same")), "--label y", "the value 'same' in every row"),
     "all missing": (csv(table(c=np.nan)), "--label y", "column 'c': found no value in any row"),
     "infinity": (csv(table(x=with_one(np.arange(N), np.inf))), "--label y", "found inf at row 7"),
+    "400 digits": (
+        csv(table(x=["9" * 400, *map(str, range(1, N))])),
+        "--label y",
+        "column 'x': found inf at row 0",
+    ),
     "10,000 categories": (
         csv(pd.DataFrame({"w": WORDS, "x": range(10_000), "y": [0, 1] * 5000})),
         "--label y",
@@ -178,6 +224,11 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "--label y",
         "column 'y': found inf at row 7",
     ),
+    "huge targets": (
+        csv(table(y=with_one(np.linspace(0, 1, N), -1e300))),
+        "--label y --task regression",
+        "t.csv: column 'y': found -1e+300 at row 7 (counted from 0), expected numbers up to 1e+150",
+    ),
     "one class": (csv(table(y="a")), "--label y", "column 'y': found the one label 'a'"),
     "dates as labels": (parquet(table(y=DATES)), "--data t.parquet --label y", "dates or times"),
     "whole floats": (csv(table(y=np.resize([0.0, 1], N))), "--label y", "say --task"),
@@ -198,6 +249,17 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "--label y --weight w",
         "column 'w': found -1 at row 7",
     ),
+    "huge weights": (
+        csv(table(w=np.full(N, 1e308))),
+        "--label y --weight w",
+        "t.csv: column 'w': found 1e+308 at row 0 (counted from 0), expected weights of 0, or from",
+    ),
+    "tiny weights": (
+        csv(table(w=np.full(N, 1e-320))),
+        "--label y --weight w",
+        "expected weights of 0, or from 1e-100 to 1e+100",
+    ),
+    "UTF-32": (csv(table(), encoding="utf-32"), "--label y", "found UTF-32 text"),
     "no weights": (csv(table(w=0)), "--label y --weight w", "weights that are all 0"),
     "missing weight": (
         csv(table(w=with_one(np.ones(N), np.nan))),
@@ -242,6 +304,14 @@ def test_a_wrong_table_is_one_line_and_code_2(capsys: Capture, name: str) -> Non
     assert words in line
     assert shown.out == ""
     assert set(Path.cwd().rglob("*")) == before
+
+
+def test_a_number_that_cannot_be_computed_with_is_found_by_its_column(capsys: Capture) -> None:
+    csv(table(x=with_one(np.arange(N), 1e300)))()
+    assert run("train", "--data", "t.csv", "--label", "y") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("fastmlp: error: images: found values from ")
+    assert "to 1e+300 in column 'x', expected" in line
 
 
 @pytest.mark.parametrize("package", ["pandas", "pyarrow"])

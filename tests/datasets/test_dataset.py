@@ -188,6 +188,8 @@ REFUSED = {
     "float label": ((GOOD, [0.0, 1.0, 0.0]), "expected whole numbers"),
     "few labels": ((GOOD, [0, 1]), r"labels are int64 \[2\], expected int64 \[3\]"),
     "no class": ((GOOD, [0, 2, 1], None, ("a", "b")), r"label 2 at row 1, expected 0\.\.1"),
+    "unprintable class": ((GOOD, [0, 0, 1], None, ("a", "b\udcff")), "that are printable"),
+    "empty class": ((GOOD, [0, 0, 1], None, ("a", "")), "that are printable"),
     "same class": ((GOOD, [0, 0, 1], None, ("a", "a")), "different names"),
     "shape": ((GOOD, [0, 0, 0], (1, 3, 2)), r"shape is \(1, 3, 2\)"),
     "negative shape": ((GOOD, [0, 0, 0], (1, -2, -2)), r"shape is \(1, -2, -2\)"),

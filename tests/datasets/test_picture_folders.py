@@ -1,5 +1,6 @@
 """Folders of pictures: decoded once, in threads, to what `read_picture` makes of each file."""
 
+import hashlib
 import os
 import warnings
 from pathlib import Path
@@ -111,7 +112,10 @@ def test_a_damaged_file_is_made_again(photos: Path, home: Path, place: int) -> N
     content = file.read_bytes()
     damaged = bytearray(content)
     damaged[place] ^= 1
-    for wrong in (bytes(damaged), content[:-1], content[: len(content) // 2], b"", bytes(50)):
+    deep = b"[" * 100_000
+    nested = deep + len(deep).to_bytes(8, "little") + hashlib.sha256(deep).digest()
+    half = content[: len(content) // 2]
+    for wrong in (bytes(damaged), content[:-1], half, b"", bytes(50), nested):
         file.write_bytes(wrong)
         assert Dataset.from_folder(photos).checksum == checksum
         assert file.read_bytes() == content

@@ -277,3 +277,21 @@ def test_a_failure_at_any_step_leaves_one_whole_file(
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"No such file .*absent/file"):
         write_atomic(tmp_path / "absent" / "file", b"")
+
+
+def test_what_is_appended_is_flushed_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    flushed = []
+    monkeypatch.setattr(files, "flush", lambda _: flushed.append(path.read_bytes()))
+    files.append(path, b"6")
+    files.append(path, b"abc", at=2)
+    assert flushed == [b"123456", b"12abc"]
+
+
+def test_a_description_that_no_reader_takes_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_tensors(tmp_path / "a", "test", {"rows": float("nan")}, TENSORS)
+    assert not list(tmp_path.iterdir())

@@ -444,7 +444,7 @@ class Settings(Patching):
     def mutant(self, rng: random.Random) -> Mutant:
         """Damage the bytes, the lines or the values."""
         number = rng.randrange(len(self.samples))
-        return Mutant({self.file: _toml(rng, self.samples[number])}, number, True)
+        return Mutant({self.file: toml_damage(rng, self.samples[number])}, number, True)
 
     def read(self, folder: Path, mutant: Mutant) -> str:
         """Read settings and data, and write and read them again."""
@@ -463,7 +463,7 @@ def _plain(config: TrainConfig) -> Any:
     return json.loads(json.dumps(config.as_dict()))
 
 
-def _toml(rng: random.Random, text: str) -> bytes:
+def toml_damage(rng: random.Random, text: str) -> bytes:
     draw = rng.random()
     if draw < 0.6:
         value = altered(rng, tomllib.loads(text), SETTINGS)
@@ -585,7 +585,7 @@ class Studies(Patching):
     def mutant(self, rng: random.Random) -> Mutant:
         """Damage the bytes, the lines or the values."""
         number = rng.randrange(len(self.samples))
-        return Mutant({self.file: _toml(rng, self.samples[number])}, number, True)
+        return Mutant({self.file: toml_damage(rng, self.samples[number])}, number, True)
 
     def read(self, folder: Path, mutant: Mutant) -> str:
         """Read and check the study, and report it if it is small."""

@@ -17,9 +17,11 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 
-from fastmlp import MLPClassifier, MLPRegressor, grid_search, load, train
+from fastmlp import Dataset, MLPClassifier, MLPRegressor, grid_search, load, train
+from fastmlp.errors import FastMLPError
 from fastmlp.estimator.export import load_model
 from fastmlp.search.record import Trial
 from fastmlp.search.store import FILE
@@ -37,6 +39,17 @@ from .kinds import (
     same_types,
 )
 from .mutations import container, damaged, sql, unpacked
+
+PEOPLE = pd.DataFrame(
+    {
+        "age": [3, 5, None, 9, 31, 4, 7, 40, 2],
+        "height": [1.0, 1.2, 1.1, 1.5, 1.9, 1.1, 1.3, 1.7, 0.9],
+        "town": ["Ulm", "Bonn", "Ulm", None, "Bonn", "Ulm", "Kiel", "Kiel", "Ulm"],
+        "tall": [0, 0, 0, 1, 1, 0, 0, 1, 0],
+        "old": [0, 0, 0, 0, 1, 0, 0, 1, 0],
+        "job": ["none", "none", "school", "school", "cook", "none", "school", "cook", "none"],
+    }
+)
 
 
 @contextlib.contextmanager
@@ -83,13 +96,22 @@ class Networks(Tensors):
 
     def make(self, path: Path) -> Iterator[bytes]:
         """Yield networks of plain, residual and mixed layers, and of images."""
-        for config in (
-            SMALL,
-            SMALL.replace(hidden=(5, 5), residual=True, activation="tanh", dtype="float64"),
-            SMALL.replace(hidden=(6, "tanh", "batchnorm", 5)),
-            SMALL.replace(hidden=("conv 3 3 padding same", "maxpool 2", 4)),
+        for config, part in (
+            (SMALL, TRAIN),
+            (
+                SMALL.replace(hidden=(5, 5), residual=True, activation="tanh", dtype="float64"),
+                TRAIN,
+            ),
+            (SMALL.replace(hidden=(6, "tanh", "batchnorm", 5)), TRAIN),
+            (SMALL.replace(hidden=("conv 3 3 padding same", "maxpool 2", 4)), TRAIN),
+            (SMALL, Dataset.from_table(PEOPLE, "job")),
+            (
+                SMALL,
+                Dataset.from_table(PEOPLE.drop(columns=["age", "town"]), "height", missing="error"),
+            ),
+            (SMALL, Dataset.from_table(PEOPLE, ("tall", "old"))),
         ):
-            train(config.replace(epochs=1), TRAIN).network.save(path)
+            train(config.replace(epochs=1), part).network.save(path)
             yield path.read_bytes()
 
     def read(self, folder: Path, mutant: Mutant) -> str:
@@ -107,10 +129,15 @@ class Networks(Tensors):
         description, found = (
             json.loads(one["__metadata__"]["network"]) for one in (header, written)
         )
+        for name in {"levels", "preparation", "task"} & set(found):
+            believe(found[name] == description[name], f"{name}: {description[name]!r}")
         for name in ("classes", "dtype", "residual", "shape", "sizes"):
             believe(same_types(found[name], description[name]), f"{name}: {description[name]!r}")
         believe(sorted(bits) == sorted(content), "other numbers")
         load(again)
+        if network.preparation is not None:
+            with contextlib.suppress(FastMLPError):  # of columns that are no longer in the table
+                network.predict(PEOPLE)
         return OTHER
 
 

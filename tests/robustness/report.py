@@ -78,7 +78,8 @@ def _mutants(kinds: Mapping[str, Any]) -> list[str]:
         "swapped and inserted; values in headers, tables and cells replaced by others of every type, mostly with the "
         "checksum made right again. “As written” was read and is what was written. “Otherwise” was read as something "
         "else that makes sense, where nothing could tell: the checksum was right, the format has none, or a "
-        "warning was given. More than twice the file and 64 MB of memory count as a fault.",
+        "warning was given. Commands with the folder of a run (“run”) may take longer than a second, as they compute. "
+        "More than twice the file and 64 MB of memory count as a fault.",
         markdown_table(header, rows, "l" + "r" * (len(header) - 1)),
         *_examples(kinds),
     ]

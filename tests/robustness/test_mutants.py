@@ -13,7 +13,7 @@ from robustness.models import write
 from fastmlp.errors import FastMLPError
 
 SEED = 0
-COUNTS = {"picture": 200, "store": 60}
+COUNTS = {"picture": 200, "store": 60, "table": 120, "run": 30}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -29,7 +29,8 @@ def test_damaged_files(name: str) -> None:
         if one.result in FAULTS
     ]
     assert not faults, "\n".join(faults)
-    assert len({one.result for one in readings}) > 1
+    if name != "decoded":  # a damaged file is made again
+        assert len({one.result for one in readings}) > 1
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -42,7 +43,8 @@ def test_sound_files_are_read_and_mutants_repeat(name: str, tmp_path: Path) -> N
             files = kind.sound(number)
             write(tmp_path / str(number), files)
             # Pillow writes pictures in formats that no picture to predict needs to be in.
-            refusable = suppress(FastMLPError) if name == "picture" else nullcontext()
+            # A run that did not end has no settings to start from, and no network.
+            refusable = suppress(FastMLPError) if name in ("picture", "run") else nullcontext()
             with warnings.catch_warnings(), refusable:
                 warnings.simplefilter("ignore")
                 assert kind.read(tmp_path / str(number), Mutant(files, number, False)) in (

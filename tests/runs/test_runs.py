@@ -156,6 +156,12 @@ def test_a_damaged_file_costs_its_run_alone(
     assert len(output.err.splitlines()) == 1
 
 
+def test_a_history_without_epochs_has_no_last_one(some: Path) -> None:
+    (some / "c" / "history.csv").write_text("epoch,train_loss,valid_loss\n1,0.5\n")
+    run = read_run(some / "c")
+    assert (run.metrics, run.epochs, run.problems) == ({}, None, [])
+
+
 def test_strange_values_are_no_traceback(some: Path) -> None:
     told = {"train": 3, "valid": {"accuracy": "x", "loss": None, "intervals": {}}, "status": 7, "seconds": [],
             "epochs": "many"}  # fmt: skip
