@@ -122,7 +122,8 @@ class MachineCode(BuildHookInterface[Any]):
                 cwd=self.folder,
                 env={**os.environ, **own, **settings},
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=TIMEOUT,
             )
         except subprocess.TimeoutExpired:

@@ -1,10 +1,14 @@
 """What every test can ask for."""
 
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Limits, calls of the system and signals that only POSIX has.
+collect_ignore = ["robustness"] if sys.platform == "win32" else []
 
 # The first example of a test may compile kernels, which no deadline allows for.
 hypothesis.settings.register_profile("fastmlp", deadline=None)

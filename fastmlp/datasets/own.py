@@ -14,6 +14,7 @@ from fastmlp.datasets import arrays, folders, table_parts, tables
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.splits import Parts, Whole, complete
 from fastmlp.errors import ConfigError, DataError, shown
+from fastmlp.machine.toml import BACKSLASHES
 
 
 class Format(NamedTuple):
@@ -78,7 +79,8 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path}: found no such file or folder, expected {expected()}")
+        advice = "" if str(path).isprintable() else f"; in TOML {BACKSLASHES}"
+        raise DataError(f"{path}: found no such file or folder, expected {expected()}{advice}")
     found = _format_of(path)
     if found is None:
         what = "a folder" if path.is_dir() else f"a file of another kind, {shown(path.suffix)}"

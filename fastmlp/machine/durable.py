@@ -1,8 +1,12 @@
-"""Bytes that survive a loss of power."""
+"""Bytes that survive a loss of power, under the name that is meant."""
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +15,9 @@ try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None
+
+OPEN_SECONDS = 2.0
+"""How long a file that is to be replaced may be open in other programs of Windows."""
 
 
 def flush(descriptor: int) -> None:
@@ -38,3 +45,27 @@ def flush_folder(folder: Path) -> None:
         flush(descriptor)
     finally:
         os.close(descriptor)
+
+
+def once_closed(replace: Callable[[], object]) -> None:
+    """Call what replaces a file, on Windows again while another program has that file open.
+
+    Windows replaces no open file. A scanner has one open for a moment, a spreadsheet until somebody closes it.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done; on Windows, if the file is open for longer than `OPEN_SECONDS`.
+    """
+    until = time.monotonic() + OPEN_SECONDS
+    while True:
+        try:
+            replace()
+            return
+        except PermissionError as error:
+            if sys.platform != "win32":
+                raise
+            if time.monotonic() >= until:
+                told = "is read-only or open in another program; close it there"
+                raise PermissionError(errno.EACCES, told) from error
+        time.sleep(0.02)

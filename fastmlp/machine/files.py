@@ -15,8 +15,9 @@ import os
 import reprlib
 import secrets
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from fastmlp.errors import FastMLPError, FormatError
-from fastmlp.machine.durable import flush, flush_folder
+from fastmlp.machine.durable import flush, flush_folder, once_closed
 
 Tensors = Mapping[str, np.ndarray]
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -46,6 +47,8 @@ _MARKS = {
 # The header names a few tensors and classes, in some kilobytes. A larger one is not ours: it is
 # refused before it is parsed.
 _LARGEST_HEADER = 2**20
+# Windows takes 259 characters, unless somebody allowed more, and a temporary file's name is up to 30 longer.
+_LONG_PATH = 230
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
@@ -140,8 +143,7 @@ def read_text(path: str | Path, most: int, expected: str) -> str:
         with open(path, "rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        reason = getattr(error, "strerror", None) or error
-        raise FormatError(f"{path}: cannot be read: {reason}") from error
+        raise FormatError(f"{path}: cannot be read: {_reason(error, path)}") from error
     if len(data) > most:
         raise FormatError(f"{path}: found over {most} bytes, expected {expected}")
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
@@ -161,7 +163,16 @@ def naming(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise OSError(error.errno, _reason(error, path), str(path)) from error
+
+
+def _reason(error: Exception, path: str | Path) -> str:
+    """Return what an error says; Windows calls a path missing that is longer than it takes by default."""
+    found = getattr(error, "strerror", None) or str(error)
+    length = len(os.path.abspath(path))
+    if sys.platform == "win32" and isinstance(error, FileNotFoundError) and length >= _LONG_PATH:
+        found += f" (found a path of {length} characters, expected fewer than {_LONG_PATH}; choose a shorter one)"
+    return found
 
 
 def found_at(path: Path) -> str:
@@ -320,9 +331,10 @@ def _replace(target: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             flush(file.fileno())
-        temporary.replace(target)
+        once_closed(lambda: temporary.replace(target))
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
     flush_folder(target.parent)
 

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 import platformdirs
 
+from fastmlp.machine.durable import once_closed
+
 # Windows has neither owners as numbers nor files relative to an open folder; a user's folders are closed there.
 _HAS_OWNERS = os.open in os.supports_dir_fd and hasattr(os, "geteuid")
 
@@ -91,12 +93,15 @@ class OwnFolder:
             try:
                 with open(opened, "w+b") as file:
                     yield file
-                rename = functools.partial(os.replace, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+                names = place + temporary, place + name
+                rename = functools.partial(
+                    os.replace, *names, src_dir_fd=descriptor, dst_dir_fd=descriptor
+                )
                 try:
-                    rename(place + temporary, place + name)
+                    once_closed(rename)
                 except (IsADirectoryError, PermissionError):  # the latter on Windows
                     self.remove(name)
-                    rename(place + temporary, place + name)
+                    rename()
             except BaseException:
                 with suppress(OSError):
                     os.unlink(place + temporary, dir_fd=descriptor)

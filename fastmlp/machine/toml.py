@@ -13,6 +13,8 @@ from fastmlp.machine.files import read_text
 LARGEST_FILE = 2**18  # bytes
 MOST_PARTS = 8
 MOST_LEVELS = 32  # of tables and lists in each other
+# A backslash in double quotes makes one letter of itself and the next: "C:\temp" has a tabulator in it.
+BACKSLASHES = "write a path with backslashes in single quotes"
 _PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 # Possessive, and from the beginning of a part only: each character is looked at a few times at most.
 _LONG_KEY = re.compile(rf"(?<![\w\\-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MOST_PARTS}}}")
@@ -37,6 +39,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         RecursionError,
     ) as error:  # ValueError: also integers of thousands of digits
         reason = str(error).splitlines()[0]
+        if "Unescaped" in reason or "Invalid hex value" in reason:
+            reason += f"; {BACKSLASHES}"
         raise ConfigError(f"{path}: found no valid TOML: {reason}") from error
     level: list[Any] = [document]
     for _ in range(MOST_LEVELS):

@@ -28,8 +28,8 @@ class ProgressDisplay:
         self, total: int, unit: str, *, done: int = 0, bar: bool | None = None, timed: bool = True
     ) -> None:
         self._bar: Any = None
-        shown, notebook = aside(), in_notebook()
-        if notebook or shown.isatty() if bar is None else bar:
+        shown = aside()
+        if in_notebook() or shown.isatty() if bar is None else bar:
             from tqdm.auto import tqdm
 
             untimed = f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit}s{{postfix}}"
@@ -37,7 +37,7 @@ class ProgressDisplay:
                 total=total,
                 initial=done,
                 unit=unit,
-                file=None if notebook else shown,
+                file=shown,
                 dynamic_ncols=True,
                 bar_format=None if timed else untimed,
             )

@@ -99,17 +99,27 @@ def export(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{Path(path).absolute()}",
-            study_name=name,
-            direction="minimize" if metric.endswith("loss") else "maximize",
-        )
-        study.add_trials(trials)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{Path(path).absolute()}")
+        try:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                direction="minimize" if metric.endswith("loss") else "maximize",
+            )
+            study.add_trials(trials)
+        finally:
+            close(storage)
     except optuna.exceptions.StorageInternalError as error:
         raise StoreError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)
     return len(trials)
+
+
+def close(storage: Any) -> None:
+    """Close the file of an Optuna storage, which Windows locks while it is open."""
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def _frozen(point: Any, trial: Any, metric: str, distributions: Mapping[str, Any]) -> Any:

@@ -125,6 +125,7 @@ def test_nothing_but_divergence_is_code_1(run, tmp_path):
     assert (tmp_path / "runs" / "search-high" / "report.md").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_finished_trials(run, file, tmp_path, backend, name):

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from fastmlp.errors import DataError, FormatError
 from fastmlp.machine import files
-from fastmlp.machine.files import read_tensors, write_atomic, write_tensors
+from fastmlp.machine.files import read_tensors, read_text, write_atomic, write_tensors
 
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([-0.0, 1e-300])}
 
@@ -295,3 +296,18 @@ def test_a_description_that_no_reader_takes_is_not_written(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="JSON"):
         write_tensors(tmp_path / "a", "test", {"rows": float("nan")}, TENSORS)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("length", "is_said"), [(300, True), (60, False)])
+def test_windows_says_that_a_path_is_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, is_said: bool
+) -> None:
+    path = tmp_path / "missing" / "a"
+    while len(str(path)) < length:
+        path = path.with_name(path.name + "a") if len(path.name) < 99 else path / "a"
+    monkeypatch.setattr(sys, "platform", "win32")
+    for act in (lambda: write_atomic(path, b""), lambda: read_text(path, 9, "text")):
+        with pytest.raises((OSError, FormatError), match="No such file") as raised:
+            act()
+        told = f"found a path of {len(str(path))} characters"
+        assert (told in str(raised.value)) == is_said

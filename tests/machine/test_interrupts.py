@@ -1,6 +1,7 @@
 """Signals that end work as Ctrl-C does."""
 
 import ctypes
+import importlib.util
 import os
 import signal
 import sys
@@ -107,3 +108,17 @@ def test_on_windows_a_child_waits_for_its_parent_itself(monkeypatch: pytest.Monk
     with pytest.raises(Ended, match="1"):  # it has ended already
         interrupts._end_with(18)
     assert len(calls) == 3
+
+
+def test_the_signals_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    spec = importlib.util.spec_from_file_location("interrupts_of_windows", interrupts.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # the latter as for a closed window
+        with pytest.raises(KeyboardInterrupt), module.ended_by_signals():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_DFL

@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from fastmlp.machine import own_folder
 from fastmlp.machine.own_folder import ForeignError, OwnFolder, user_cache_folder
 
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners are numbers on POSIX alone")
@@ -135,3 +136,21 @@ def test_a_file_is_written_in_pieces_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(KeyError), folder.writing("a") as file:
         file.write({}["b"])
     assert (folder.names(), folder.read("a")) == (["a"], b"123")
+
+
+def test_where_there_are_no_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows opens no folder as a file, so that every name is a whole path."""
+    monkeypatch.setattr(own_folder, "_HAS_OWNERS", False)
+    monkeypatch.delattr(os, "geteuid", raising=False)
+    assert own_folder.user_name() == "user"
+    folder = OwnFolder(tmp_path / "a" / "own")
+    folder.write("file", b"old")
+    folder.write("file", b"new")
+    assert folder.read("file") == b"new"
+    os.close(folder.open("lock"))
+    (folder.path / "below").mkdir()
+    folder.write("below", b"in place of a folder")
+    assert sorted(folder.names()) == ["below", "file", "lock"]
+    for name in folder.names():
+        folder.remove(name)
+    assert folder.names() == []

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.errors import ConfigError
+from fastmlp.datasets.options import OwnOptions
+from fastmlp.datasets.own import load
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.machine.toml import LARGEST_FILE, read_toml
 from fastmlp.studies.study import FOLDER
 from fastmlp.training.config import TrainConfig
@@ -79,3 +81,18 @@ def test_other_encodings_are_named(path: Path, data: bytes, found: str) -> None:
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=rf"c\.toml: found {found}.*; save it as UTF-8"):
         read_toml(path)
+
+
+@pytest.mark.parametrize("name", [r"C:\Users\me", r"D:\photos", r"..\mine.csv", r"\\host\share"])
+def test_backslashes_of_a_path_are_explained(path: Path, name: str) -> None:
+    path.write_text(f'name = "{name}"')
+    with pytest.raises(ConfigError, match="write a path with backslashes in single quotes"):
+        read_toml(path)
+    path.write_bytes(f"name = '{name}'\r\nseed = 1\r\n".encode())
+    assert read_toml(path) == {"name": name, "seed": 1}
+
+
+def test_a_path_with_a_tabulator_instead_of_its_backslash(path: Path) -> None:
+    path.write_text(r'name = "C:\temp\new.csv"')
+    with pytest.raises(DataError, match=r"temp.*new\.csv: found no such .*in single quotes"):
+        load(read_toml(path)["name"], OwnOptions())

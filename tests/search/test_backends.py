@@ -27,6 +27,7 @@ from fastmlp.search.state import BEST
 from fastmlp.training import side_by_side
 
 Parts = tuple[Dataset, Dataset, Dataset]
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows kills with the latter
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,34 @@ def test_the_same_bits_wherever_trials_run(parts, tmp_path, reference, workers, 
     result = grid_search(CONFIG, GRID, *parts, store=tmp_path, seeds=2, **workers)
     assert table(result) == reference[0]
     assert (tmp_path / BEST).read_bytes() == reference[1]
+
+
+UNGUARDED = """
+import multiprocessing
+multiprocessing.set_start_method("spawn")  # that of macOS and Windows
+print("begun", flush=True)
+from fastmlp import TrainConfig, grid_search, load_digits
+train, valid = load_digits().train.take(range(200)).split((0.5, 0.5), seed=0)
+config = TrainConfig(hidden=(4,), epochs=1, threads=1)
+found = grid_search(config, {"momentum": [0.0, 0.9]}, train, valid, store="out", jobs=2, backend="loky")
+print(found.trained, "trials")
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "standard input"])
+def test_a_script_without_a_main_guard_begins_once(tmp_path, way):
+    """New processes import no script: none starts others, and a notebook has none to import."""
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    done = subprocess.run(
+        [sys.executable, "script.py" if way == "file" else "-"],
+        input="" if way == "file" else UNGUARDED,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == ["begun", "2 trials"], done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -121,7 +150,7 @@ def test_a_process_killed_once_costs_its_trial_one_more_try(parts, tmp_path, ref
 
     def kill_one(progress):
         if progress.done == 3:
-            os.kill(next(iter(reusable_executor._executor._processes)), signal.SIGKILL)
+            os.kill(next(iter(reusable_executor._executor._processes)), KILL)
 
     result = grid_search(
         CONFIG, GRID, *parts, store=tmp_path, seeds=2, jobs=2, backend="loky", on_trial=kill_one
@@ -147,7 +176,7 @@ def deadly(*arguments):
         if config.learning_rate == 0.123:
             with open(folder + "/deaths", "a") as file:
                 file.write("x")
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         return usual(config, parts, on_epoch)
     usual, calls.run_trial = calls.run_trial, run_trial
     try:

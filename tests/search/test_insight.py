@@ -15,7 +15,7 @@ from fastmlp.errors import StoreError
 from fastmlp.search import insight
 from fastmlp.search.experiment import Point
 from fastmlp.search.grid import grid_search
-from fastmlp.search.optuna_study import export, suggester
+from fastmlp.search.optuna_study import close, export, suggester
 from fastmlp.search.ranking import RankedPoint, SearchResult, rank
 from fastmlp.search.record import Trial
 from fastmlp.search.report import store_points
@@ -183,7 +183,8 @@ def test_optuna_reads_the_storage(tmp_path: Path) -> None:
     )
     path = tmp_path / "a storage.db"
     assert export(points, insight.axes_of(points), METRIC, path, "mine") == 4
-    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{path}")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    study = optuna.load_study(study_name="mine", storage=storage)
     assert (study.direction.name, study.best_value) == ("MAXIMIZE", 0.7)
     assert (
         study.best_params == {"learning_rate": 0.2, "hidden": "8, tanh"}
@@ -191,6 +192,7 @@ def test_optuna_reads_the_storage(tmp_path: Path) -> None:
     )
     assert sorted(one.state.name for one in study.trials) == ["COMPLETE"] * 3 + ["FAIL"]
     assert study.best_trial.intermediate_values == {1: 0.7}
+    close(storage)
     with pytest.raises(StoreError, match="found a file"):
         export(points, insight.axes_of(points), METRIC, path, "mine")
 

@@ -73,7 +73,8 @@ def test_trials_of_another_version_are_not_ours(folder, monkeypatch):
     with TrialStore(folder, DATA) as store:
         assert store.trials() == {}
         store.add(KEYS[0], trial(0))
-    assert len(sqlite3.connect(folder / FILE).execute("SELECT id FROM trials").fetchall()) == 7
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        assert len(database.execute("SELECT id FROM trials").fetchall()) == 7
 
 
 def test_other_data_is_refused(folder, parts):
