@@ -15,7 +15,7 @@ Task = Literal["classification", "multilabel", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
-MOST_TARGET = 1e150  # whose square is finite
+MOST_TARGET = 1e300  # of which sums are finite
 LEAST_WEIGHT, MOST_WEIGHT = 1e-100, 1e100  # of which sums, and one over them, are finite
 
 

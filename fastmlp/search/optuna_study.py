@@ -101,11 +101,8 @@ def export(
     try:
         storage = optuna.storages.RDBStorage(f"sqlite:///{Path(path).absolute()}")
         try:
-            study = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                direction="minimize" if metric.endswith("loss") else "maximize",
-            )
+            direction = "minimize" if metric.endswith("loss") else "maximize"
+            study = optuna.create_study(storage=storage, study_name=name, direction=direction)
             study.add_trials(trials)
         finally:
             close(storage)

@@ -93,10 +93,13 @@ def rates_of(support: Floats, taken: Floats, hits: Floats) -> tuple[Floats, Floa
 
 def _of_errors(answers: Answers) -> Statistics:
     truth, errors = answers.truth, answers.outputs - answers.truth
-    centred = truth - np.average(
-        truth, axis=0, weights=answers.weights
-    )  # squares keep their digits
+    # Sums of squares keep their digits.
+    centred = truth - np.average(truth, axis=0, weights=answers.weights)
     flat = np.ptp(truth, axis=0) == 0
+    # In units in which no square is infinite, nor all of them zero; powers of 2 round nothing.
+    most = np.maximum(np.abs(errors).max(axis=0), np.abs(centred).max(axis=0))
+    unit = 2.0 ** np.floor(np.log2(np.where(most > 0, most, 1)))
+    errors, centred = errors / unit, centred / unit
 
     def compute(weights: Floats) -> Mapping[str, Floats]:
         total = weights.sum(axis=0)
@@ -106,8 +109,8 @@ def _of_errors(answers: Answers) -> Statistics:
         ratios[flat] = squares[flat] > 0  # as scikit-learn, where a target never changes
         return {
             "r2": (1 - ratios).mean(axis=0),
-            "mae": (np.abs(errors).T @ weights / total).mean(axis=0),
-            "rmse": np.sqrt(squares / total).mean(axis=0),
+            "mae": unit @ (np.abs(errors).T @ weights / total) / len(unit),
+            "rmse": unit @ np.sqrt(squares / total) / len(unit),
         }
 
     return compute

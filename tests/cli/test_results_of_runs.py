@@ -232,7 +232,7 @@ def test_the_report_of_a_table_says_what_its_columns_tell() -> None:
     page = Page(Path("ship/report.html").read_text(encoding="utf-8"))
     words = " ".join(page.texts)
     assert "What the columns tell" in words
-    assert "categories: sex (2)" in words
+    assert "Categories: sex (2)" in words
     text = Path("ship/report.md").read_text(encoding="utf-8")
     columns = text.split("## What the columns tell")[1]
     assert re.findall(r"^\| (age|sex|fare) \|", columns, re.MULTILINE)[0] == "sex"

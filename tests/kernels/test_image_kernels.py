@@ -574,7 +574,7 @@ def test_batch_normalization(dtype: Any, inside: bool) -> None:
         weight, bias, mean, var = (rng.random(channels).astype(dtype) + 0.5 for _ in range(4))
         panels, halo = -(-channels // lanes), int(rng.integers(0, 3))
         kept = guarded(np.full((4 * panels, 1, lanes), np.nan), dtype)
-        room = guarded(np.full((1, 2, lanes), np.nan), dtype)
+        room = guarded(np.full((1, 4, lanes), np.nan), dtype)
         means, variances = by_channels(mean, dtype), by_channels(var, dtype)
         scale, shift = by_channels(weight, dtype), by_channels(bias, dtype)
         record = shape_of(channels=channels, height=height, width=width, out_halo=halo)

@@ -14,8 +14,8 @@ from fastmlp.kernels import activations, loops, reference
 # arguments of their own, see test_image_kernels.py.
 ELSEWHERE = {"nonzeros", *IMAGE_MODULES}
 MODULES = {module.name for module in pkgutil.iter_modules(loops.__path__)} - ELSEWHERE
-# The end of a row is a part of `gather`, what is done class by class one of the softmax.
-PARTS = {"update_dense", "gather_rest", "see_classes", "add_classes"}
+# The end of a row and a mixture are parts of `gather`, what is done class by class or with labels one of the softmax.
+PARTS = {"update_dense", "gather_rest", "mix_row", "see_classes", "add_classes", "take_label"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

@@ -43,6 +43,7 @@ VALUES = {
     "warmup_epochs": st.integers(0, 2**31 - 1),
     "shift": st.integers(0, 2**15),
     "cutout": st.integers(0, 2**15),
+    "mixup": st.floats(0, allow_infinity=False),
     "patience": st.none() | COUNTS,
     "seed": st.integers(0, 2**63 - 1),
     "threads": st.none() | st.integers(1, 1024),

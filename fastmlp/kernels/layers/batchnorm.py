@@ -22,7 +22,7 @@ class _BatchNorm(Step):
         panels = b.kind.panels(channels)
         self.given, out = given, self.images(given.shape, halo)
         self.kept = b.reserve(KEPT * panels, 1)
-        self.room = b.reserve(1, 2, copies=b.threads)
+        self.room = b.reserve(1, 4, copies=b.threads)
         by_channels = (int(codes.PANELS), channels)
         b.add(
             codes.MEASURE,

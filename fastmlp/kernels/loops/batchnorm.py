@@ -12,14 +12,22 @@ rows and columns, a sum over images in float64 in the order of the batch, so tha
 
 import math
 
+import numpy as np
+
 from fastmlp.kernels.codes import PRODUCTS, SQUARES_OF, SUMS
 from fastmlp.kernels.emit.batchnorm import normalization_gradient, normalize_pixels, sum_pixels
-from fastmlp.kernels.jit import helper, subkernel
+from fastmlp.kernels.emit.images import transpose_vectors
+from fastmlp.kernels.emit.views import stack_vectors
+from fastmlp.kernels.jit import helper, inlined, subkernel
 from fastmlp.kernels.loops.convolution import blocks_of
 from fastmlp.kernels.loops.images import clear_absent
 from fastmlp.kernels.team import first_of
+from fastmlp.kernels.tiles import TILE
 
 EPSILON, MOMENTUM = 1e-5, 0.1
+ROOM = 2 * TILE.lanes(
+    4
+)  # vectors for two sums of as many channels as there are lanes, of either type
 
 # What a batch leaves to its gradients: panels of one row, for each number a channel. Mean, 1 / sqrt(variance +
 # EPSILON), d bias / n and d weight / n.
@@ -28,19 +36,51 @@ MEAN, INVERSE, MEAN_BIAS, MEAN_WEIGHT = range(KEPT)
 
 
 @helper
-def channel_sums(code, X, G, c, batch, numbers, room, g):
-    """Two sums of channel `c`, see `sum_pixels`, in float64; the second only of PRODUCTS."""
+def channel_sums(code, X, G, c, count, batch, kept, panels, sums, g):
+    """Two sums of each of `count` channels from `c` on, at most as many as a vector has lanes: see `sum_pixels`.
+
+    Parameters
+    ----------
+    sums : float64 array [2, lanes]
+        Receives them, the second only of PRODUCTS. Images are added one by one, those of several channels side by side:
+        otherwise each addition would wait for the one before.
+    """
     lanes, area = X.shape[2], g.height * g.width
-    first, second = 0.0, 0.0
-    flat = room.reshape(-1)
+    rows, columns = stack_vectors(X, ROOM), stack_vectors(X, ROOM)
+    flat = rows.reshape(-1)
+    sums[:] = 0
     for block in range((batch + lanes - 1) // lanes):
-        x = (block * X.shape[1] + c * area) * lanes
-        other = (block * G.shape[1] + c * area) * lanes
-        sum_pixels(code, X, G, (x, other), area, numbers, flat, 0)
-        for j in range(min(lanes, batch - block * lanes)):
-            first += flat[j]
-            second += flat[lanes + j]
-    return first, second
+        images = min(lanes, batch - block * lanes)
+        for k in range(count):
+            p, j = (c + k) // lanes, (c + k) % lanes
+            x = (block * X.shape[1] + (c + k) * area) * lanes
+            other = (block * G.shape[1] + (c + k) * area) * lanes
+            numbers = kept[MEAN * panels + p, 0, j], kept[INVERSE * panels + p, 0, j]
+            sum_pixels(code, X, G, (x, other), area, numbers, flat, 2 * k * lanes)
+        for i in range(2 if code == PRODUCTS else 1):
+            if count == 1:
+                total = sums[i, 0]
+                for m in range(images):
+                    total += rows[i, m]
+                sums[i, 0] = total
+                continue
+            places = i * lanes, i * lanes * lanes
+            transpose_vectors(rows, columns, places, (2 * lanes, lanes), (count, images))
+            for m in range(images):
+                for k in range(lanes):
+                    sums[i, k] += columns[i * lanes + m, k]
+
+
+@inlined
+def at_once(lanes, g):
+    """How many channels are measured side by side: of large images one, which stays in the cache."""
+    return max(1, lanes // (g.height * g.width))
+
+
+@inlined
+def float64_sums(room, lanes):
+    """This thread's room as float64 numbers [2, lanes]."""
+    return room.reshape(-1).view(np.float64)[: 2 * lanes].reshape(2, lanes)
 
 
 @subkernel
@@ -54,7 +94,7 @@ def measure(X, kept, means, variances, room, batch, g, part):
     kept : array [4 * C / lanes, 1, lanes]
     means, variances : arrays [C / lanes, 1 or more, lanes]
         The running statistics, in their first rows.
-    room : array [1, 2, lanes]
+    room : array [1, 4, lanes]
         This thread's.
     batch : int
         Images.
@@ -62,20 +102,23 @@ def measure(X, kept, means, variances, room, batch, g, part):
     part : Part
         Its panels are channels.
     """
-    lanes, kind = X.shape[2], X.dtype.type
+    lanes, panels = X.shape[2], means.shape[0]
     count = batch * g.height * g.width
-    panels, zero = means.shape[0], kind(0)
-    for c in range(part.panel_from, part.panel_to):
-        p, j = c // lanes, c % lanes
-        total, _ = channel_sums(SUMS, X, X, c, batch, (zero, zero), room, g)
-        mean = kind(total / count)
-        squares, _ = channel_sums(SQUARES_OF, X, X, c, batch, (mean, zero), room, g)
-        variance = squares / count
-        kept[MEAN * panels + p, 0, j] = mean
-        kept[INVERSE * panels + p, 0, j] = 1 / math.sqrt(variance + EPSILON)
-        unbiased = squares / max(1, count - 1)
-        means[p, 0, j] = (1 - MOMENTUM) * means[p, 0, j] + MOMENTUM * mean
-        variances[p, 0, j] = (1 - MOMENTUM) * variances[p, 0, j] + MOMENTUM * unbiased
+    sums = float64_sums(room, lanes)
+    step = at_once(lanes, g)
+    for first in range(part.panel_from, part.panel_to, step):
+        last = min(first + step, part.panel_to)
+        channel_sums(SUMS, X, X, first, last - first, batch, kept, panels, sums, g)
+        for c in range(first, last):
+            kept[MEAN * panels + c // lanes, 0, c % lanes] = sums[0, c - first] / count
+        channel_sums(SQUARES_OF, X, X, first, last - first, batch, kept, panels, sums, g)
+        for c in range(first, last):
+            p, j = c // lanes, c % lanes
+            mean, squares = kept[MEAN * panels + p, 0, j], sums[0, c - first]
+            kept[INVERSE * panels + p, 0, j] = 1 / math.sqrt(squares / count + EPSILON)
+            unbiased = squares / max(1, count - 1)
+            means[p, 0, j] = (1 - MOMENTUM) * means[p, 0, j] + MOMENTUM * mean
+            variances[p, 0, j] = (1 - MOMENTUM) * variances[p, 0, j] + MOMENTUM * unbiased
 
 
 @subkernel
@@ -138,14 +181,18 @@ def measure_gradients(X, G, kept, sums, room, batch, g, part):
     """
     lanes = X.shape[2]
     count, panels = batch * g.height * g.width, sums.shape[0]
-    for c in range(part.panel_from, part.panel_to):
-        p, j = c // lanes, c % lanes
-        numbers = (kept[MEAN * panels + p, 0, j], kept[INVERSE * panels + p, 0, j])
-        bias, weight = channel_sums(PRODUCTS, X, G, c, batch, numbers, room, g)
-        sums[p, 0, j] = weight
-        sums[p, 1, j] = bias
-        kept[MEAN_BIAS * panels + p, 0, j] = bias / count
-        kept[MEAN_WEIGHT * panels + p, 0, j] = weight / count
+    both = float64_sums(room, lanes)
+    step = at_once(lanes, g)
+    for first in range(part.panel_from, part.panel_to, step):
+        last = min(first + step, part.panel_to)
+        channel_sums(PRODUCTS, X, G, first, last - first, batch, kept, panels, both, g)
+        for c in range(first, last):
+            p, j = c // lanes, c % lanes
+            bias, weight = both[0, c - first], both[1, c - first]
+            sums[p, 0, j] = weight
+            sums[p, 1, j] = bias
+            kept[MEAN_BIAS * panels + p, 0, j] = bias / count
+            kept[MEAN_WEIGHT * panels + p, 0, j] = weight / count
 
 
 @subkernel
