@@ -36,7 +36,7 @@ MEAN, INVERSE, MEAN_BIAS, MEAN_WEIGHT = range(KEPT)
 
 
 @helper
-def channel_sums(code, X, G, c, count, batch, kept, panels, sums, g):
+def channel_sums(code, X, G, c, count, batch, kept, sums, g):
     """Two sums of each of `count` channels from `c` on, at most as many as a vector has lanes: see `sum_pixels`.
 
     Parameters
@@ -45,7 +45,7 @@ def channel_sums(code, X, G, c, count, batch, kept, panels, sums, g):
         Receives them, the second only of PRODUCTS. Images are added one by one, those of several channels side by side:
         otherwise each addition would wait for the one before.
     """
-    lanes, area = X.shape[2], g.height * g.width
+    lanes, area, panels = X.shape[2], g.height * g.width, kept.shape[0] // KEPT
     rows, columns = stack_vectors(X, ROOM), stack_vectors(X, ROOM)
     flat = rows.reshape(-1)
     sums[:] = 0
@@ -108,10 +108,10 @@ def measure(X, kept, means, variances, room, batch, g, part):
     step = at_once(lanes, g)
     for first in range(part.panel_from, part.panel_to, step):
         last = min(first + step, part.panel_to)
-        channel_sums(SUMS, X, X, first, last - first, batch, kept, panels, sums, g)
+        channel_sums(SUMS, X, X, first, last - first, batch, kept, sums, g)
         for c in range(first, last):
             kept[MEAN * panels + c // lanes, 0, c % lanes] = sums[0, c - first] / count
-        channel_sums(SQUARES_OF, X, X, first, last - first, batch, kept, panels, sums, g)
+        channel_sums(SQUARES_OF, X, X, first, last - first, batch, kept, sums, g)
         for c in range(first, last):
             p, j = c // lanes, c % lanes
             mean, squares = kept[MEAN * panels + p, 0, j], sums[0, c - first]
@@ -185,7 +185,7 @@ def measure_gradients(X, G, kept, sums, room, batch, g, part):
     step = at_once(lanes, g)
     for first in range(part.panel_from, part.panel_to, step):
         last = min(first + step, part.panel_to)
-        channel_sums(PRODUCTS, X, G, first, last - first, batch, kept, panels, both, g)
+        channel_sums(PRODUCTS, X, G, first, last - first, batch, kept, both, g)
         for c in range(first, last):
             p, j = c // lanes, c % lanes
             bias, weight = both[0, c - first], both[1, c - first]
