@@ -152,7 +152,8 @@ class Runs(Patching):
     commands = (
         *(("runs", "{0}"), ("runs", "{0}", "--sort", "test_accuracy", "--where", "epochs>=1")),
         *(("runs", "{0}", "--csv", "{0}/../a.csv", "--html", "{0}/../a.html"), ("show", "{0}")),
-        *(("evaluate", "{0}"), ("compare", "{0}", "{1}"), ("lr", "--config", "{0}/config.toml")),
+        *(("evaluate", "{0}"), ("compare", "{0}", "{1}")),
+        ("lr", "--config", "{0}/config.toml", "--out", "{0}.png"),
     )
 
     def __enter__(self) -> Any:
