@@ -188,9 +188,8 @@ class RatesDisplay(Display):
         room = HEADROOM * (most - least)
         axes.plot(self.rates, np.where(np.isfinite(losses), losses, np.nan))
         axes.set_xscale("log", base=100)  # a tick for two decades
-        axes.xaxis.set_major_formatter(
-            "{x:g}"
-        )  # the usual powers need mathematics, which texts here are not
+        # The usual powers are written as mathematics, which texts here are not.
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.set_ylim(least - room, most + 3 * room)
         chosen = f"chosen: {self.chosen:g}"
