@@ -78,6 +78,8 @@ class Search:
         Open, and of these parts.
     on_trial : callable, optional
         As for `fastmlp.grid_search`.
+    keep_all : bool
+        Whether the networks of all sound trials are stored.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class Search:
         parts: Parts,
         store: TrialStore,
         on_trial: Callable[[Progress], object] | None = None,
+        keep_all: bool = False,
     ) -> None:
         self.seeds, self.metric = seeds, metric
         self.parts, self.store, self.on_trial = parts, store, on_trial
+        self.keep_all = keep_all
         self.stored = store.trials()
         self.points: list[Point] = []
         self.keys: list[Key] = []
@@ -165,10 +169,11 @@ class Search:
         elif not all(one.sound for one in self._trials(index)):
             loser = index
         network = None
-        if loser != index:
+        if loser != index or (self.keep_all and trial.sound):
             assert outcome.network is not None
             network = to_bytes(outcome.network)
-        superseded = [] if loser is None else [self.keys[n] for n in self._numbers(loser)]
+        lost = [] if loser is None or self.keep_all else self._numbers(loser)
+        superseded = [self.keys[n] for n in lost]
         self.store.add(self.keys[number], trial, network, superseded)
         self.work_done += self.costs[number]
         self.work_left -= self.costs[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,13 +12,13 @@ from typing import Any
 
 from fastmlp.datasets import Dataset
 from fastmlp.errors import FastMLPError
-from fastmlp.search.experiment import load_parts
-from fastmlp.search.grid import grid_search
+from fastmlp.search.experiment import load_parts, points_of
 from fastmlp.search.record import Key, Trial, checksum_of, finite, from_bytes, to_bytes
-from fastmlp.search.state import Progress
+from fastmlp.search.state import BEST, Progress, Search
 from fastmlp.search.store import TrialStore
 from fastmlp.search.trial import trial_of
 from fastmlp.search.watching import settings_of
+from fastmlp.search.workers import Workers
 from fastmlp.studies import claims
 from fastmlp.studies.kinds import goes_on, is_available, train_as
 from fastmlp.studies.results import IMAGES, ROWS, Setting, StudyResults, StudyTrial
@@ -25,7 +26,10 @@ from fastmlp.studies.study import Study, StudyPart
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.evaluation import evaluate
 from fastmlp.training.network import Network
+from fastmlp.training.shapes import parameter_shapes
 
+# Bytes of the networks of a part up to which all are kept: others are trained again if they are tested.
+MOST_KEPT = 1 << 26
 Images = tuple[Dataset, Dataset, Dataset]  # to train, to validate, to test
 
 
@@ -142,7 +146,7 @@ class Laboratory:
             yield store
 
     def _search(self, part: StudyPart) -> list[StudyTrial]:
-        """Train a part by `fastmlp.grid_search`."""
+        """Train a part as `fastmlp.grid_search` does, but keep more networks, since the study tests more of them."""
         train, valid, _ = self.data(part.name)
 
         def show(progress: Progress) -> None:
@@ -152,23 +156,26 @@ class Laboratory:
             left = "" if progress.remaining is None else f", {progress.remaining:.0f} s left"
             self.say(f"{part.name}: {progress.done}/{progress.total}{left}: {_told(progress)}")
 
-        found = grid_search(
-            part.config,
-            part.grid,
-            train,
-            valid,
-            store=self._folder(part),
-            jobs=self.results.study.jobs,
-            seeds=part.seeds,
-            metric=self.results.study.metric,
-            on_trial=show,
-        )
-        points = sorted(found.points, key=lambda point: point.index)
+        points, metric = points_of(part.config, part.grid, part.seeds, self.results.study.metric)
+        with self._store(part) as store:
+            keep_all = self._bytes_of_networks(part) <= MOST_KEPT
+            search = Search(part.seeds, metric, (train, valid), store, show, keep_all)
+            search.include_all(points)
+            workers = Workers(self.results.study.jobs)
+            search.train(workers)
+            found = search.settle(workers, None, self._folder(part) / BEST)
         return [
             StudyTrial(part.name, point.config.replace(seed=trial.seed), trial)
-            for point in points
+            for point in sorted(found.points, key=lambda point: point.index)
             for trial in point.trials
         ]
+
+    def _bytes_of_networks(self, part: StudyPart) -> int:
+        """Return the memory of the parameters of all trials of a part."""
+        train = self.data(part.name)[0]
+        layers = [point.config.layers(len(train.classes)) for point in part.points]
+        pairs = [pair for one in layers for pair in parameter_shapes(one, train.shape)]
+        return 4 * part.seeds * sum(math.prod(shape) for pair in pairs for shape in pair)
 
     def _train_kind(self, part: StudyPart) -> list[StudyTrial]:
         """Train a part of another kind, in the file's order."""
