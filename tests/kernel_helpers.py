@@ -266,7 +266,9 @@ def batches_of(dtype: Any, order: np.ndarray, **given: Any) -> Batches:
     """Return one batch of all of `order`, mirrored and weighted as given."""
     count = len(order)
     nothing = {"flips": np.zeros(count, bool), "factors": np.ones(count, dtype)}
-    return Batches(order, **(nothing | given), size=count, steps=1, dropout_key=np.uint64(0))
+    return Batches(
+        order, **(nothing | given), size=count, first=0, last=1, dropout_key=np.uint64(0)
+    )
 
 
 def record_of(dtype: Any, losses: np.ndarray, correct: np.ndarray) -> Record:

@@ -184,6 +184,7 @@ class _Instructions:
             np.zeros(count, np.bool_),
             np.full(count, 1 / problem.batch_size, np.float32),
             problem.batch_size,
+            0,
             len(order),
             np.uint64(0),
         )

@@ -51,8 +51,8 @@ class Batches(NamedTuple):
         What each sample's gradient is multiplied by: 1 / batch for a mean loss, 1 for a sum.
     size : int
         Rows of a batch; the last may have fewer.
-    steps : int
-        Batches.
+    first, last : int
+        The batches that are taken: the first, and the one after the last.
     dropout_key : uint64
         What the epoch's dropout follows from.
     moves : array [n, 7] of int32, or None
@@ -68,7 +68,8 @@ class Batches(NamedTuple):
     flips: np.ndarray
     factors: np.ndarray
     size: int
-    steps: int
+    first: int
+    last: int
     dropout_key: np.uint64
     moves: np.ndarray | None = None
     mixes: np.ndarray | None = None

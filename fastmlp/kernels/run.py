@@ -213,7 +213,8 @@ def lent_batches(batches):
         borrowed(batches.flips),
         borrowed(batches.factors),
         batches.size,
-        batches.steps,
+        batches.first,
+        batches.last,
         batches.dropout_key,
         borrowed(batches.moves),
         borrowed(batches.mixes),
@@ -263,7 +264,7 @@ def seconds_of(signature):
 
 @functools.partial(kernel, seconds_of=seconds_of)
 def run(program, world, team, rows, narrow=None, targets=None, pairs=None, images=None, rare=None):
-    """Execute a program for each batch of ``batches.order``, the last of which may be smaller.
+    """Execute a program for some batches of ``batches.order``, the last of which may be smaller.
 
     Parameters
     ----------
@@ -282,7 +283,7 @@ def run(program, world, team, rows, narrow=None, targets=None, pairs=None, image
     room, rule = lent_room(world.room), lent_rule(world.rule)
     size, count = batches.size, batches.order.shape[0]
     control = flush_denormals()
-    for step in range(batches.steps):
+    for step in range(batches.first, batches.last):
         start = step * size
         now = Now(min(size, count - start), start, step, team.rank, team.size)
         for i in range(code.shape[0]):

@@ -271,7 +271,7 @@ class Engine:
         if factors is None:
             factors = _factors_of_means(count, size)
         rule = self._rule(steps)
-        numbers = size, len(rule.hyper), np.uint64(dropout_key)
+        numbers = size, 0, len(rule.hyper), np.uint64(dropout_key)
         order, factors = plain(order, INTEGER), factors.astype(self.dtype)
         batches = Batches(order, flips, factors, *numbers, *(altered or self._unaltered))
         plan = self._plan_with_penalties if penalties else self.plan
@@ -282,11 +282,13 @@ class Engine:
         if count:  # a warm-up takes no step, and forgets nothing
             self._remembered = STATES[steps.rule]
         self.steps_taken += len(rule.hyper)
-        self._team.call(
-            lambda team: self._run(plan, samples, batches, room, rule, record, team),
-            together=count > 0,
-            steps=len(rule.hyper),
-        )
+        for first, last in self._team.parts(len(rule.hyper)):
+            part = batches._replace(first=first, last=last)
+            self._team.call(
+                functools.partial(self._run, plan, samples, part, room, rule, record),
+                together=count > 0,
+                steps=last - first,
+            )
         return EpochRecord(record.losses, record.correct, record.penalties)
 
     def logits(self, samples: Given, indices: np.ndarray | None = None) -> np.ndarray:
@@ -310,6 +312,7 @@ class Engine:
                 flips[own],
                 np.zeros(0, self.dtype),
                 plan.batch,
+                0,
                 last - first,
                 np.uint64(0),
                 *self._unaltered,

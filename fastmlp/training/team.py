@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -24,53 +24,61 @@ def team_size(weights: int, batch_size: int, cores: int) -> int:
 
 # Cores' worth of a team below which one thread may be faster: each waits for the one that gets least.
 BUSY = 1.5
-# Calls until what is faster is asked again; a call that ends sooner than this many seconds tells nothing.
-CALLS_BETWEEN, SHORTEST = 16, 0.02
+# Seconds of steps after which the team looks up; fewer than the shortest tell nothing.
+PART, SHORTEST = 0.05, 0.02
+# Seconds until what is faster is asked again.
+BETWEEN = 3.0
+FIRST_STEPS = 16  # of a team whose pace nobody knows yet
 
 
 class Pace:
     """Whether a team or one of its threads is faster, while other programs want the same cores.
 
     A member that waits for its core makes all others wait in every step. If the members of a team got too little, the
-    next call is one thread's, for comparison, and the faster way is kept for some calls. On an idle machine it is
-    always the team.
+    next part of the epoch is one thread's, for comparison, and the faster way is kept for some time. On an idle
+    machine it is always the team.
 
     Parameters
     ----------
     size : int
         Threads of the team.
+
+    Attributes
+    ----------
+    together : bool
+        Whether the next part is the team's.
+    steps : int
+        How many steps the next part should have.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._team_rate: float | None = None  # while one thread is tried
-        self._together, self._left = True, 0
-
-    @property
-    def together(self) -> bool:
-        """Whether the next call is the team's."""
-        return self._together
+        self.together, self._left = True, 0.0
+        self.steps = FIRST_STEPS
 
     def record(self, steps: int, seconds: float, share: float) -> None:
-        """Take note of a call.
+        """Take note of a part.
 
         Parameters
         ----------
         steps : int
         seconds : float
         share : float
-            The part of these seconds for which the member that got least had a core.
+            The fraction of these seconds for which the member that got least had a core.
         """
-        self._left = max(0, self._left - 1)
+        rate = steps / max(seconds, 1e-9)
+        self.steps = max(1, int(PART * rate))
+        self._left -= seconds
         if seconds < SHORTEST:
             return
         if self._team_rate is not None:
-            self._together = steps / seconds <= self._team_rate
-            self._team_rate, self._left = None, CALLS_BETWEEN
-        elif self._left == 0 and not self._together:
-            self._together = True
-        elif self._left == 0 and share * self._size < BUSY:
-            self._team_rate, self._together = steps / seconds, False
+            self.together = rate <= self._team_rate
+            self._team_rate, self._left = None, BETWEEN
+        elif self._left <= 0 and not self.together:
+            self.together = True
+        elif self._left <= 0 and share * self._size < BUSY:
+            self._team_rate, self.together = rate, False
 
 
 class Threads:
@@ -104,20 +112,28 @@ class Threads:
                 pool.shutdown()
         self._pace = Pace(self.size)
 
+    def parts(self, steps: int) -> Iterator[tuple[int, int]]:
+        """Yield the first step of each part of an epoch, and the one after its last; one part without any step.
+
+        A call for each part shows early whether the machine is busy.
+        """
+        last = min(steps, self._pace.steps)
+        yield 0, last
+        while last < steps:
+            first, last = last, min(steps, last + self._pace.steps)
+            yield first, last
+
     def call(self, run: Callable[[Team], Any], together: bool = True, steps: int = 0) -> None:
         """Call `run` in each thread of the team and wait for all; once, without `together` or on a busy machine.
 
         A call with a number of steps shows how fast the team is.
 
         No member of a team runs in the calling thread: Ctrl-C could stop it between two barriers, and the others would
-        wait forever. An interrupt is raised here after the epoch.
+        wait forever. An interrupt is raised here after the call.
         """
-        if self._pool is None or not together:
-            run(Team(0, 1, self.barrier))
-            return
         start = time.perf_counter()
         self._shares.clear()
-        if self._pace.together:
+        if self._pool is not None and together and self._pace.together:
             self._call_together(run)
         else:
             run(Team(0, 1, self.barrier))
