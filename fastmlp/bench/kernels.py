@@ -215,14 +215,14 @@ class _Instructions:
         team = Team(0, 1, aligned(16, np.dtype(np.int64)))
 
         def execute(steps: int) -> None:
-            batches = self._batches._replace(steps=steps)
+            batches = self._batches._replace(last=steps)
             rule, record = self._rule, self._record
             world = World(self._samples, batches, engine.model, room, rule, record)
             run(program, world, team, *needs)
 
         def call(times: int) -> None:
-            for _ in range(times // self._batches.steps):
-                execute(self._batches.steps)
-            execute(times % self._batches.steps)
+            for _ in range(times // self._batches.last):
+                execute(self._batches.last)
+            execute(times % self._batches.last)
 
         return call
