@@ -1,6 +1,6 @@
 """Make every report in ``reports/`` anew, one after another, on an idle machine.
 
-    python benchmarks/all_reports.py WORK [NAME ...] [--seeds 3]
+    python benchmarks/all_reports.py WORK [NAME ...] [--seeds N]
 
 Each report is made in a folder in WORK, and copied to ``reports/`` once it is whole. The same command goes on where it
 was interrupted, with the reports that WORK does not have. In the end ``reports/README.md`` lists all of them: how they
@@ -70,12 +70,13 @@ SCRIPTS = {
 }
 
 
-def all_reports(seeds: int) -> dict[str, Report]:
+def all_reports(seeds: int | None) -> dict[str, Report]:
     """Return all reports by folder, in the order in which they are made."""
+    given = () if seeds is None else ("--seeds", str(seeds))
     studies = {
         name: Report(
             find(name).title,
-            ("-m", "fastmlp", "reproduce", name, "--seeds", str(seeds), "--out", "{parent}"),
+            ("-m", "fastmlp", "reproduce", name, *given, "--out", "{parent}"),
         )
         for name in names()
     }
@@ -134,7 +135,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, metavar="WORK", help="folder for what is being made")
     parser.add_argument("names", nargs="*", metavar="NAME", help="reports; by default all")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each setting of a study")
+    parser.add_argument(
+        "--seeds", type=int, help="trainings of each setting of a study, instead of its own number"
+    )
     options = parser.parse_args()
     reports = all_reports(options.seeds)
     if unknown := sorted(set(options.names) - set(reports)):
