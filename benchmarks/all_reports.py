@@ -56,6 +56,7 @@ SCRIPTS = {
         "What rounding to bfloat16 does to accuracy",
         ("benchmarks/bfloat16_accuracy.py", "{folder}"),
     ),
+    "many-cores": Report("Many cores: a prediction", ("benchmarks/many_cores.py", "{folder}")),
     "quickstart": Report(
         "The README's training of cars and cats",
         (

@@ -13,7 +13,9 @@ from fastmlp.machine.streams import say
 @click.command()
 @click.argument("studies", metavar="[NAME|FILE.toml|all]...", nargs=-1)
 @click.option(
-    "--seeds", type=click.IntRange(1, 1000), help="Trainings of each setting.  [default: the study's]"
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    help="Trainings of each setting.  [default: the study's]",
 )
 @click.option("--quick", is_flag=True, help="Few images and epochs, to see that everything works.")
 @click.option("--html", is_flag=True, help="Also write the report as one self-contained page.")

@@ -13,13 +13,15 @@ from fastmlp.kernels.arguments import Team
 from fastmlp.machine.cores import take_own_core
 from fastmlp.machine.threads import started_pool
 
-# Multiply-adds of one step below which a team loses more at its barriers than it gains.
+# Multiply-adds of one step below which a team loses more at its barriers than it gains, and which each thread of a
+# team of more than two should have: beyond, `benchmarks/many_cores.py` predicts that further threads slow it down.
 TEAM_FROM_WORK = 1_000_000
 
 
 def team_size(weights: int, batch_size: int, cores: int) -> int:
-    """Return how many threads train a network fastest: all `cores`, or 1 if a step is too small to share."""
-    return cores if batch_size * weights >= TEAM_FROM_WORK else 1
+    """Return how many threads train a network fastest: all `cores`, or fewer if a step is too small to share."""
+    work = batch_size * weights
+    return min(cores, max(2, work // TEAM_FROM_WORK)) if work >= TEAM_FROM_WORK else 1
 
 
 # Cores' worth of a team below which one thread may be faster: each waits for the one that gets least.

@@ -237,6 +237,21 @@ def test_a_team_that_gets_no_cores_gives_way_to_one_thread_and_asks_again() -> N
     assert parts(9, 0.2, 0.001) == 9 * "T"  # too short to tell
 
 
+@pytest.mark.parametrize(
+    ("work", "cores", "threads"),
+    [
+        (999_999, 64, 1),
+        (1_000_000, 1, 1),
+        (1_000_000, 64, 2),
+        (10_000_000, 2, 2),
+        (10_000_000, 64, 10),
+        (10**9, 64, 64),
+    ],
+)
+def test_small_steps_are_shared_by_few_threads(work: int, cores: int, threads: int) -> None:
+    assert team_module.team_size(work // 10, 10, cores) == threads
+
+
 @pytest.mark.parametrize("steps", [0, 1, 15, 16, 17, 100])
 def test_an_epoch_is_cut_into_parts_of_twentieths_of_a_second(steps: int) -> None:
     threads = team_module.Threads(1, np.zeros(WORDS, np.int64))
