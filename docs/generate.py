@@ -28,6 +28,7 @@ REPORTS = {  # the order of the menu; others follow by name
     "estimator": "Estimators beside scikit-learn",
     "bfloat16": "bfloat16 against float32",
     "robustness": "Robustness",
+    "many-cores": "Many cores",
 }
 
 
