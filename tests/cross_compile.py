@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-from typing import Any
 
 ARM = "aarch64-unknown-linux-gnu"
 X86 = "x86_64-unknown-linux-gnu"
@@ -71,32 +70,6 @@ def largest_tile(lines: list[str], instruction: str) -> list[str]:
     return max(loops, key=count)
 
 
-def emitted(kernel: str, dtype: str) -> str:
-    """Return the LLVM code that Numba emits for a kernel, before any pass."""
-    import numba
-    import numpy as np
-
-    from fastmlp.kernels.arguments import Epilogue, Marks, Part, Weights
-    from fastmlp.kernels.loops.multiply import multiply
-    from fastmlp.kernels.loops.update import update
-    from fastmlp.kernels.tiles import TILE
-
-    panels = np.zeros((1, 1, TILE.lanes(np.dtype(dtype).itemsize)), dtype)
-    one = np.int64(1)
-    part = Part(one, one, one, one)
-    marks = Marks(panels.reshape(-1), one, one)
-    weights = Weights(panels, panels, panels, panels)
-    kernels: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "multiply": (multiply, (*[panels] * 4, Epilogue(one, panels, panels), part)),
-        "update": (update, (panels, panels, weights, one, one, panels, marks, part)),
-    }
-    function, arguments = kernels[kernel]
-    fresh = numba.njit(function.py_func, nogil=True)
-    fresh.compile(tuple(map(numba.typeof, arguments)))
-    (code,) = fresh.inspect_llvm().values()
-    return code
-
-
 def compiled(code: str, triple: str, cpu: str) -> str:
     """Return the assembly of LLVM code for a processor, after passes like those that Numba runs."""
     import llvmlite.binding as llvm
@@ -117,4 +90,6 @@ def compiled(code: str, triple: str, cpu: str) -> str:
 
 if __name__ == "__main__":
     kernel, dtype, triple, cpu = sys.argv[1:]
-    print(compiled(emitted(kernel, dtype), triple, cpu))
+    from fastmlp.bench.assembly import code_of
+
+    print(compiled(code_of(kernel, dtype).ir, triple, cpu))  # before any pass: NUMBA_OPT is 0

@@ -11,13 +11,19 @@ from fastmlp.bench.problem import NETWORKS, Problem
 from fastmlp.errors import ConfigError
 from fastmlp.machine.cores import usable_cores
 
+EPOCHS, KERNEL_RATES, START = PARTS = ("epochs", "kernels", "start")
+"""What is measured: trainings beside their peers; kernels alone, on one core; how long a start takes, and memory."""
+
+KERNELS = ("multiply", "update", "convolve", "gradients")
+"""What has tiles: products, weights' gradients with the optimiser's step, convolutions, and their gradients."""
+
 # The settings of ``--quick``.
 QUICK: dict[str, Any] = {
     "batches": (100,),
     "rounds": 3,
     "seconds": 0.1,
     "samples": 5_000,
-    "start_up": False,
+    "parts": (EPOCHS, KERNEL_RATES),
 }
 
 
@@ -39,8 +45,8 @@ class Settings:
         About how long a timed run takes.
     samples
         Rows of data: by default so many that no cache holds them.
-    start_up
-        Whether to measure the time to start, and memory, too.
+    parts
+        Some of `PARTS`.
 
     Raises
     ------
@@ -54,7 +60,7 @@ class Settings:
     rounds: int = 7
     seconds: float = 0.2
     samples: int = 20_000
-    start_up: bool = True
+    parts: tuple[str, ...] = PARTS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured before anything is."""

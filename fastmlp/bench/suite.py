@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from fastmlp.bench import footprint
 from fastmlp.bench.ceiling import bytes_per_second, flops_per_second, spend_flops
 from fastmlp.bench.contender import CONTENDERS
 from fastmlp.bench.kernels import layer_kernels
 from fastmlp.bench.measurements import Bandwidth, Comparison, KernelRow, Measurements
+from fastmlp.bench.peer import Peer
 from fastmlp.bench.peers import peers_of
 from fastmlp.bench.problem import NETWORKS, Problem
-from fastmlp.bench.settings import Settings
+from fastmlp.bench.settings import EPOCHS, KERNEL_RATES, START, Settings
 from fastmlp.bench.timing import CEILING, contest, in_turns, repeats
 from fastmlp.datasets import Dataset
 from fastmlp.machine import description as machine
@@ -33,14 +35,14 @@ COMPARED, COMPARED_BATCH, COMPARED_EPOCHS = "A", 100, 2
 MEMORY_BYTES = 256 * 2**20
 
 
-def run(settings: Settings, tell: Callable[[str], object]) -> Measurements:
-    """Measure everything.
+def run(settings: Settings, tell: Callable[[str, float], object]) -> Measurements:
+    """Measure everything that the settings want.
 
     Parameters
     ----------
     settings : Settings
     tell : callable
-        Gets a line about what is measured next.
+        Gets a line about what is measured next, and about which share of all work is done.
 
     Returns
     -------
@@ -58,27 +60,75 @@ def run(settings: Settings, tell: Callable[[str], object]) -> Measurements:
         one_core=[],
         kernels=[],
     )
-    if settings.start_up:  # first, before compiling leaves anything that could disturb it
-        tell("starting up and memory")
+    stages = list(_stages(settings, results))
+    done, whole = 0.0, sum(one.weight for one in stages)
+    for stage in stages:
+        tell(stage.title, done / whole)
+        stage.measure()
+        done += stage.weight
+    return results
+
+
+class _Stage(NamedTuple):
+    """Something to measure, and how long that takes beside the others."""
+
+    title: str
+    weight: float
+    measure: Callable[[], object]
+
+
+def _stages(settings: Settings, results: Measurements) -> Iterator[_Stage]:
+    """Yield what is to be measured, in order."""
+
+    def start() -> None:
         results["footprint"] = footprint.measure()
-    tell("bandwidth")
-    results["bandwidth"] = bandwidths(settings.threads, settings.rounds)
-    tell("many models, many threads")
-    results["comparisons"] = [many_models(settings), more_threads_than_cores(settings)]
+
+    def bandwidth() -> None:
+        results["bandwidth"] = bandwidths(settings.threads, settings.rounds)
+
+    def compare() -> None:
+        results["comparisons"] = [many_models(settings), more_threads_than_cores(settings)]
+
+    if START in settings.parts:  # first, before compiling leaves anything that could disturb it
+        yield _Stage("starting up and memory", 4, start)
+    if set(settings.parts) != {START}:
+        yield _Stage("bandwidth", 1, bandwidth)
+    if EPOCHS in settings.parts:
+        yield _Stage("many models, many threads", 2, compare)
     for name, problem in settings.problems():
         what = f"network {name}, batch {problem.batch_size}"
-        tell(f"{what}: {settings.threads} threads")
-        everyone = (*CONTENDERS, *peers_of(problem))
-        found, missing = contest(
-            name, problem, settings.threads, everyone, settings.rounds, settings.seconds
-        )
-        results["contests"].append(found)
-        results["missing"] |= missing
-        tell(f"{what}: one core, kernels")
-        found, _ = contest(name, problem, 1, CONTENDERS, settings.rounds, settings.seconds)
-        results["one_core"].append(found)
-        results["kernels"] += kernel_rows(name, problem, settings.rounds)
-    return results
+        if EPOCHS in settings.parts:
+            everyone = (*CONTENDERS, *peers_of(problem))
+            beside = functools.partial(_compete, settings, results, name, problem, everyone)
+            yield _Stage(f"{what}: {settings.threads} threads", len(everyone) / 2, beside)
+            alone = functools.partial(_compete_alone, settings, results, name, problem)
+            yield _Stage(f"{what}: one core", 1, alone)
+        if KERNEL_RATES in settings.parts:
+            rows = functools.partial(_add_kernels, settings, results, name, problem)
+            yield _Stage(f"{what}: kernels", 0.5, rows)
+
+
+def _compete(
+    settings: Settings,
+    results: Measurements,
+    name: str,
+    problem: Problem,
+    everyone: Sequence[Peer],
+) -> None:
+    found, missing = contest(
+        name, problem, settings.threads, everyone, settings.rounds, settings.seconds
+    )
+    results["contests"].append(found)
+    results["missing"] |= missing
+
+
+def _compete_alone(settings: Settings, results: Measurements, name: str, problem: Problem) -> None:
+    found, _ = contest(name, problem, 1, CONTENDERS, settings.rounds, settings.seconds)
+    results["one_core"].append(found)
+
+
+def _add_kernels(settings: Settings, results: Measurements, name: str, problem: Problem) -> None:
+    results["kernels"] += kernel_rows(name, problem, settings.rounds)
 
 
 def bandwidths(threads: int, rounds: int) -> list[Bandwidth]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fastmlp.bench.problem import NETWORKS
-from fastmlp.bench.settings import QUICK, Settings
+from fastmlp.bench.settings import KERNELS, PARTS, QUICK, Settings
 from fastmlp.bench.work import spell_sizes
 from fastmlp.cli.options import items, widths
 from fastmlp.machine.folders import claim
@@ -38,6 +38,16 @@ from fastmlp.machine.streams import say
     type=click.INT,
     help=f"How often each training is timed.  [default: {Settings.rounds}]",
 )
+@click.option(
+    "--only",
+    type=click.Choice(PARTS),
+    help="Measure trainings, single kernels, or starting and memory.  [default: all]",
+)
+@click.option(
+    "--asm",
+    type=click.Choice(KERNELS),
+    help="Print LLVM's code of a kernel and the processor's instead, in float32.",
+)
 @click.option("--quick", is_flag=True, help="A first look, in three minutes instead of twenty.")
 @click.option(
     "--out",
@@ -45,12 +55,20 @@ from fastmlp.machine.streams import say
     metavar="FOLDER",
     help="Also write report.md, results.json, machine.json and roofline.png.",
 )
-def bench(quick: bool, out: Path | None, **given: Any) -> None:
+def bench(quick: bool, only: str | None, asm: str | None, out: Path | None, **given: Any) -> None:
     """Measure fastmlp beside PyTorch, JAX and scikit-learn, where they are installed.
 
     All train the same networks by the same mathematics with as many threads, in turns, so that a
     busy moment slows all of them. Prints the report.
     """
+    if asm is not None:
+        from fastmlp.bench.assembly import code_of
+
+        code = code_of(asm)
+        click.echo(f"{code.ir}\n{code.assembly}", nl=False)
+        return
+    if only is not None:
+        given["parts"] = (only,)
     chosen = {name: value for name, value in given.items() if value is not None}
     settings = Settings(**{**(QUICK if quick else {}), **chosen})
     with nullcontext() if out is None else claim(out, "bench"):
@@ -62,13 +80,15 @@ def _measure(settings: Settings, out: Path | None) -> None:
 
     start = time.perf_counter()
 
-    def tell(line: str) -> None:
-        say(f"{time.perf_counter() - start:5.0f} s  {line}")
+    def tell(line: str, done: float) -> None:
+        seconds = time.perf_counter() - start
+        left = f", {seconds / done * (1 - done):.0f} s left" if done else ""
+        say(f"{seconds:5.0f} s{left}  {line}")
 
     results = suite.run(settings, tell)
     try:
         if out is not None:
             folder.write(results, out)
-            tell(f"written to {out}")
+            say(f"written to {out}")
     finally:
         click.echo(markdown.render(results), nl=False)

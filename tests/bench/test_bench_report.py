@@ -13,7 +13,7 @@ from PIL import Image
 from fastmlp.bench import folder, markdown, readme, roofline, suite, summary
 from fastmlp.bench.measurements import Contest, Measurements
 from fastmlp.bench.peers import CHANNELS_LAST, NCHW
-from fastmlp.bench.settings import QUICK, Settings
+from fastmlp.bench.settings import KERNELS, QUICK, Settings
 from fastmlp.cli.bench import bench
 from fastmlp.errors import ConfigError, FormatError
 
@@ -290,9 +290,10 @@ def test_the_command_prints_and_writes(
 ) -> None:
     asked: list[Settings] = []
 
-    def run(settings: Settings, tell: Callable[[str], object]) -> Measurements:
+    def run(settings: Settings, tell: Callable[[str, float], object]) -> Measurements:
         asked.append(settings)
-        tell("working")
+        tell("working", 0.0)
+        tell("nearly done", 0.75)
         return results
 
     monkeypatch.setattr(suite, "run", run)
@@ -302,7 +303,9 @@ def test_the_command_prints_and_writes(
     )
     assert done.exit_code == 0, done.output
     assert done.stdout == markdown.render(results)
-    assert "working" in done.stderr
+    first, second = done.stderr.splitlines()[:2]
+    assert first.endswith(" s  working")
+    assert re.fullmatch(r" *\d+ s, \d+ s left  nearly done", second)
     assert (out / folder.RESULTS).exists()
     expected = Settings(**{**QUICK, "networks": ("B", "C"), "rounds": 2})
     assert asked == [expected]
@@ -313,3 +316,22 @@ def test_wrong_options_are_refused_before_anything_is_made(tmp_path: Path) -> No
     done = CliRunner().invoke(bench, ["--networks", "Z", "--out", str(out)])
     assert isinstance(done.exception, ConfigError)
     assert not out.exists()
+
+
+def test_kernels_alone_are_measured_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--only", "kernels", "--networks", "D", "--batch", "10", "--rounds", "1"]
+    done = CliRunner().invoke(bench, arguments, catch_exceptions=False)
+    assert "one core" not in done.stderr
+    titles = [line for line in done.stdout.splitlines() if line.startswith("#")]
+    assert titles == ["# Benchmark", "## Kernels on one core", "### Network D"]
+    assert "| forward | 64-32 |" in done.stdout
+    assert "| multiply-adds in registers | 1 |" in done.stdout
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_code_of_a_kernel_is_printed(kernel: str) -> None:
+    done = CliRunner().invoke(bench, ["--asm", kernel], catch_exceptions=False)
+    assert re.search(r"^define ", done.stdout, re.MULTILINE)  # LLVM's
+    assert re.search(r"^\t\.globl", done.stdout, re.MULTILINE)  # the processor's
+    if TILE.name in ("avx512", "avx2"):
+        assert "vfmadd" in done.stdout

@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
-from kernel_helpers import IMAGE_MODULES, entry, shape_of
+from kernel_helpers import IMAGE_MODULES, entry
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
-from fastmlp.kernels.arguments import PAIR, Epilogue, Gradients, Part, Whose
+from fastmlp.bench.assembly import code_of
+from fastmlp.kernels.arguments import PAIR, Epilogue, Part
 from fastmlp.kernels.codes import IDENTITY
 from fastmlp.kernels.emit.convolution import PIXELS
 from fastmlp.kernels.emit.weight_gradients import TAPS
-from fastmlp.kernels.loops import convolution as convolution_module
-from fastmlp.kernels.loops import convolution_gradients as gradients_module
 from fastmlp.kernels.loops import multiply as multiply_module
 from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16, TILE
@@ -67,18 +66,8 @@ def epoch() -> Code:
 @pytest.fixture(scope="module")
 def convolutions() -> dict[str, Code]:
     """Return the code of the kernels that multiply images, for float32."""
-    panels = np.zeros((1, 1, TILE.lanes(4)), np.float32)
-    shape, whose = shape_of(), Whose(0, 0, 0, 0, 1)
-    taps, room = np.zeros(1, np.int64), np.zeros(1, np.float32)
-    arrays = Gradients(*[panels] * 5, taps, panels, panels, room)
-    given = {
-        convolution_module.convolve: (*[panels] * 5, shape, whose),
-        gradients_module.convolution_gradients: (arrays, shape, 0, whose),
-    }
-    return {
-        function.py_func.__name__: compiled(entry(function), tuple(map(numba.typeof, arguments)))
-        for function, arguments in given.items()
-    }
+    found = {name: code_of(name) for name in ("convolve", "gradients")}
+    return {name: Code(code.ir, code.assembly.splitlines()) for name, code in found.items()}
 
 
 def fast_math(ir: str) -> set[str]:
@@ -88,7 +77,7 @@ def fast_math(ir: str) -> set[str]:
 
 
 def test_no_fast_math_flag(epoch: Code, convolutions: dict[str, Code]) -> None:
-    least = {"epoch": 100, "convolve": 30, "convolution_gradients": 100}
+    least = {"epoch": 100, "convolve": 30, "gradients": 100}
     for name, code in {"epoch": epoch, **convolutions}.items():
         operations = len(re.findall(r"= f(?:add|mul|neg|sub|div) |@llvm\.fma", code.ir))
         assert operations > least[name]  # there is arithmetic to look at
@@ -165,8 +154,8 @@ def test_tiles_of_convolutions_stay_in_registers(convolutions: dict[str, Code]) 
         for name, code in convolutions.items()
     }
     assert found["convolve"] >= TILE.filters[0] * PIXELS
-    assert found["convolution_gradients"] >= TILE.filters[0] * PIXELS
-    assert found["convolution_gradients"] >= TILE.gradient_filters[0] * TAPS
+    assert found["gradients"] >= TILE.filters[0] * PIXELS
+    assert found["gradients"] >= TILE.gradient_filters[0] * TAPS
 
 
 @pytest.mark.skipif(not NATIVE_BF16, reason="this CPU has no instruction for bfloat16")
