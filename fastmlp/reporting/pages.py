@@ -1,8 +1,12 @@
-"""Pages: the one template engine, whose templates lie in ``templates``. Those of HTML escape what they are given."""
+"""What a page holds that Markdown cannot: pictures inside, curves over each other, tables that sort.
+
+Templates of Jinja escape what they are given.
+"""
 
 from __future__ import annotations
 
 import base64
+import importlib.resources
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+TEMPLATES = importlib.resources.files("fastmlp.reporting") / "templates"
 MOST_POINTS = 400  # of a curve in a page; a screen shows no more
 
 
@@ -28,7 +33,7 @@ def environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page.
+    """Return a piece of a page.
 
     Parameters
     ----------

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from fastmlp.reporting.document import (
+    Block,
+    Bullets,
+    Details,
+    Heading,
+    Paragraph,
+    Written,
+    literal,
+    to_html,
+)
 from fastmlp.reporting.pages import cell, render, rounded, thinned
 from fastmlp.reporting.tables import shown
 from fastmlp.runs.table import LAST, RunTable, shown_cell
@@ -40,12 +52,11 @@ def runs_page(table: RunTable, title: str) -> str:
         for name, value in first.items()
         if name not in table.settings
     ]
-    return render(
-        "runs.html",
-        title=title,
-        same=same,
-        header=[name.replace("_", " ") for name in names],
-        rows=rows,
-        curves=curves,
-        problems=[problem for run in table.runs for problem in run.problems],
-    )
+    header = [name.replace("_", " ") for name in names]
+    blocks: list[Block] = [Heading(literal(title), 1)]
+    if same:
+        blocks.append(Details("Settings that all share", Paragraph(literal(", ".join(same)))))
+    blocks.append(Written("", render("curves.html", header=header, rows=rows, curves=curves)))
+    if problems := [literal(problem) for run in table.runs for problem in run.problems]:
+        blocks += [Heading("Not read"), Bullets(problems)]
+    return to_html(blocks, Path())

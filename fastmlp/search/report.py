@@ -7,15 +7,30 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastmlp.datasets import Dataset
+from fastmlp.errors import printable
 from fastmlp.machine.description import describe
-from fastmlp.machine.files import naming, write_text
+from fastmlp.machine.files import write_text
 from fastmlp.reporting.chance import interval
-from fastmlp.reporting.pages import cell, embedded, render, rounded, thinned
+from fastmlp.reporting.document import (
+    Block,
+    Bullets,
+    Code,
+    Details,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+    Written,
+    literal,
+    to_html,
+    to_markdown,
+)
+from fastmlp.reporting.pages import cell, render, rounded, thinned
 from fastmlp.reporting.tables import csv_table, markdown_table, shown
 from fastmlp.search.experiment import Point
 from fastmlp.search.insight import (
@@ -40,7 +55,7 @@ PAGE_FILE = "report.html"
 CURVES_FILE, CONFUSION_FILE = "curves.png", "confusion.png"
 PARALLEL_FILE, IMPORTANCE_FILE = "parallel.png", "importance.png"
 OVERVIEWS = (CURVES_FILE, CONFUSION_FILE, PARALLEL_FILE, IMPORTANCE_FILE)
-BEST_CURVES, MOST_CURVES = 10, 100  # points whose curves the page shows at first, and can show
+MOST_CURVES = 100  # points whose curves the page can show
 SHOWN_NUMBERS = ("train_accuracy", "valid_accuracy", "valid_loss")
 NUMBERS = (
     *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
@@ -81,9 +96,9 @@ def write_report(
     if found is not None and figures:
         found.display().save(folder / IMPORTANCE_FILE)
         figures.append(IMPORTANCE_FILE)
-    content = _content(title, result, parts, figures, found)
-    write_text(folder / REPORT_FILE, _markdown(content))
-    write_text(folder / PAGE_FILE, _page(folder, result.metric, len(parts["valid"]), content))
+    blocks = list(_blocks(title, result, parts, figures, found))
+    write_text(folder / REPORT_FILE, to_markdown(blocks))
+    write_text(folder / PAGE_FILE, to_html(blocks, folder))
     return [REPORT_FILE, PAGE_FILE, TRIALS_FILE, *figures]
 
 
@@ -173,123 +188,161 @@ def _csv(result: SearchResult) -> str:
     return csv_table(rows)
 
 
-def _content(
+def _blocks(
     title: str,
     result: SearchResult,
     parts: Mapping[str, Dataset],
     figures: Sequence[str],
     found: Importances | None,
-) -> dict[str, Any]:
-    """Return what the report says, for its templates."""
+) -> Iterator[Block]:
+    """Yield what the report says."""
+    points = store_points(result)
+    yield Heading(printable(title), 1)
+    yield Bullets(list(_facts(result, parts)))
+    if result.best is None:
+        yield Paragraph("No trial came to a regular end: there is no best point.")
+    else:
+        yield Heading("The best point")
+        yield from _best(result, result.best)
+        yield from _pictures(
+            figures,
+            {
+                CURVES_FILE: f"Loss and {result.score_word} by epoch",
+                CONFUSION_FILE: f"Confusion matrix of the {_judged(parts)} part",
+            },
+        )
+        text = result.best.config.to_toml().rstrip()
+        yield Details("Its settings", Code(f"[config]\n{text}", "toml"))
+    if told := suggestions(points, result.metric):
+        yield Heading("What to try next")
+        yield Bullets(told)
+    yield Heading("All points")
+    yield _every(result, points, len(parts["valid"]))
+    if found is not None:
+        yield Heading("What matters")
+        yield Paragraph(
+            f"The share of each setting in the differences between points, by {found.by}."
+        )
+        yield from _pictures(figures, {IMPORTANCE_FILE: "Shares of the settings"})
+        if found.pairs:
+            yield Paragraph("What two settings explain together and neither alone:")
+            yield Bullets(
+                [
+                    f"{' and '.join(pair).replace('_', ' ')}: {share:.2f}"
+                    for pair, share in found.pairs.items()
+                ]
+            )
+    yield from _all_figures(result, figures)
+
+
+def _facts(result: SearchResult, parts: Mapping[str, Dataset]) -> Iterator[str]:
     trials = [trial for point in result.points for trial in point.trials]
     counts = Counter(trial.status for trial in trials)
     ended = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
-    machine, points, word = describe(), store_points(result), result.score_word
-    best = best_metric(result.metric).replace("accuracy", word)
-    facts = [
-        f"Images: {parts['train'].name}, {sizes}; classes {', '.join(parts['train'].classes)}",
+    machine, train = describe(), parts["train"]
+    yield f"Images: {literal(train.name)}, {sizes}; classes {literal(', '.join(train.classes))}"
+    yield (
         f"Trials: {len(trials)} ({ended}) of {len(result.points)} points, "
-        f"{sum(trial.seconds for trial in trials):,.1f} seconds of training in all",
-        f"Chosen by: {best}, mean over seeds",
-        f"Machine: {machine['cpu']}, {machine['usable_cores']} cores, "
-        f"fastmlp {machine['versions']['fastmlp']}",
-    ]
+        f"{sum(trial.seconds for trial in trials):,.1f} seconds of training in all"
+    )
+    yield f"Chosen by: {_chosen_by(result)}, mean over seeds"
+    yield (
+        f"Machine: {literal(machine['cpu'])}, {machine['usable_cores']} cores, "
+        f"fastmlp {machine['versions']['fastmlp']}"
+    )
     if result.others:
-        facts.append(
+        yield (
             f"The best point is that of the grid that was asked for. The store holds {len(result.others)} more "
             f"trials, of other grids or seeds; {TRIALS_FILE} lists them without a rank, and the tables of all points, "
             "what matters and what to try next take them in."
         )
-    return {
-        "title": title,
-        "facts": facts,
-        "best": None if result.best is None else _best(result, result.best),
-        "metric": best,
-        "word": word,
-        "numbers": list(dict.fromkeys((*SHOWN_NUMBERS, result.metric))),
-        "judged": _judged(parts),
-        "files": [name for name in figures if name in OVERVIEWS],
-        "maps": [name for name in figures if name not in OVERVIEWS],
-        "importances": found,
-        "next": suggestions(points, result.metric),
-        "points": points,
-        "names": list(dict.fromkeys(name for point in points for name in point.parameters)),
-    }
 
 
-def _best(result: SearchResult, point: RankedPoint) -> dict[str, Any]:
+def _chosen_by(result: SearchResult) -> str:
+    return best_metric(result.metric).replace("accuracy", result.score_word)
+
+
+def _best(result: SearchResult, point: RankedPoint) -> Iterator[Block]:
     names = [
         name for name in dict.fromkeys((*NUMBERS, result.metric)) if point.mean(name) is not None
     ]
     several = len(point.trials) > 1
+    yield Paragraph(
+        (_settings(point) or "The only one")
+        + (f", mean of {len(point.trials)} seeds" if several else "")
+        + ":"
+    )
     rows = [["mean", *(_number(point.mean(name)) for name in names)]]
     if several:
         rows.append(["standard deviation", *(_number(point.deviation(name)) for name in names)])
+    header = ["", *(_words(name, result.score_word) for name in names)]
+    yield Table(header, rows, "l" + "r" * len(names))
     trial = result.best_trial
     assert trial is not None
-    return {
-        "settings": (_settings(point) or "The only one")
-        + (f", mean of {len(point.trials)} seeds" if several else ""),
-        "header": ["", *(_words(name, result.score_word) for name in names)],
-        "rows": rows,
-        "network": f"The network of seed {trial.seed} is `best/model.safetensors`: "
-        f"{trial.reason}, kept is epoch {trial.epoch}.",
-        "toml": point.config.to_toml().rstrip(),
-    }
+    yield Paragraph(
+        f"The network of seed {trial.seed} is `best/model.safetensors`: "
+        f"{trial.reason}, kept is epoch {trial.epoch}."
+    )
 
 
-def _markdown(content: Mapping[str, Any]) -> str:
-    best, points, names = content["best"], content["points"], content["names"]
-    table = None if best is None else markdown_table(
-        best["header"], best["rows"], "l" + "r" * (len(best["header"]) - 1)
-    )  # fmt: skip
-    numbers = [_words(name, content["word"]) for name in content["numbers"]]
-    header = ["rank", *(name.replace("_", " ") for name in names), *numbers, "epochs", "ended"]
-    rows = [_row(point, names, content["numbers"]) for point in points]
-    every = markdown_table(header, rows, "r" * (len(header) - 1) + "l")
-    return render("search.md", **content, best_table=table, every=every)
+def _pictures(figures: Iterable[str], captions: Mapping[str, str]) -> Iterator[Block]:
+    return (Picture(name, text) for name, text in captions.items() if name in figures)
 
 
-def _row(point: RankedPoint, names: Sequence[str], numbers: Sequence[str]) -> list[str]:
-    """Return the cells of a point."""
-    cells = [str(point.rank), *(shown(getattr(point.config, name)) for name in names)]
-    for name in numbers:
-        spread = point.deviation(name)
-        cells.append(_number(point.mean(name)) + ("" if spread is None else f" ± {spread:.4f}"))
-    cells.append(", ".join(str(trial.epochs) for trial in point.trials))
-    cells.append(", ".join(dict.fromkeys(trial.status for trial in point.trials)))
-    return cells
+def _all_figures(result: SearchResult, figures: Sequence[str]) -> Iterator[Block]:
+    """Yield the figures of settings."""
+    if PARALLEL_FILE in figures:
+        yield Heading("All settings at once")
+        yield Picture(
+            PARALLEL_FILE, "A line for each point, from its settings to its metric; dark is good"
+        )
+    if maps := [name for name in figures if name not in OVERVIEWS]:
+        yield Heading("Two settings at a time")
+        yield Paragraph(
+            f"The {_chosen_by(result)} for each pair of values, whatever the other settings; empty where no point "
+            "came to a regular end."
+        )
+        for name in maps:
+            yield Picture(name, name.removesuffix(".png").replace("_", " "))
 
 
-def _page(folder: Path, metric: str, rows_of_part: int, content: Mapping[str, Any]) -> str:
-    points, names = content["points"], content["names"]
-    is_share = metric == "valid_accuracy" and content["word"] == "accuracy"
-    count = rows_of_part if is_share else None
-    numbers = [_words(name, content["word"]) for name in content["numbers"]]
-    interval_name = f"95 % of {words(metric)}".replace("accuracy", content["word"])
+def _every(result: SearchResult, points: Sequence[RankedPoint], rows_of_part: int) -> Block:
+    """Return the table of all points, in the page with their learning curves."""
+    metric, word = result.metric, result.score_word
+    is_share = metric == "valid_accuracy" and word == "accuracy"
+    settings = list(dict.fromkeys(name for point in points for name in point.parameters))
+    numbers = list(dict.fromkeys((*SHOWN_NUMBERS, metric)))
     header = [
-        *(name.replace("_", " ") for name in ("rank", *names)),
-        *numbers,
-        interval_name,
-        "epochs",
-        "ended",
+        *(name.replace("_", " ") for name in ("rank", *settings)),
+        *(_words(name, word) for name in numbers),
+        f"95 % of {words(metric)}".replace("accuracy", word),
+        *("epochs", "ended"),
     ]
     rows = []
     for point in points:
-        texts = _row(point, names, content["numbers"])
-        values = [point.rank, *(getattr(point.config, name) for name in names),
-                  *(point.mean(name) for name in content["numbers"])]  # fmt: skip
-        cells = [cell(text, value) for text, value in zip(texts, values, strict=False)]
-        low, high = _interval(points, point, metric, count)
-        cells.append(cell("" if math.isnan(low) else f"{low:.4f} to {high:.4f}", low))
-        rows.append([*cells, cell(texts[-2], point.trials[0].epochs), cell(texts[-1])])
+        low, high = _interval(points, point, metric, rows_of_part if is_share else None)
+        values = (getattr(point.config, name) for name in settings)
+        epochs = [trial.epochs for trial in point.trials]
+        rows.append(
+            [
+                cell(str(point.rank), point.rank),
+                *(cell(shown(value), value) for value in values),
+                *(cell(_with_spread(point, name), point.mean(name)) for name in numbers),
+                cell("" if math.isnan(low) else f"{low:.4f} to {high:.4f}", low),
+                cell(", ".join(map(str, epochs)), epochs[0]),
+                cell(", ".join(dict.fromkeys(trial.status for trial in point.trials))),
+            ]
+        )
+    texts = ([one["text"] for one in row] for row in rows)
+    table = markdown_table(header, texts, "r" * (len(header) - 1) + "l")
     curves = [_curve(point) for point in points]
-    pictures = {
-        name: embedded(_read(folder / name)) for name in (*content["files"], *content["maps"])
-    }
-    return render("search.html", **content, header=header, rows=rows, curves=curves,
-                  pictures=pictures, most=BEST_CURVES)  # fmt: skip
+    return Written(table, render("curves.html", header=header, rows=rows, curves=curves))
+
+
+def _with_spread(point: RankedPoint, name: str) -> str:
+    spread = point.deviation(name)
+    return _number(point.mean(name)) + ("" if spread is None else f" ± {spread:.4f}")
 
 
 def _curve(point: RankedPoint) -> dict[str, Any]:
@@ -334,8 +387,3 @@ def _settings(point: RankedPoint) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-def _read(path: Path) -> bytes:
-    with naming(path):
-        return path.read_bytes()
