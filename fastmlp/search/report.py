@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,8 @@ def write_report(
     """
     folder = Path(folder)
     write_text(folder / TRIALS_FILE, _csv(result))
-    figures = _draw(folder, result, parts)
     found = importances(store_points(result), result.metric)
-    if found is not None and figures:
-        found.display().save(folder / IMPORTANCE_FILE)
-        figures.append(IMPORTANCE_FILE)
+    figures = _draw(folder, result, parts, found)
     blocks = list(_blocks(title, result, parts, figures, found))
     write_text(folder / REPORT_FILE, to_markdown(blocks))
     write_text(folder / PAGE_FILE, to_html(blocks, folder))
@@ -122,59 +119,46 @@ def store_points(result: SearchResult) -> tuple[RankedPoint, ...]:
         groups.setdefault(point.config.replace(seed=0, threads=None), []).extend(point.trials)
     for config, trial in result.others:
         groups.setdefault(config.replace(seed=0, threads=None), []).append(trial)
-    asked = _parameters(result)
-    plain = next(iter(groups)).as_dict()
-    differ = (
-        name
-        for config in groups
-        for name, value in config.as_dict().items()
-        if name not in NOT_IN_A_KEY and value != plain[name]
-    )
-    names = list(dict.fromkeys((*asked, *differ)))
+    names = _parameters(result)
     points = [Point({name: getattr(config, name) for name in names}, config) for config in groups]
     return rank(points, list(groups.values()), result.metric)
 
 
-def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> list[str]:
+def _draw(
+    folder: Path, result: SearchResult, parts: Mapping[str, Dataset], found: Importances | None
+) -> dict[str, str]:
+    """Draw the figures, and return their files with captions; none without a best network."""
     from fastmlp.reporting import figures
 
-    names = []
     trial = result.best_trial
-    if trial is not None and result.network is not None:
-        kept = trial.epoch if trial.epoch < trial.epochs else 0
-        figures.draw_curves(trial.history, folder / CURVES_FILE, best_epoch=kept)
-        part = parts[_judged(parts)]
-        names.append(CURVES_FILE)
-        if part.task == "classification":
-            predicted = result.network.predict(part)
-            figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
-            names.append(CONFUSION_FILE)
-        for down, across in pairs_of(result.points):
-            names.append(f"{down}-{across}.png")
-            draw_heat_map(result, down, across, folder / names[-1])
-        points = store_points(result)
-        if len(axes_of(points)) > 1:
-            parallel(points, result.metric).save(folder / PARALLEL_FILE)
-            names.append(PARALLEL_FILE)
-    return names
-
-
-def _judged(parts: Mapping[str, Dataset]) -> str:
-    """Return the name of the part that the confusion matrix is about."""
-    return "test" if "test" in parts else "valid"
+    if trial is None or result.network is None:
+        return {}
+    kept = trial.epoch if trial.epoch < trial.epochs else 0
+    figures.draw_curves(trial.history, folder / CURVES_FILE, best_epoch=kept)
+    drawn = {CURVES_FILE: f"Loss and {result.score_word} by epoch"}
+    judged = "test" if "test" in parts else "valid"
+    part = parts[judged]
+    if part.task == "classification":
+        predicted = result.network.predict(part)
+        figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
+        drawn[CONFUSION_FILE] = f"Confusion matrix of the {judged} part"
+    for down, across in pairs_of(result.points):
+        draw_heat_map(result, down, across, folder / f"{down}-{across}.png")
+        drawn[f"{down}-{across}.png"] = f"{down}-{across}".replace("_", " ")
+    points = store_points(result)
+    if len(axes_of(points)) > 1:
+        parallel(points, result.metric).save(folder / PARALLEL_FILE)
+        told = "A line for each point, from its settings to its metric; dark is good"
+        drawn[PARALLEL_FILE] = told
+    if found is not None:
+        found.display().save(folder / IMPORTANCE_FILE)
+        drawn[IMPORTANCE_FILE] = "Shares of the settings"
+    return drawn
 
 
 def _csv(result: SearchResult) -> str:
     """Return a line for each trial, those of the best point first; those of other searches have no rank."""
-    grid = _parameters(result)
-    plain = result.points[0].config.as_dict()
-    differ = (
-        name
-        for config, _ in result.others
-        for name, value in config.as_dict().items()
-        if name not in NOT_IN_A_KEY and value != plain[name]
-    )
-    names = list(dict.fromkeys((*grid, *differ)))
+    names = _parameters(result)
     fields = ("status", "epochs", "epoch", *NUMBERS, "seconds", "reason")
     trials: list[tuple[int | None, TrainConfig, Trial]] = [
         (point.rank, point.config, trial) for point in result.points for trial in point.trials
@@ -192,7 +176,7 @@ def _blocks(
     title: str,
     result: SearchResult,
     parts: Mapping[str, Dataset],
-    figures: Sequence[str],
+    figures: Mapping[str, str],
     found: Importances | None,
 ) -> Iterator[Block]:
     """Yield what the report says."""
@@ -204,13 +188,7 @@ def _blocks(
     else:
         yield Heading("The best point")
         yield from _best(result, result.best)
-        yield from _pictures(
-            figures,
-            {
-                CURVES_FILE: f"Loss and {result.score_word} by epoch",
-                CONFUSION_FILE: f"Confusion matrix of the {_judged(parts)} part",
-            },
-        )
+        yield from _pictures(figures, CURVES_FILE, CONFUSION_FILE)
         text = result.best.config.to_toml().rstrip()
         yield Details("Its settings", Code(f"[config]\n{text}", "toml"))
     if told := suggestions(points, result.metric):
@@ -223,16 +201,21 @@ def _blocks(
         yield Paragraph(
             f"The share of each setting in the differences between points, by {found.by}."
         )
-        yield from _pictures(figures, {IMPORTANCE_FILE: "Shares of the settings"})
+        yield from _pictures(figures, IMPORTANCE_FILE)
         if found.pairs:
             yield Paragraph("What two settings explain together and neither alone:")
-            yield Bullets(
-                [
-                    f"{' and '.join(pair).replace('_', ' ')}: {share:.2f}"
-                    for pair, share in found.pairs.items()
-                ]
-            )
-    yield from _all_figures(result, figures)
+            pairs = {" and ".join(pair): share for pair, share in found.pairs.items()}
+            yield Bullets([f"{two.replace('_', ' ')}: {share:.2f}" for two, share in pairs.items()])
+    if PARALLEL_FILE in figures:
+        yield Heading("All settings at once")
+        yield from _pictures(figures, PARALLEL_FILE)
+    if maps := [name for name in figures if name not in OVERVIEWS]:
+        yield Heading("Two settings at a time")
+        yield Paragraph(
+            f"The {_chosen_by(result)} for each pair of values, whatever the other settings; empty where no point "
+            "came to a regular end."
+        )
+        yield from _pictures(figures, *maps)
 
 
 def _facts(result: SearchResult, parts: Mapping[str, Dataset]) -> Iterator[str]:
@@ -286,32 +269,15 @@ def _best(result: SearchResult, point: RankedPoint) -> Iterator[Block]:
     )
 
 
-def _pictures(figures: Iterable[str], captions: Mapping[str, str]) -> Iterator[Block]:
-    return (Picture(name, text) for name, text in captions.items() if name in figures)
-
-
-def _all_figures(result: SearchResult, figures: Sequence[str]) -> Iterator[Block]:
-    """Yield the figures of settings."""
-    if PARALLEL_FILE in figures:
-        yield Heading("All settings at once")
-        yield Picture(
-            PARALLEL_FILE, "A line for each point, from its settings to its metric; dark is good"
-        )
-    if maps := [name for name in figures if name not in OVERVIEWS]:
-        yield Heading("Two settings at a time")
-        yield Paragraph(
-            f"The {_chosen_by(result)} for each pair of values, whatever the other settings; empty where no point "
-            "came to a regular end."
-        )
-        for name in maps:
-            yield Picture(name, name.removesuffix(".png").replace("_", " "))
+def _pictures(figures: Mapping[str, str], *names: str) -> Iterator[Block]:
+    return (Picture(name, figures[name]) for name in names if name in figures)
 
 
 def _every(result: SearchResult, points: Sequence[RankedPoint], rows_of_part: int) -> Block:
     """Return the table of all points, in the page with their learning curves."""
     metric, word = result.metric, result.score_word
     is_share = metric == "valid_accuracy" and word == "accuracy"
-    settings = list(dict.fromkeys(name for point in points for name in point.parameters))
+    settings = list(points[0].parameters)
     numbers = list(dict.fromkeys((*SHOWN_NUMBERS, metric)))
     header = [
         *(name.replace("_", " ") for name in ("rank", *settings)),
@@ -369,8 +335,16 @@ def _interval(
 
 
 def _parameters(result: SearchResult) -> list[str]:
-    """Return the names of the fields that the grid sets."""
-    return list(dict.fromkeys(name for point in result.points for name in point.parameters))
+    """Return the names of the fields that the grid sets, and of those in which other trials of the store differ."""
+    plain = result.points[0].config.as_dict()
+    asked = (name for point in result.points for name in point.parameters)
+    differ = (
+        name
+        for config, _ in result.others
+        for name, value in config.as_dict().items()
+        if name not in NOT_IN_A_KEY and value != plain[name]
+    )
+    return list(dict.fromkeys((*asked, *differ)))
 
 
 def _words(name: str, word: str) -> str:
