@@ -2,19 +2,19 @@
 
 import dataclasses
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import click
 
 from fastmlp import datasets
 from fastmlp.datasets import Dataset, own
 from fastmlp.datasets.labels import TASKS
-from fastmlp.machine.toml import read_toml
+from fastmlp.datasets.options import Missing, OwnOptions
+from fastmlp.machine import toml
 from fastmlp.search.experiment import DataTable, Experiment
 from fastmlp.training.config import TrainConfig, choices_of
 from fastmlp.training.layers import EXPECTED, spell_item
@@ -73,6 +73,31 @@ def numbers(text: str) -> tuple[float, ...]:
         raise click.BadParameter(f"found {text!r}, expected such as 0.5,1 or none") from None
 
 
+def _descriptions(documented: type) -> dict[str, str]:
+    """Return the parameters' descriptions in a NumPy-style docstring, as plain text."""
+    text = inspect.cleandoc(documented.__doc__ or "")  # python -OO drops docstrings
+    entries = re.findall(r"^(\w+(?:, \w+)*) : .*\n((?: +.*\n)+)", text, re.MULTILINE)
+    return {
+        name: " ".join(description.replace("`", "").split())
+        for names, description in entries
+        for name in names.split(", ")
+    }
+
+
+# The fields of the data table that are options, and what click is told of each.
+_DATA_KINDS: dict[str, dict[str, Any]] = {
+    "label": {"metavar": "COLUMN[,COLUMN]"},
+    "task": {"type": click.Choice(TASKS)},
+    "weight": {"metavar": "COLUMN"},
+    "group": {"metavar": "COLUMN"},
+    "part": {"metavar": "COLUMN|FILE"},
+    "missing": {"type": click.Choice(get_args(Missing))},
+    "skip_bad": {"is_flag": True, "default": None},
+    "classes": {"type": items, "metavar": "bird,cat|none"},
+    "size": {"type": click.INT, "help": "Scale pictures to squares of so many pixels a side."},
+    "split": {"type": numbers, "metavar": "0.8,0.1,0.1|none"},
+}
+_DATA_HELP = _descriptions(DataTable) | _descriptions(OwnOptions)
 data_options = options(
     click.option(
         "--data",
@@ -80,65 +105,14 @@ data_options = options(
         help=f"What to train on: {', '.join(datasets.NAMES)}, or the path of your own: {own.expected()}.  "
         "[default: digits]",
     ),
-    click.option(
-        "--label",
-        metavar="COLUMN[,COLUMN]",
-        help="The column of a table to predict, or several; all others are predicted from.",
-    ),
-    click.option(
-        "--task",
-        type=click.Choice(TASKS),
-        help="What the labels of your own data are.  [default: by their type]",
-    ),
-    click.option("--weight", metavar="COLUMN", help="The column that says how much a row counts."),
-    click.option(
-        "--group", metavar="COLUMN", help="The column whose equal values stay in one part."
-    ),
-    click.option(
-        "--part",
-        metavar="COLUMN|FILE",
-        help="The column that says train, valid or test of each row, or a table of that column alone.",
-    ),
-    click.option(
-        "--missing",
-        type=click.Choice(["median", "error"]),
-        help="What is done where a value is missing: the median, with a feature that says so, or an error.  "
-        "[default: median]",
-    ),
-    click.option(
-        "--skip-bad",
-        is_flag=True,
-        default=None,
-        help="Leave out pictures that cannot be read, instead of refusing them all.",
-    ),
-    click.option(
-        "--classes",
-        type=items,
-        metavar="bird,cat|none",
-        help="Keep these, labelled in the order named.",
-    ),
-    click.option(
-        "--size", type=click.INT, help="Scale images to squares of so many pixels a side."
-    ),
-    click.option(
-        "--split",
-        type=numbers,
-        metavar="0.8,0.1,0.1|none",
-        help="The training, validation and test parts as shares of all rows.",
+    *(
+        click.option(f"--{name.replace('_', '-')}", **{"help": _DATA_HELP.get(name), **kind})
+        for name, kind in _DATA_KINDS.items()
     ),
     data_home_option,
 )
 MOST_SHOWN = 10  # names of classes in a line
-DATA_FIELDS = {
-    "data": "name",
-    **{
-        name: name
-        for name in (
-            *("label", "task", "weight", "group", "part", "missing"),
-            *("skip_bad", "classes", "size", "split"),
-        )
-    },
-}
+DATA_FIELDS = {"data": "name", **{name: name for name in _DATA_KINDS}}
 
 DIGITS = DataTable(name="digits")
 _DEFAULTS = {one.name: one.default for one in dataclasses.fields(DataTable)}
@@ -167,7 +141,7 @@ def from_file(
     ConfigError
         If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
     """
-    if "data" not in read_toml(path):
+    if "data" not in toml.read_toml(path):
         table = replace(DIGITS, **changes or {})
         return TrainConfig.from_toml(path, table.base_config), table
     experiment = Experiment.from_toml(path, changes)
@@ -185,10 +159,9 @@ def describe_own(part: Dataset, table: DataTable) -> list[str]:
 
 def to_toml(config: TrainConfig, data: DataTable) -> str:
     """Return the text that `from_file` reads back."""
-    # JSON writes text, numbers and lists as TOML does, but for one letter.
     values = {"name": data.name, **dataclasses.asdict(data)}
     lines = "".join(
-        f"{name} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
+        f"{name} = {toml.to_toml(value)}\n"
         for name, value in values.items()
         if value is not None and (name in ("name", "seed") or value != _DEFAULTS[name])
     )
@@ -255,14 +228,3 @@ def _option(name: str, kind: Any, text: str) -> Decorator:
     }
     convert, metavar = kinds[kind]
     return click.option(f"--{flag}", type=convert, metavar=metavar, help=text)
-
-
-def _descriptions(documented: type) -> dict[str, str]:
-    """Return the parameters' descriptions in a NumPy-style docstring, as plain text."""
-    text = inspect.cleandoc(documented.__doc__ or "")  # python -OO drops docstrings
-    entries = re.findall(r"^(\w+(?:, \w+)*) : .*\n((?: +.*\n)+)", text, re.MULTILINE)
-    return {
-        name: " ".join(description.replace("`", "").split())
-        for names, description in entries
-        for name in names.split(", ")
-    }
