@@ -47,30 +47,30 @@ def items(text: str) -> tuple[str, ...]:
     return () if text in ("none", "()") else tuple(part.strip() for part in text.split(","))
 
 
-def layers(text: str) -> tuple[int | str, ...]:
-    """Turn ``512, tanh, 128`` into a tuple of widths and layers; ``none`` gives an empty one."""
-    try:
-        return tuple(spell_item(int(item) if _is_integer(item) else item) for item in items(text))
-    except ValueError:
-        raise click.BadParameter(
-            f"found {text!r}, expected such as 512,128 or none; each item {EXPECTED}"
-        ) from None
+def _reads(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
+    """Return a type for click, which says what it expected of a text that `convert` raises ValueError for."""
+
+    def read(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError:
+            raise click.BadParameter(f"found {text!r}, expected {expected}") from None
+
+    return read
 
 
-def widths(text: str) -> tuple[int, ...]:
-    """Turn ``512,128`` into a tuple of numbers; ``none`` gives an empty one."""
-    try:
-        return tuple(map(int, items(text)))
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected such as 512,128 or none") from None
+def _layer(text: str) -> int | str:
+    return spell_item(int(text) if text.removeprefix("-").isdecimal() else text)
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Turn ``0.5,1`` into a tuple of numbers; ``none`` gives an empty one."""
-    try:
-        return tuple(map(float, items(text)))
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected such as 0.5,1 or none") from None
+# ``none`` gives empty tuples.
+widths = _reads(lambda text: tuple(map(int, items(text))), "such as 512,128 or none")
+_layers = _reads(
+    lambda text: tuple(map(_layer, items(text))), f"such as 512,128 or none; each item {EXPECTED}"
+)
+_numbers = _reads(lambda text: tuple(map(float, items(text))), "such as 0.5,1 or none")
+_optional_integer = _reads(lambda text: None if text == "none" else int(text), "an integer or none")
+_rate = _reads(lambda text: AUTO if text == AUTO else float(text), f"a number or {AUTO}")
 
 
 def _descriptions(documented: type) -> dict[str, str]:
@@ -95,7 +95,7 @@ _DATA_KINDS: dict[str, dict[str, Any]] = {
     "skip_bad": {"is_flag": True, "default": None},
     "classes": {"type": items, "metavar": "bird,cat|none"},
     "size": {"type": click.INT, "help": "Scale pictures to squares of so many pixels a side."},
-    "split": {"type": numbers, "metavar": "0.8,0.1,0.1|none"},
+    "split": {"type": _numbers, "metavar": "0.8,0.1,0.1|none"},
 }
 _DATA_HELP = _descriptions(DataTable) | _descriptions(OwnOptions)
 data_options = options(
@@ -190,31 +190,11 @@ def given(context: click.Context, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
-
-
-def optional_integer(text: str) -> int | None:
-    """Turn ``5`` into a number, ``none`` into None."""
-    try:
-        return None if text == "none" else int(text)
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected an integer or none") from None
-
-
-def rate(text: str) -> float | str:
-    """Turn ``0.1`` into a number, and leave ``auto``, for one that has to be found."""
-    try:
-        return AUTO if text == AUTO else float(text)
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected a number or {AUTO}") from None
-
-
 def _option(name: str, kind: Any, text: str) -> Decorator:
     """Return the option of a field. TrainConfig checks its values."""
     flag = name.replace("_", "-")
     if name == "learning_rate":
-        return click.option(f"--{flag}", type=rate, metavar=f"NUMBER|{AUTO}", help=text)
+        return click.option(f"--{flag}", type=_rate, metavar=f"NUMBER|{AUTO}", help=text)
     if kind is bool:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
     if choices := choices_of(name):
@@ -222,9 +202,9 @@ def _option(name: str, kind: Any, text: str) -> Decorator:
     kinds: dict[Any, tuple[Any, str]] = {
         int: (click.INT, "INTEGER"),
         float: (click.FLOAT, "NUMBER"),
-        int | None: (optional_integer, "INTEGER|none"),
-        tuple[float, ...]: (numbers, "0.5,1|none"),
-        tuple[int | str, ...]: (layers, "512,128|none"),
+        int | None: (_optional_integer, "INTEGER|none"),
+        tuple[float, ...]: (_numbers, "0.5,1|none"),
+        tuple[int | str, ...]: (_layers, "512,128|none"),
     }
     convert, metavar = kinds[kind]
     return click.option(f"--{flag}", type=convert, metavar=metavar, help=text)
