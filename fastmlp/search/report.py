@@ -46,7 +46,7 @@ from fastmlp.search.insight import (
     words,
 )
 from fastmlp.search.ranking import RankedPoint, SearchResult, rank
-from fastmlp.search.record import NOT_IN_A_KEY, Trial
+from fastmlp.search.record import NOT_IN_A_KEY, NUMBERS, RESULTS, Trial
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.metrics import words_of
 
@@ -57,10 +57,6 @@ PARALLEL_FILE, IMPORTANCE_FILE = "parallel.png", "importance.png"
 OVERVIEWS = (CURVES_FILE, CONFUSION_FILE, PARALLEL_FILE, IMPORTANCE_FILE)
 MOST_CURVES = 100  # points whose curves the page can show
 SHOWN_NUMBERS = ("train_accuracy", "valid_accuracy", "valid_loss")
-NUMBERS = (
-    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
-    *("test_loss", "test_accuracy"),
-)
 
 
 def write_report(
@@ -159,16 +155,15 @@ def _draw(
 def _csv(result: SearchResult) -> str:
     """Return a line for each trial, those of the best point first; those of other searches have no rank."""
     names = _parameters(result)
-    fields = ("status", "epochs", "epoch", *NUMBERS, "seconds", "reason")
     trials: list[tuple[int | None, TrainConfig, Trial]] = [
         (point.rank, point.config, trial) for point in result.points for trial in point.trials
     ]
     trials += [(None, config, trial) for config, trial in result.others]
-    rows: list[list[Any]] = [["rank", *names, "seed", *fields]]
+    rows: list[list[Any]] = [["rank", *names, *RESULTS]]
     for place, config, trial in trials:
         values = [getattr(config, name) for name in names]
         values = [shown(value) if isinstance(value, tuple) else value for value in values]
-        rows.append([place, *values, trial.seed, *(getattr(trial, name) for name in fields)])
+        rows.append([place, *values, *(getattr(trial, name) for name in RESULTS)])
     return csv_table(rows)
 
 
