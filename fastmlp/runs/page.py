@@ -14,11 +14,9 @@ from fastmlp.reporting.document import (
     literal,
     to_html,
 )
-from fastmlp.reporting.pages import cell, render, rounded, thinned
+from fastmlp.reporting.pages import cell, curves_of, render
 from fastmlp.reporting.tables import shown
 from fastmlp.runs.table import LAST, RunTable, shown_cell
-
-CURVES = ("train_", "valid_", "learning_rate")
 
 
 def runs_page(table: RunTable, title: str) -> str:
@@ -29,18 +27,7 @@ def runs_page(table: RunTable, title: str) -> str:
     table : RunTable
     title : str
     """
-    curves = [
-        {
-            "name": run.name,
-            "epochs": thinned([int(epoch or 0) for epoch in run.history.get("epoch", [])]),
-            "curves": {
-                name: rounded(column)
-                for name, column in run.history.items()
-                if name.startswith(CURVES) and any(value is not None for value in column)
-            },
-        }
-        for run in table.runs
-    ]
+    curves = [curves_of(run.name, run.history) for run in table.runs]
     names = ["run", *table.settings, *table.metrics, *LAST]
     rows = [
         [cell(shown_cell(values.get(name), name), values.get(name)) for name in names]

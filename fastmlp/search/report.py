@@ -30,7 +30,7 @@ from fastmlp.reporting.document import (
     to_html,
     to_markdown,
 )
-from fastmlp.reporting.pages import cell, render, rounded, thinned
+from fastmlp.reporting.pages import cell, curves_of, render
 from fastmlp.reporting.tables import csv_table, markdown_table, shown
 from fastmlp.search.experiment import Point
 from fastmlp.search.insight import (
@@ -309,14 +309,9 @@ def _with_spread(point: RankedPoint, name: str) -> str:
 def _curve(point: RankedPoint) -> dict[str, Any]:
     """Return the learning curves of a point's first trial, for the page; none of those that rank far behind."""
     history = point.trials[0].history if point.rank <= MOST_CURVES else []
-    names = [
-        name for name in (history[0] if history else {}) if name.startswith(("train_", "valid_"))
-    ]
-    return {
-        "name": f"rank {point.rank}: {_settings(point)}",
-        "epochs": thinned([row["epoch"] for row in history]),
-        "curves": {name: rounded([row.get(name) for row in history]) for name in names},
-    }
+    names = history[0] if history else ()
+    columns = {name: [row.get(name) for row in history] for name in names}
+    return curves_of(f"rank {point.rank}: {_settings(point)}", columns)
 
 
 def _interval(
