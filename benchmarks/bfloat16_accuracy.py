@@ -17,6 +17,7 @@ import numpy as np
 
 from fastmlp import TrainConfig, evaluate, load_mnist, train_many
 from fastmlp.machine.description import describe
+from fastmlp.reporting.tables import markdown_table
 from fastmlp.search.experiment import Experiment, expand, load_parts
 from fastmlp.studies.study import FOLDER
 
@@ -69,22 +70,22 @@ def report(folder: Path) -> str:
     with (folder / "results.csv").open() as file:
         for row in csv.DictReader(file):
             found[row["network"], row["dtype"]].append(100 * float(row["test_accuracy"]))
-    lines = [
-        "# bfloat16 against float32: test accuracy",
-        "",
-        "Mean and standard deviation over seeds, in %, and the difference with its standard error. Made by",
-        "`benchmarks/bfloat16_accuracy.py`.",
-        "",
-        "| network | seeds | float32 | bfloat16 | difference |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for network in dict.fromkeys(network for network, _ in found):
         single, half = (found[network, dtype] for dtype in DTYPES)
         cells = [f"{np.mean(one):.2f} ± {np.std(one, ddof=1):.2f}" for one in (single, half)]
         differences = np.subtract(half, single)
         error = np.std(differences, ddof=1) / np.sqrt(len(differences))
         cells.append(f"{np.mean(differences):+.2f} ± {error:.2f}")
-        lines.append(f"| {network} | {len(single)} | {' | '.join(cells)} |")
+        rows.append([network, str(len(single)), *cells])
+    lines = [
+        "# bfloat16 against float32: test accuracy",
+        "",
+        "Mean and standard deviation over seeds, in %, and the difference with its standard error. Made by",
+        "`benchmarks/bfloat16_accuracy.py`.",
+        "",
+        markdown_table(["network", "seeds", "float32", "bfloat16", "difference"], rows),
+    ]
     return "\n".join(lines) + "\n"
 
 

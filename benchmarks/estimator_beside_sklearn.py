@@ -24,10 +24,15 @@ import fastmlp
 from fastmlp.bench.timing import PAUSE
 from fastmlp.datasets import load
 from fastmlp.machine.description import describe
+from fastmlp.reporting.tables import markdown_table
 
 ROUNDS, FEW_ROWS = 3, 4_000
 EPOCHS = {"digits": 20, "mnist": 2, "cifar10": 2}
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
+HEADER = (
+    *("data, rows", "hidden", "type", "solver", "batch", "fastmlp", "sklearn", "times as fast"),
+    *("promised", "apart"),
+)
 KINDS = {"fastmlp": fastmlp.MLPClassifier, "scikit-learn": neural_network.MLPClassifier}
 
 # Data, rows (None: all), hidden layers, type, solver, batch, and the least factor of speed.
@@ -108,8 +113,8 @@ def ratios(row):
     return [b / a for a, b in zip(*(row["seconds"][name] for name in KINDS), strict=True)]
 
 
-def line(row):
-    """Render a row."""
+def cells_of(row):
+    """Return the cells of a row."""
     network, found = "-".join(map(str, row["hidden"])), ratios(row)
     seconds = (f"{median(row['seconds'][name]):.2f}" for name in KINDS)
     short = "" if median(found) >= row["floor"] else " **slower than promised**"
@@ -124,7 +129,7 @@ def line(row):
         row["floor"],
         f"{row['apart']:.0e}",
     )
-    return f"| {' | '.join(map(str, cells))} |"
+    return list(map(str, cells))
 
 
 def report(rows):
@@ -137,9 +142,7 @@ def report(rows):
             "many times as fast is a median (least to most) over the rounds. The last column is how far apart the",
             "losses of the first two epochs are, relatively. Made by `benchmarks/estimator_beside_sklearn.py`.",
             "",
-            "| data, rows | hidden | type | solver | batch | fastmlp | sklearn | times as fast | promised | apart |",
-            "| --- | --- | --- | --- | --: | --: | --: | --: | --: | --: |",
-            *map(line, rows),
+            markdown_table(HEADER, map(cells_of, rows), "llllrrrrrr"),
             "",
         ]
     )
@@ -151,7 +154,7 @@ if __name__ == "__main__":
     results = []
     for case in (*PROMISED, *OTHERS):
         results.append(measure(*case))
-        print(line(results[-1]), flush=True)
+        print(*cells_of(results[-1]), flush=True)
     (target / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (target / "machine.json").write_text(json.dumps(describe(), indent=2) + "\n")
     (target / "report.md").write_text(report(results))

@@ -8,12 +8,13 @@ import dataclasses
 import inspect
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pictures
 
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.reporting.tables import markdown_table
 from fastmlp.search import store
 from fastmlp.search.experiment import DataTable, Experiment
 from fastmlp.training.config import TrainConfig, choices_of
@@ -49,13 +50,6 @@ def write(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    escaped = ([cell.replace("|", "\\|") for cell in row] for row in lines)
-    return "".join(f"| {' | '.join(row)} |\n" for row in escaped)
 
 
 def described(documented: type, section: str) -> dict[str, tuple[str, str]]:
@@ -130,7 +124,8 @@ def names() -> str:
         ("`optimizer`", OPTIMIZERS),
         ("`schedule`", SCHEDULES),
     )
-    return table(("field", "names"), ((one, ", ".join(f"`{n}`" for n in of)) for one, of in rows))
+    named = ((one, ", ".join(f"`{name}`" for name in of)) for one, of in rows)
+    return markdown_table(("field", "names"), named) + "\n"
 
 
 def reports(folder: Path) -> str:

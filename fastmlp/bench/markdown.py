@@ -6,10 +6,19 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from fastmlp.bench import summary
-from fastmlp.bench.measurements import FASTMLP, FASTMLP_BF16, OURS, Contest, KernelRow, Measurements
+from fastmlp.bench.measurements import (
+    FASTMLP,
+    FASTMLP_BF16,
+    OURS,
+    Contest,
+    Footprint,
+    KernelRow,
+    Measurements,
+)
 from fastmlp.bench.problem import ADAM, NETWORKS, Problem
 from fastmlp.bench.summary import has_images, median, spread
 from fastmlp.bench.work import spell_size, spell_sizes
+from fastmlp.reporting import pages
 from fastmlp.reporting.tables import markdown_table
 
 CEILING = "the float32 ceiling allows"
@@ -20,114 +29,48 @@ STEPS, BEFORE = "steps", "before training"
 FREE = 0.95
 
 
-HOW = """\
-Every implementation trains the same network from the same start on the same data: random grey \
-levels, labelled by a random linear teacher. ReLU between layers, softmax cross-entropy, SGD with \
-v = momentum * v + (gradient + decay * w), w = w - rate * v; momentum {momentum}, decay {decay}, \
-rate {rate}. One permutation an epoch is cut into batches, the same ones for all, and each gathers \
-the rows of a batch itself. Peers are handed normalised float32 rows beforehand; fastmlp gathers \
-from uint8 and normalises in every step. Two kinds of row differ in their mathematics: \
-scikit-learn shuffles for itself and does not decay biases, and bf16 multiplies with fewer digits.
-
-All take turns in one process: in each round everyone trains for about {seconds:g} s, after a \
-pause that lets the threads of the one before fall asleep, and the FMA ceiling (multiply-adds that \
-never leave the registers) is measured among them. What is printed is the median of {rounds} \
-rounds, ± half the distance between the quartiles; ratios and shares are taken within each round, \
-then their median. Compiling, copying data and waking threads come before the clock starts and are \
-listed apart."""
-
-
 def render(results: Measurements) -> str:
     """Return the report of a run as Markdown."""
-    return "\n\n".join(_sections(results)) + "\n"
-
-
-# -- sections -------------------------------------------------------------------------------------
-
-
-def _sections(results: Measurements) -> Iterator[str]:
-    contests, settings = results["contests"], results["settings"]
-    yield "# Benchmark"
-    yield _machine(results)
-    yield "## How it is measured"
-    yield HOW.format(
-        **settings,
-        momentum=Problem.momentum,
-        decay=Problem.weight_decay,
-        rate=Problem.learning_rate,
+    contests = results["contests"]
+    caches, versions = results["machine"]["caches"], results["machine"]["versions"]
+    networks = dict.fromkeys(row["network"] for row in results["kernels"])
+    return pages.render(
+        "bench.md",
+        **results,
+        problem=Problem,
+        adam=ADAM,
+        by_adam=by_adam(contests),
+        caches=", ".join(f"{name} {size // 1024:,} KiB" for name, size in caches.items()),
+        versions=", ".join(f"{name} {number}" for name, number in versions.items()),
+        ceilings=list(_ceilings(results)),
+        legend=legend(contests),
+        rates=rates_table(contests),
+        ratios={
+            ours: _ratio_table(contests, ours) for ours in OURS if ours in summary.names(contests)
+        },
+        faster=list(_faster(contests)),
+        disturbed=list(_disturbances(results)),
+        scaling=_scaling_table(contests, results["one_core"]),
+        compared=_compared(results),
+        losses=_table(contests, lambda own: [STEPS, BEFORE, *summary.names(own)], _loss_cell),
+        busy=_table(contests, summary.names, _busy_cell),
+        prepared=_table(contests, summary.names, _prepare_cell),
+        memory=_memory(results["footprint"]),
+        kernel_tables={name: _kernel_table(results["kernels"], name) for name in networks},
     )
-    yield from _images(contests)
-    for name, reason in results["missing"].items():
-        yield f"{name} did not take part: {reason}."
-    yield "## Samples a second"
-    yield legend(contests)
-    yield rates_table(contests)
-    yield (
-        f"The last row is arithmetic: the measured FMA ceiling of {settings['threads']} threads in "
-        "float32, divided by the multiply-adds of a sample. bf16 has a higher one, and fastmlp in "
-        "float32 leaves out what a zero that ReLU made would add to the gradient of weights."
-    )
-    yield "## How many times as fast fastmlp is"
-    yield from _ratio_tables(contests)
-    yield _defeats(contests)
-    yield from _disturbances(results)
-    yield "## One core and all of them"
-    yield _scaling_table(contests, results["one_core"])
-    yield from _comparisons(results)
-    yield "## Loss"
-    yield (
-        f"Mean cross-entropy of all {settings['samples']:,} samples, computed by NumPy for all, "
-        "after the same number of steps."
-    )
-    yield _table(contests, lambda own: [STEPS, BEFORE, *summary.names(own)], _loss_cell)
-    yield "## Cores kept busy"
-    yield "CPU seconds in a second of training, by all threads of the process."
-    yield _table(contests, summary.names, _busy_cell)
-    yield "## Before the clock starts"
-    yield (
-        "Seconds to copy the start, compile and wake threads; the first column also has the "
-        "loading of the packages. fastmlp's machine code, and it alone, comes from a cache that "
-        "outlives the process."
-    )
-    yield _table(contests, summary.names, _prepare_cell)
-    yield from _starting(results)
-    yield from _kernels(results)
 
 
-def _images(contests: Sequence[Contest]) -> Iterator[str]:
-    if networks := by_adam(contests):
-        yield (
-            f"Adam trains {networks}, with rate {ADAM['learning_rate']}, no decay, and PyTorch's betas and epsilon; "
-            "PyTorch's own is the fused one. PyTorch keeps images in NCHW or in channels_last, JAX in NHWC. fastmlp "
-            "bf16 convolves in float32. Outputs of a convolution that no pooling reads count as no work."
-        )
-
-
-def _machine(results: Measurements) -> str:
-    machine = results["machine"]
-    caches = ", ".join(f"{name} {size // 1024:,} KiB" for name, size in machine["caches"].items())
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    lines = [
-        f"{machine['cpu']}, {machine['usable_cores']} usable cores of {machine['cores']} "
-        f"({caches or 'caches unknown'}); {machine['system']}; {versions}. {results['date']}.",
-        "",
-        "| ceiling | threads | |",
-        "| --- | --: | --: |",
-    ]
+def _ceilings(results: Measurements) -> Iterator[tuple[str, int, str]]:
+    """Yield what the machine can do: of what, with how many threads, and how much of it."""
     for contests in (results["one_core"], results["contests"]):
         if contests:
             values = [one for contest in contests for one in contest["ceiling"]]
-            threads = contests[0]["threads"]
-            lines.append(
-                f"| multiply-adds in registers | {threads} | {median(values) / 1e9:,.0f} GFLOP/s "
-                f"{_spread(values)} |"
-            )
+            rate = f"{median(values) / 1e9:,.0f} GFLOP/s {_spread(values)}"
+            yield "multiply-adds in registers", contests[0]["threads"], rate
     for row in results["bandwidth"]:
-        lines.append(
-            f"| a += b in {row['place']}, {row['working_set'] / 2**20:,.3g} MiB | {row['threads']} "
-            f"| {median(row['rates']) / 1e9:,.0f} GB/s {_spread(row['rates'])} |"
-        )
-    return "\n".join(lines)
+        what = f"a += b in {row['place']}, {row['working_set'] / 2**20:,.3g} MiB"
+        rate = f"{median(row['rates']) / 1e9:,.0f} GB/s {_spread(row['rates'])}"
+        yield what, row["threads"], rate
 
 
 def legend(contests: Sequence[Contest]) -> str:
@@ -161,41 +104,29 @@ def rates_table(contests: Sequence[Contest]) -> str:
     return _table(contests, lambda own: [*summary.names(own), CEILING], cell)
 
 
-def _ratio_tables(contests: Sequence[Contest]) -> Iterator[str]:
-    for ours in OURS:
-        if ours not in summary.names(contests):
-            continue
-        left_out = (ours, FASTMLP_BF16)
+def _ratio_table(contests: Sequence[Contest], ours: str) -> str:
+    left_out = (ours, FASTMLP_BF16)
 
-        def others(own: Sequence[Contest], left_out: tuple[str, ...] = left_out) -> list[str]:
-            return [name for name in summary.names(own) if name not in left_out]
+    def others(own: Sequence[Contest]) -> list[str]:
+        return [name for name in summary.names(own) if name not in left_out]
 
-        yield f"{ours}, as a multiple of:"
-        yield _table(contests, others, functools.partial(_ratio_cell, ours))
+    return _table(contests, others, functools.partial(_ratio_cell, ours))
 
 
-def _defeats(contests: Sequence[Contest]) -> str:
-    faster = [
-        f"{name} at {_label(contest)}: {median(ratios):.2f}x"
-        for contest in contests
-        for name in summary.names(contests)
-        if name not in OURS and (ratios := summary.ratios(contest, name)) and median(ratios) < 1
-    ]
-    return f"Faster than fastmlp: {'; '.join(faster) or 'none in this run'}."
+def _faster(contests: Sequence[Contest]) -> Iterator[str]:
+    for contest in contests:
+        for name in summary.names(contests):
+            ratios = summary.ratios(contest, name)
+            if name not in OURS and ratios and median(ratios) < 1:
+                yield f"{name} at {_label(contest)}: {median(ratios):.2f}x"
 
 
 def _disturbances(results: Measurements) -> Iterator[str]:
     cores = results["machine"]["usable_cores"]
-    disturbed = [
-        f"{_label(contest)}: {median(contest['ceiling_busy']):.2f} cores"
-        for contest in results["contests"]
-        if median(contest["ceiling_busy"]) < FREE * min(contest["threads"], cores)
-    ]
-    if disturbed:
-        yield (
-            "**The machine was not free.** Multiply-adds on every thread, which need nothing but "
-            f"cores, got fewer than they asked for at {'; '.join(disturbed)}."
-        )
+    for contest in results["contests"]:
+        busy = median(contest["ceiling_busy"])
+        if busy < FREE * min(contest["threads"], cores):
+            yield f"{_label(contest)}: {busy:.2f} cores"
 
 
 def _scaling_table(contests: Sequence[Contest], one_core: Sequence[Contest]) -> str:
@@ -218,9 +149,7 @@ def _scaling_table(contests: Sequence[Contest], one_core: Sequence[Contest]) -> 
     return markdown_table(header, rows, "lrrrrr")
 
 
-def _comparisons(results: Measurements) -> Iterator[str]:
-    if not results["comparisons"]:
-        return
+def _compared(results: Measurements) -> str:
     rows = []
     for one in results["comparisons"]:
         gains = summary.gains(one)
@@ -230,49 +159,20 @@ def _comparisons(results: Measurements) -> Iterator[str]:
         ):
             rate = f"{median(rates):,.0f} {_spread(rates)}"
             rows.append([one["network"], str(one["batch"]), name, rate, gain])
-    yield markdown_table(["network", "batch", "", "samples/s", "times as many"], rows, "lrlrr")
+    return markdown_table(["network", "batch", "", "samples/s", "times as many"], rows, "lrlrr")
 
 
-def _starting(results: Measurements) -> Iterator[str]:
-    found = results["footprint"]
-    if found is None:
-        return
-    yield "## Starting, and memory"
-    yield (
-        "A process that imports fastmlp and trains network A at batch 100 through `fastmlp.train` "
-        f"is done with its first step after {found['cold_seconds']:.1f} s when everything is to be "
-        f"compiled, after {found['warm_seconds']:.2f} s with the machine code in the cache."
-    )
-    if found["peak_bytes"] is not None and found["compiling_peak_bytes"] is not None:
-        rows = found["images"] * NETWORKS["A"].problem(1, 1).features
-        yield (
-            f"Training it on {found['images']:,} images of 32 x 32 x 3 takes at most "
-            f"{found['peak_bytes'] / 1e6:,.0f} MB of resident memory "
-            f"({found['compiling_peak_bytes'] / 1e6:,.0f} MB if it also compiles). The images are "
-            f"{rows / 1e6:,.0f} MB as uint8; as the float32 rows that peers are given they would "
-            f"be {4 * rows / 1e6:,.0f} MB."
-        )
+def _memory(found: Footprint | None) -> list[str]:
+    """Return megabytes: the most of a training, and if it compiles; the images as they are, and as peers have them."""
+    if found is None or found["peak_bytes"] is None or found["compiling_peak_bytes"] is None:
+        return []
+    rows = found["images"] * NETWORKS["A"].problem(1, 1).features
+    sizes = (found["peak_bytes"], found["compiling_peak_bytes"], rows, 4 * rows)
+    return [f"{size / 1e6:,.0f}" for size in sizes]
 
 
-def _kernels(results: Measurements) -> Iterator[str]:
-    yield "## Kernels on one core"
-    yield (
-        "GFLOP/s without counting padding, and the share of the FMA ceiling; GB/s for kernels that "
-        "only move data. What dW leaves out, where ReLU made zeros, counts as done: its share may "
-        "exceed 100%. Called again and again on the same buffers, which therefore lie in the "
-        "nearest cache that holds them."
-    )
-    if by_adam(results["contests"]):
-        yield (
-            "A convolution's gradients of inputs and weights, dX and dW, take turns, some images at a time. Its dW is "
-            "also shown alone."
-        )
-    for network in dict.fromkeys(row["network"] for row in results["kernels"]):
-        yield f"### Network {network}"
-        yield _kernel_table([row for row in results["kernels"] if row["network"] == network])
-
-
-def _kernel_table(rows: Sequence[KernelRow]) -> str:
+def _kernel_table(every: Sequence[KernelRow], network: str) -> str:
+    rows = [row for row in every if row["network"] == network]
     batches = list(dict.fromkeys(row["batch"] for row in rows))
     cells: dict[tuple[str, str], dict[int, str]] = {}
     for row in rows:

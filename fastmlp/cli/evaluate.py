@@ -17,6 +17,7 @@ from fastmlp.cli.run_folder import check_output, write_metrics
 from fastmlp.datasets import Dataset, own
 from fastmlp.errors import ConfigError, DataError, printable, shown
 from fastmlp.machine.streams import say
+from fastmlp.reporting.tables import aligned_table
 from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.metrics import words_of
 from fastmlp.training.network import Network, load
@@ -78,14 +79,7 @@ def _each(found: dict[str, Any]) -> list[str]:
     header, rows = each_of(found)
     if len(rows) > MOST_LINES:
         return []
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return [
-        "",
-        *(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (header, *rows)
-        ),
-    ]
+    return ["", *aligned_table([header, *rows], "l" * len(header)).split("\n")]
 
 
 def _data(

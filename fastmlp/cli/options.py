@@ -2,19 +2,19 @@
 
 import dataclasses
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import click
 
 from fastmlp import datasets
 from fastmlp.datasets import Dataset, own
 from fastmlp.datasets.labels import TASKS
-from fastmlp.machine.toml import read_toml
+from fastmlp.datasets.options import Missing, OwnOptions
+from fastmlp.machine import toml
 from fastmlp.search.experiment import DataTable, Experiment
 from fastmlp.training.config import TrainConfig, choices_of
 from fastmlp.training.layers import EXPECTED, spell_item
@@ -47,32 +47,57 @@ def items(text: str) -> tuple[str, ...]:
     return () if text in ("none", "()") else tuple(part.strip() for part in text.split(","))
 
 
-def layers(text: str) -> tuple[int | str, ...]:
-    """Turn ``512, tanh, 128`` into a tuple of widths and layers; ``none`` gives an empty one."""
-    try:
-        return tuple(spell_item(int(item) if _is_integer(item) else item) for item in items(text))
-    except ValueError:
-        raise click.BadParameter(
-            f"found {text!r}, expected such as 512,128 or none; each item {EXPECTED}"
-        ) from None
+def _reads(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:
+    """Return a type for click, which says what it expected of a text that `convert` raises ValueError for."""
+
+    def read(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError:
+            raise click.BadParameter(f"found {text!r}, expected {expected}") from None
+
+    return read
 
 
-def widths(text: str) -> tuple[int, ...]:
-    """Turn ``512,128`` into a tuple of numbers; ``none`` gives an empty one."""
-    try:
-        return tuple(map(int, items(text)))
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected such as 512,128 or none") from None
+def _layer(text: str) -> int | str:
+    return spell_item(int(text) if text.removeprefix("-").isdecimal() else text)
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Turn ``0.5,1`` into a tuple of numbers; ``none`` gives an empty one."""
-    try:
-        return tuple(map(float, items(text)))
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected such as 0.5,1 or none") from None
+# ``none`` gives empty tuples.
+widths = _reads(lambda text: tuple(map(int, items(text))), "such as 512,128 or none")
+_layers = _reads(
+    lambda text: tuple(map(_layer, items(text))), f"such as 512,128 or none; each item {EXPECTED}"
+)
+_numbers = _reads(lambda text: tuple(map(float, items(text))), "such as 0.5,1 or none")
+_optional_integer = _reads(lambda text: None if text == "none" else int(text), "an integer or none")
+_rate = _reads(lambda text: AUTO if text == AUTO else float(text), f"a number or {AUTO}")
 
 
+def _descriptions(documented: type) -> dict[str, str]:
+    """Return the parameters' descriptions in a NumPy-style docstring, as plain text."""
+    text = inspect.cleandoc(documented.__doc__ or "")  # python -OO drops docstrings
+    entries = re.findall(r"^(\w+(?:, \w+)*) : .*\n((?: +.*\n)+)", text, re.MULTILINE)
+    return {
+        name: " ".join(description.replace("`", "").split())
+        for names, description in entries
+        for name in names.split(", ")
+    }
+
+
+# The fields of the data table that are options, and what click is told of each.
+_DATA_KINDS: dict[str, dict[str, Any]] = {
+    "label": {"metavar": "COLUMN[,COLUMN]"},
+    "task": {"type": click.Choice(TASKS)},
+    "weight": {"metavar": "COLUMN"},
+    "group": {"metavar": "COLUMN"},
+    "part": {"metavar": "COLUMN|FILE"},
+    "missing": {"type": click.Choice(get_args(Missing))},
+    "skip_bad": {"is_flag": True, "default": None},
+    "classes": {"type": items, "metavar": "bird,cat|none"},
+    "size": {"type": click.INT, "help": "Scale pictures to squares of so many pixels a side."},
+    "split": {"type": _numbers, "metavar": "0.8,0.1,0.1|none"},
+}
+_DATA_HELP = _descriptions(DataTable) | _descriptions(OwnOptions)
 data_options = options(
     click.option(
         "--data",
@@ -80,65 +105,14 @@ data_options = options(
         help=f"What to train on: {', '.join(datasets.NAMES)}, or the path of your own: {own.expected()}.  "
         "[default: digits]",
     ),
-    click.option(
-        "--label",
-        metavar="COLUMN[,COLUMN]",
-        help="The column of a table to predict, or several; all others are predicted from.",
-    ),
-    click.option(
-        "--task",
-        type=click.Choice(TASKS),
-        help="What the labels of your own data are.  [default: by their type]",
-    ),
-    click.option("--weight", metavar="COLUMN", help="The column that says how much a row counts."),
-    click.option(
-        "--group", metavar="COLUMN", help="The column whose equal values stay in one part."
-    ),
-    click.option(
-        "--part",
-        metavar="COLUMN|FILE",
-        help="The column that says train, valid or test of each row, or a table of that column alone.",
-    ),
-    click.option(
-        "--missing",
-        type=click.Choice(["median", "error"]),
-        help="What is done where a value is missing: the median, with a feature that says so, or an error.  "
-        "[default: median]",
-    ),
-    click.option(
-        "--skip-bad",
-        is_flag=True,
-        default=None,
-        help="Leave out pictures that cannot be read, instead of refusing them all.",
-    ),
-    click.option(
-        "--classes",
-        type=items,
-        metavar="bird,cat|none",
-        help="Keep these, labelled in the order named.",
-    ),
-    click.option(
-        "--size", type=click.INT, help="Scale images to squares of so many pixels a side."
-    ),
-    click.option(
-        "--split",
-        type=numbers,
-        metavar="0.8,0.1,0.1|none",
-        help="The training, validation and test parts as shares of all rows.",
+    *(
+        click.option(f"--{name.replace('_', '-')}", **{"help": _DATA_HELP.get(name), **kind})
+        for name, kind in _DATA_KINDS.items()
     ),
     data_home_option,
 )
 MOST_SHOWN = 10  # names of classes in a line
-DATA_FIELDS = {
-    "data": "name",
-    **{
-        name: name
-        for name in (
-            *("label", "task", "weight", "group", "part", "missing"),
-            *("skip_bad", "classes", "size", "split"),
-        )
-    },
-}
+DATA_FIELDS = {"data": "name", **{name: name for name in _DATA_KINDS}}
 
 DIGITS = DataTable(name="digits")
 _DEFAULTS = {one.name: one.default for one in dataclasses.fields(DataTable)}
@@ -167,7 +141,7 @@ def from_file(
     ConfigError
         If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
     """
-    if "data" not in read_toml(path):
+    if "data" not in toml.read_toml(path):
         table = replace(DIGITS, **changes or {})
         return TrainConfig.from_toml(path, table.base_config), table
     experiment = Experiment.from_toml(path, changes)
@@ -185,10 +159,9 @@ def describe_own(part: Dataset, table: DataTable) -> list[str]:
 
 def to_toml(config: TrainConfig, data: DataTable) -> str:
     """Return the text that `from_file` reads back."""
-    # JSON writes text, numbers and lists as TOML does, but for one letter.
     values = {"name": data.name, **dataclasses.asdict(data)}
     lines = "".join(
-        f"{name} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
+        f"{name} = {toml.to_toml(value)}\n"
         for name, value in values.items()
         if value is not None and (name in ("name", "seed") or value != _DEFAULTS[name])
     )
@@ -217,31 +190,11 @@ def given(context: click.Context, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
-
-
-def optional_integer(text: str) -> int | None:
-    """Turn ``5`` into a number, ``none`` into None."""
-    try:
-        return None if text == "none" else int(text)
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected an integer or none") from None
-
-
-def rate(text: str) -> float | str:
-    """Turn ``0.1`` into a number, and leave ``auto``, for one that has to be found."""
-    try:
-        return AUTO if text == AUTO else float(text)
-    except ValueError:
-        raise click.BadParameter(f"found {text!r}, expected a number or {AUTO}") from None
-
-
 def _option(name: str, kind: Any, text: str) -> Decorator:
     """Return the option of a field. TrainConfig checks its values."""
     flag = name.replace("_", "-")
     if name == "learning_rate":
-        return click.option(f"--{flag}", type=rate, metavar=f"NUMBER|{AUTO}", help=text)
+        return click.option(f"--{flag}", type=_rate, metavar=f"NUMBER|{AUTO}", help=text)
     if kind is bool:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
     if choices := choices_of(name):
@@ -249,20 +202,9 @@ def _option(name: str, kind: Any, text: str) -> Decorator:
     kinds: dict[Any, tuple[Any, str]] = {
         int: (click.INT, "INTEGER"),
         float: (click.FLOAT, "NUMBER"),
-        int | None: (optional_integer, "INTEGER|none"),
-        tuple[float, ...]: (numbers, "0.5,1|none"),
-        tuple[int | str, ...]: (layers, "512,128|none"),
+        int | None: (_optional_integer, "INTEGER|none"),
+        tuple[float, ...]: (_numbers, "0.5,1|none"),
+        tuple[int | str, ...]: (_layers, "512,128|none"),
     }
     convert, metavar = kinds[kind]
     return click.option(f"--{flag}", type=convert, metavar=metavar, help=text)
-
-
-def _descriptions(documented: type) -> dict[str, str]:
-    """Return the parameters' descriptions in a NumPy-style docstring, as plain text."""
-    text = inspect.cleandoc(documented.__doc__ or "")  # python -OO drops docstrings
-    entries = re.findall(r"^(\w+(?:, \w+)*) : .*\n((?: +.*\n)+)", text, re.MULTILINE)
-    return {
-        name: " ".join(description.replace("`", "").split())
-        for names, description in entries
-        for name in names.split(", ")
-    }

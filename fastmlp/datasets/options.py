@@ -21,24 +21,24 @@ class OwnOptions:
     Parameters
     ----------
     label : str, tuple of str or None
-        The column of a table to predict, or several. A text that is no column is split at its commas.
+        The column of a table to predict, or several; all others are predicted from. A text that is no column is
+        split at its commas.
     task : {"classification", "multilabel", "regression"} or None
-        None chooses by the labels' type.
+        What the labels of your own data are. By default their type tells.
     weight : str or None
         The column that says how much a row counts.
     group : str or None
-        The column whose equal values belong together: no group is in two parts.
+        The column whose equal values stay in one part.
     part : str or None
-        The column that says which part a row belongs to: train, valid or test. It may also be the path of another
-        table, whose one column says so.
+        The column that says train, valid or test of each row, or the path of another table, whose one column does.
     missing : {"median", "error"}
-        Missing numbers become the training part's median, with a feature that says so, or are refused.
+        Missing numbers become the training part's median, with a feature that says so (the default), or are refused.
     skip_bad : bool
         Leave out pictures that cannot be read, instead of refusing them all.
     size : int, (int, int) or None
-        The size of pictures in pixels: the side of a square, or height and width.
+        The size that pictures are scaled to, in pixels: the side of a square, or height and width.
     split : (float, float, float) or None
-        The training, validation and test parts as shares of all rows, drawn with `seed`.
+        The training, validation and test parts as shares of all rows.
     seed : int
         Seed of the draws of parts.
 

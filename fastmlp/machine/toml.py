@@ -1,5 +1,6 @@
 """TOML files in and values out."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -64,10 +65,6 @@ def is_table(value: object) -> bool:
 
 
 def to_toml(value: Any) -> str:
-    """Return a flag, number, text or tuple as TOML; a text must have no quotes in it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(to_toml, value))}]"
-    # repr of a float reads back the same.
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    """Return a flag, number, text or tuple as TOML."""
+    # JSON writes them as TOML does, but for one letter; floats read back the same.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -43,11 +43,11 @@ def wilson(accuracy: float, count: int, confidence: float = CONFIDENCE) -> tuple
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def student(degrees: float, confidence: float = CONFIDENCE) -> float:
+def student(degrees: float) -> float:
     """Return how many standard errors an interval reaches to each side, for a spread of so many degrees of freedom."""
     from scipy.stats import t
 
-    return float(t.ppf((1 + confidence) / 2, degrees))
+    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -7,7 +7,6 @@ data, and may hold any of these, is given as `literal` makes it.
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastmlp.errors import printable
+from fastmlp.machine.files import naming
+from fastmlp.reporting.pages import TEMPLATES, embedded
 from fastmlp.reporting.tables import markdown_table
 
 
@@ -34,11 +35,27 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Bullets:
+    """A list of texts."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines of a file, in which nothing but the lines means anything."""
+
+    text: str
+    language: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """A header and rows of cells."""
+    """A header and rows of cells; `align` as for `fastmlp.reporting.tables.markdown_table`."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    align: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +68,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Details:
-    """A table that opens with a click on its summary."""
+    """A block that opens with a click on its summary."""
 
     summary: str
-    table: Table
+    content: Block
 
 
-Block = Heading | Paragraph | Table | Picture | Details
+@dataclass(frozen=True)
+class Written:
+    """What the page shows in another way than Markdown can, written for both."""
+
+    markdown: str
+    html: str
+
+
+Block = Heading | Paragraph | Bullets | Code | Table | Picture | Details | Written
 
 
 def literal(text: object) -> str:
@@ -74,36 +99,21 @@ def to_html(blocks: Sequence[Block], folder: Path) -> str:
     """Return the blocks as one page that contains the pictures of `folder`."""
     title = next(block.text for block in blocks if isinstance(block, Heading))
     body = "\n".join(_html(block, folder) for block in blocks)
-    return _visible(PAGE.format(title=_escaped(title), body=body))
-
-
-PAGE = """<!DOCTYPE html>
+    style = TEMPLATES.joinpath("page.css").read_text("utf-8")
+    return _visible(f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{_escaped(title)}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff;
-  max-width: 56rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }}
-h1, h2 {{ line-height: 1.2; margin: 2rem 0 0.5rem; }}
-figure {{ margin: 1.5rem 0; }}
-figure a {{ display: block; }}
-img {{ max-width: 100%; height: auto; }}
-figcaption {{ color: #444; font-size: 0.9rem; }}
-.table {{ overflow-x: auto; margin: 1rem 0; }}
-table {{ border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }}
-th, td {{ border-bottom: 1px solid #ccc; padding: 0.3rem 0.6rem 0.3rem 0; text-align: left;
-  vertical-align: top; overflow-wrap: normal; }}
-summary {{ cursor: pointer; }}
-code {{ font-size: 0.9em; }}
-</style>
+{style}</style>
 </head>
 <body>
 {body}
 </body>
 </html>
-"""
+""")
 
 
 # Where a link may lead: to the web, or to a file beside the report.
@@ -125,17 +135,19 @@ def _markdown(block: Block) -> str:
             return f"{'#' * level} {_plain(text)}"
         case Paragraph(text):
             return _plain(text)
-        case Table(header, rows):
-            return markdown_table(
-                [_plain(cell) for cell in header], [[_plain(cell) for cell in row] for row in rows]
-            )
+        case Bullets(texts):
+            return "\n".join(f"- {_plain(text)}" for text in texts)
+        case Code(text, language):
+            return f"```{language}\n{text}\n```"
+        case Table(header, rows, align):
+            plain = ([_plain(cell) for cell in row] for row in rows)
+            return markdown_table([_plain(cell) for cell in header], plain, align)
         case Picture(file, caption):
             return f"![{_plain(caption)}]({file.replace(' ', '%20')})\n\n*{_plain(caption)}*"
-        case Details(summary, table):
-            return (
-                f"<details><summary>{_escaped(summary)}</summary>\n\n"
-                f"{_markdown(table)}\n\n</details>"
-            )
+        case Details(summary, content):
+            return f"<details><summary>{_escaped(summary)}</summary>\n\n{_markdown(content)}\n\n</details>"
+        case Written(markdown):
+            return markdown
 
 
 def _html(block: Block, folder: Path) -> str:
@@ -144,27 +156,40 @@ def _html(block: Block, folder: Path) -> str:
             return f"<h{level}>{_inline(text)}</h{level}>"
         case Paragraph(text):
             return f"<p>{_inline(text)}</p>"
-        case Table(header, rows):
-            head = "".join(f"<th>{_inline(cell)}</th>" for cell in header)
-            lines = "\n".join(
-                f"<tr>{''.join(f'<td>{_inline(cell)}</td>' for cell in row)}</tr>" for row in rows
-            )
+        case Bullets(texts):
+            return f"<ul>{''.join(f'<li>{_inline(text)}</li>' for text in texts)}</ul>"
+        case Code(text):
+            return f"<pre>{_escaped(text)}</pre>"
+        case Table(header, rows, align):
+            sides = align or "l" * len(header)
+            lines = "\n".join(_html_row("td", row, sides) for row in rows)
             return (
-                f'<div class="table"><table>\n<thead><tr>{head}</tr></thead>\n'
+                f'<div class="table"><table>\n<thead>{_html_row("th", header, sides)}</thead>\n'
                 f"<tbody>\n{lines}\n</tbody></table></div>"
             )
         case Picture(file, caption):
-            data = base64.b64encode((folder / file).read_bytes()).decode()
-            source = f"data:image/png;base64,{data}"
+            with naming(folder / file):
+                source = embedded((folder / file).read_bytes())
             return (
                 f'<figure><img src="{source}" alt="{_escaped(caption)}">'
                 f"<figcaption>{_inline(caption)}</figcaption></figure>"
             )
-        case Details(summary, table):
-            return (
-                f"<details><summary>{_escaped(summary)}</summary>\n"
-                f"{_html(table, folder)}\n</details>"
-            )
+        case Details(summary, content):
+            return f"<details><summary>{_escaped(summary)}</summary>\n{_html(content, folder)}\n</details>"
+        case Written(_, page):
+            return page
+
+
+def _html_row(tag: str, cells: Sequence[str], sides: str) -> str:
+    kinds = {"l": "", "r": ' class="number"'}
+    return (
+        "<tr>"
+        + "".join(
+            f"<{tag}{kinds[side]}>{_inline(cell)}</{tag}>"
+            for cell, side in zip(cells, sides, strict=True)
+        )
+        + "</tr>"
+    )
 
 
 def _visible(text: str) -> str:

@@ -1,15 +1,21 @@
-"""Pages: the one template engine, whose templates lie in ``templates``. Those of HTML escape what they are given."""
+"""What a page holds that Markdown cannot: pictures inside, curves over each other, tables that sort.
+
+Templates of Jinja escape what they are given.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+TEMPLATES = Path(__file__).with_name("templates")
+CURVES = ("train_", "valid_", "learning_rate")  # how the names of columns begin that are drawn
 MOST_POINTS = 400  # of a curve in a page; a screen shows no more
 
 
@@ -28,7 +34,7 @@ def environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page.
+    """Return a piece of a page.
 
     Parameters
     ----------
@@ -59,13 +65,32 @@ def cell(text: str, value: Any = None) -> dict[str, Any]:
     return {"text": text, "value": value if is_number else text, "number": is_number}
 
 
-def thinned(values: Sequence[Any]) -> list[Any]:
+def curves_of(name: str, columns: Mapping[str, Sequence[float | None]]) -> dict[str, Any]:
+    """Return what ``curves.html`` draws of a training.
+
+    Parameters
+    ----------
+    name : str
+        What the line is called.
+    columns : mapping of str to sequence
+        Of the history, each with a number or None an epoch; those of `CURVES` are drawn.
+    """
+    drawn = {
+        column: _rounded(values)
+        for column, values in columns.items()
+        if column.startswith(CURVES) and any(value is not None for value in values)
+    }
+    epochs = [int(epoch or 0) for epoch in columns.get("epoch", [])]
+    return {"name": name, "epochs": _thinned(epochs), "curves": drawn}
+
+
+def _thinned(values: Sequence[Any]) -> list[Any]:
     """Return at most `MOST_POINTS` values of a curve, the last among them."""
     step = -(-len(values) // MOST_POINTS) or 1
     kept = list(values[::step])
     return kept if not kept or (len(values) - 1) % step == 0 else [*kept, values[-1]]
 
 
-def rounded(values: Sequence[float | None]) -> list[float | None]:
-    """Return `thinned` numbers of five digits, as far as they are numbers."""
-    return [None if value is None else float(f"{value:.5g}") for value in thinned(values)]
+def _rounded(values: Sequence[float | None]) -> list[float | None]:
+    """Return `_thinned` numbers of five digits, as far as they are numbers."""
+    return [None if value is None else float(f"{value:.5g}") for value in _thinned(values)]

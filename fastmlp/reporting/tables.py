@@ -43,6 +43,16 @@ def markdown_table(
     return "\n".join(_line(cells) for cells in lines)
 
 
+def aligned_table(rows: Sequence[Sequence[str]], align: str) -> str:
+    """Return rows, a header among them, as lines of columns for a terminal; `align` as for `markdown_table`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = [
+        f"{{:{'<' if side == 'l' else '>'}{width}}}"
+        for side, width in zip(align, widths, strict=True)
+    ]
+    return "\n".join("  ".join(columns).format(*row).rstrip() for row in rows)
+
+
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 

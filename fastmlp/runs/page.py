@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from fastmlp.reporting.pages import cell, render, rounded, thinned
+from pathlib import Path
+
+from fastmlp.reporting.document import (
+    Block,
+    Bullets,
+    Details,
+    Heading,
+    Paragraph,
+    Written,
+    literal,
+    to_html,
+)
+from fastmlp.reporting.pages import cell, curves_of, render
 from fastmlp.reporting.tables import shown
 from fastmlp.runs.table import LAST, RunTable, shown_cell
-
-CURVES = ("train_", "valid_", "learning_rate")
 
 
 def runs_page(table: RunTable, title: str) -> str:
@@ -17,18 +27,7 @@ def runs_page(table: RunTable, title: str) -> str:
     table : RunTable
     title : str
     """
-    curves = [
-        {
-            "name": run.name,
-            "epochs": thinned([int(epoch or 0) for epoch in run.history.get("epoch", [])]),
-            "curves": {
-                name: rounded(column)
-                for name, column in run.history.items()
-                if name.startswith(CURVES) and any(value is not None for value in column)
-            },
-        }
-        for run in table.runs
-    ]
+    curves = [curves_of(run.name, run.history) for run in table.runs]
     names = ["run", *table.settings, *table.metrics, *LAST]
     rows = [
         [cell(shown_cell(values.get(name), name), values.get(name)) for name in names]
@@ -40,12 +39,11 @@ def runs_page(table: RunTable, title: str) -> str:
         for name, value in first.items()
         if name not in table.settings
     ]
-    return render(
-        "runs.html",
-        title=title,
-        same=same,
-        header=[name.replace("_", " ") for name in names],
-        rows=rows,
-        curves=curves,
-        problems=[problem for run in table.runs for problem in run.problems],
-    )
+    header = [name.replace("_", " ") for name in names]
+    blocks: list[Block] = [Heading(literal(title), 1)]
+    if same:
+        blocks.append(Details("Settings that all share", Paragraph(literal(", ".join(same)))))
+    blocks.append(Written("", render("curves.html", header=header, rows=rows, curves=curves)))
+    if problems := [literal(problem) for run in table.runs for problem in run.problems]:
+        blocks += [Heading("Not read"), Bullets(problems)]
+    return to_html(blocks, Path())

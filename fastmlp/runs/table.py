@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastmlp.errors import ConfigError, suggest
-from fastmlp.reporting.tables import csv_table, shown
+from fastmlp.reporting.tables import aligned_table, csv_table, shown
 from fastmlp.runs.reading import Run, differing
 from fastmlp.training.metrics import lower_is_better
 
@@ -91,23 +91,11 @@ class RunTable:
     def to_text(self) -> str:
         """Return the table as aligned lines."""
         names = self.main()
-        rows = [[run.values().get(name) for name in names] for run in self.runs]
-        cells = [
-            [shown_cell(value, name) for value, name in zip(row, names, strict=True)]
-            for row in rows
-        ]
-        lines = [[name.replace("_", " ") for name in names], *cells]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        right = [
-            any(isinstance(row[index], int | float) for row in rows) for index in range(len(names))
-        ]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if at_right else cell.ljust(width)
-                for cell, width, at_right in zip(line, widths, right, strict=True)
-            ).rstrip()
-            for line in lines
-        )
+        values = [run.values() for run in self.runs]
+        numbers = (any(isinstance(one.get(name), int | float) for one in values) for name in names)
+        rows = [[shown_cell(one.get(name), name) for name in names] for one in values]
+        header = [name.replace("_", " ") for name in names]
+        return aligned_table([header, *rows], "".join("lr"[is_one] for is_one in numbers))
 
     def to_csv(self) -> str:
         """Return all that is known of each run as CSV, from which numbers read back the same."""

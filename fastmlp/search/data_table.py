@@ -48,7 +48,7 @@ class DataTable(OwnOptions):
     name : str
         One of `fastmlp.datasets.NAMES`, or the path of a file or folder.
     classes : tuple of str or None
-        The classes to keep, labelled 0, 1, ... in this order; None keeps all.
+        Keep these, labelled 0, 1, ... in this order; by default all are kept.
     train, valid : (int, int) or None
         The training and validation parts as rows of the whole data set, from the first up to, but
         not including, the second; the test part is the official one. Both or neither, and of built-in data sets alone.

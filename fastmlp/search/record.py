@@ -21,6 +21,12 @@ from fastmlp.training.network import Network
 from fastmlp.training.shapes import parameter_names
 from fastmlp.training.tasks import meaning_of
 
+NUMBERS = (
+    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    *("test_loss", "test_accuracy"),
+)
+# What tables of trials say of each.
+RESULTS = ("seed", "status", "epochs", "epoch", *NUMBERS, "seconds", "reason")
 NOT_IN_A_KEY = ("seed", "threads")  # the seed has a field of its own; threads change no result
 
 
@@ -112,7 +118,6 @@ class Trial:
 
 
 _NUMBER, _COUNT = none_or(number()), whole(0, 2**31 - 1)
-_NUMBERS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 _IN_HISTORY = tuple(name for name in Row.__annotations__ if name != "epoch")
 _check_fields = table(
     {
@@ -121,7 +126,7 @@ _check_fields = table(
         "reason": text(),
         "epochs": _COUNT,
         "epoch": _COUNT,
-        **dict.fromkeys(_NUMBERS, _NUMBER),
+        **dict.fromkeys(NUMBERS[:4], _NUMBER),
         "seconds": number(0),
         "history": items(
             table(

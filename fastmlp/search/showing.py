@@ -10,6 +10,7 @@ from fastmlp.errors import ConfigError, shown
 from fastmlp.reporting.showing import Showing, rows_to_frame
 from fastmlp.reporting.tables import shown as setting
 from fastmlp.search import insight
+from fastmlp.search.record import RESULTS
 
 if TYPE_CHECKING:
     import pandas
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from fastmlp.reporting.displays import Display
 
 Kind = Literal["parallel", "heat_map", "importance"]
-TRIAL = ("seed", "status", "epochs", "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
-         "test_loss", "test_accuracy", "seconds", "reason")  # fmt: skip
 
 
 class SearchShowing(Showing):
@@ -125,7 +124,7 @@ class SearchShowing(Showing):
                 "rank": point.rank,
                 **{name: setting(value) if isinstance(value, tuple) else value
                    for name, value in point.parameters.items()},
-                **{name: _finite(getattr(trial, name)) for name in TRIAL},
+                **{name: _finite(getattr(trial, name)) for name in RESULTS},
             }
             for point in self.points
             for trial in point.trials

@@ -6,11 +6,10 @@ import dataclasses
 import json
 import sqlite3
 
+from fastmlp.search.record import RESULTS
 from fastmlp.training.config import TrainConfig
 
 VIEW = "settings"
-RESULTS = ("seed", "status", "epochs", "epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
-           "test_loss", "test_accuracy", "seconds", "finished", "reason")  # fmt: skip
 
 
 def make_view(database: sqlite3.Connection) -> list[str]:
@@ -39,7 +38,7 @@ def make_view(database: sqlite3.Connection) -> list[str]:
     columns = [f"{_column(name, fields[name])} AS {name}" for name in known]
     database.execute(f"DROP VIEW IF EXISTS {VIEW}")
     database.execute(
-        f"CREATE VIEW {VIEW} AS SELECT id, {', '.join([*columns, *RESULTS])} FROM trials "
+        f"CREATE VIEW {VIEW} AS SELECT id, {', '.join([*columns, *RESULTS, 'finished'])} FROM trials "
         "WHERE json_valid(parameters)"
     )
     return known

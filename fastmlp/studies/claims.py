@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from fastmlp.reporting.document import Block, Paragraph, Table
 from fastmlp.studies.results import UNITS, Setting, StudyResults
 from fastmlp.studies.study import MAIN
-from fastmlp.studies.tables import FIELDS, PLUS_MINUS, WORDS, field_value, number, ours
+from fastmlp.studies.tables import FIELDS, PLUS_MINUS, WORDS, field_value, number, ours, with_spread
 
 HOLDS, WITHIN_SPREAD, FAILS = "holds", "holds, within the spread of seeds", "does not hold"
 NOT_RUN = "not run on this machine"
@@ -215,11 +215,9 @@ def _table(results: StudyResults, claim: Mapping[str, Any], sides: Sequence[Side
             continue
         if "change" not in asked or not setting.sound:
             shown = ours(results, setting, metric, asked.get("epoch"))
-        elif changes := _values(setting, asked):
-            mean, error = _mean(changes, 1)
-            shown = f"{number(results, metric, mean)} {PLUS_MINUS} {number(results, metric, error)}"
         else:
-            shown = number(results, metric, None)
+            changes = _values(setting, asked)
+            shown = with_spread(results, metric, changes) or number(results, metric, None)
         rows.append([label, shown, str(len(setting.trials))])
     return Table(["setting", name, "seeds"], rows)
 

@@ -37,7 +37,7 @@ from fastmlp.reporting.style import (
 )
 from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.results import Setting, StudyResults, varied
-from fastmlp.studies.tables import FIELDS, field_value, number, ours
+from fastmlp.studies.tables import FIELDS, field_value, number, ours, range_of
 
 KIND = "front"
 CHOSEN_BY, TESTED = "valid_accuracy", "test_accuracy"
@@ -128,7 +128,7 @@ def show_front(results: StudyResults, section: Section, taken: Any) -> list[Bloc
     rows = [
         [
             one.label,
-            _seconds(one.setting),
+            range_of(one.setting.training_seconds()),
             ours(results, one.setting, CHOSEN_BY),
             ours(results, one.setting, TESTED) if one.is_ahead else "behind the front: not tested",
             " to ".join(number(results, TESTED, end) for end in _ends(results, one)),
@@ -201,13 +201,6 @@ def _ends(results: StudyResults, place: Place) -> tuple[float, ...]:
     setting, seeds = place.setting, len(place.setting.trials)
     error = setting.deviation(TESTED) / math.sqrt(seeds)
     return interval(place.tested, results.rows(setting.part, TESTED), error, max(1, seeds - 1))
-
-
-def _seconds(setting: Setting) -> str:
-    seconds = setting.training_seconds()
-    middle = statistics.median(seconds)
-    span = f" ({min(seconds):.3g} to {max(seconds):.3g})" if len(seconds) > 1 else ""
-    return f"{middle:.3g}{span}"
 
 
 def _told_levels(results: StudyResults, found: Sequence[Place]) -> str:

@@ -41,7 +41,7 @@ from fastmlp.studies.laboratory import Laboratory
 from fastmlp.studies.peer import Peer, can_train, take_threads
 from fastmlp.studies.results import Setting, StudyResults
 from fastmlp.studies.study import StudyPart
-from fastmlp.studies.tables import PLUS_MINUS, number
+from fastmlp.studies.tables import number, range_of, with_spread
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.evaluation import evaluate
 from fastmlp.training.network import Network
@@ -184,11 +184,11 @@ def _summary(results: StudyResults, setting: Setting, taken: Any) -> Table:
     rows = [
         [
             "mean test accuracy",
-            _spread(results, "test_accuracy", setting.values("test_accuracy")),
-            _spread(results, "test_accuracy", column(taken, "peer_test_accuracy")),
+            with_spread(results, "test_accuracy", setting.values("test_accuracy")),
+            with_spread(results, "test_accuracy", column(taken, "peer_test_accuracy")),
         ],
-        ["seconds of a training", _range(ours), _range(theirs)],
-        ["seconds from the start of a process", _range(column(taken, "process_seconds")), ""],
+        ["seconds of a training", range_of(ours), range_of(theirs)],
+        ["seconds from the start of a process", range_of(column(taken, "process_seconds")), ""],
         ["images a second", _rate(images, ours), _rate(images, theirs)],
         [
             "share of the machine's multiply-adds",
@@ -255,37 +255,22 @@ def _every_seed(results: StudyResults, setting: Setting, taken: Any) -> Details:
     rows = []
     for one in setting.trials:
         again = rounds.get(one.config.seed, {})
-        peer = again.get("peer_test_accuracy")
-        rows.append(
-            [
-                str(one.config.seed),
-                number(results, "test_accuracy", one.trial.test_accuracy),
-                f"{again['seconds']:.3f}" if "seconds" in again else "",
-                "" if peer is None else number(results, "test_accuracy", peer),
-                f"{again['peer_seconds']:.3f}" if "peer_seconds" in again else "",
-                f"{again['process_seconds']:.2f}" if "process_seconds" in again else "",
-            ]
-        )
+        ours, theirs = one.trial.test_accuracy, again.get("peer_test_accuracy")
+        texts = {
+            name: f"{again[name]:.3f}" for name in ("seconds", "peer_seconds") if name in again
+        }
+        if "process_seconds" in again:
+            texts["process_seconds"] = f"{again['process_seconds']:.2f}"
+        if theirs is not None:
+            texts["peer_test_accuracy"] = number(results, "test_accuracy", theirs)
+        columns = ("seconds", "peer_test_accuracy", "peer_seconds", "process_seconds")
+        told = (texts.get(name, "") for name in columns)
+        rows.append([str(one.config.seed), number(results, "test_accuracy", ours), *told])
     header = [
         *("seed", "test accuracy", "seconds"),
         *("PyTorch: test accuracy", "PyTorch: seconds", "seconds of a process"),
     ]
     return Details("Every seed", Table(header, rows))
-
-
-def _spread(results: StudyResults, name: str, values: list[float]) -> str:
-    if not values:
-        return ""
-    shown = number(results, name, fmean(values))
-    return (
-        f"{shown} {PLUS_MINUS} {number(results, name, stdev(values))}" if len(values) > 1 else shown
-    )
-
-
-def _range(values: list[float]) -> str:
-    if not values:
-        return ""
-    return f"{median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def _rate(images: int, seconds: list[float]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from fastmlp.errors import ConfigError
 from fastmlp.machine.files import write_atomic, write_text
 from fastmlp.reporting.tables import csv_table, plain_cell
-from fastmlp.search.record import NOT_IN_A_KEY, Trial
+from fastmlp.search.record import NOT_IN_A_KEY, NUMBERS, Trial
 from fastmlp.studies.study import MAIN, Study
 from fastmlp.training.config import TrainConfig
 
@@ -29,20 +29,13 @@ TRIALS, HISTORIES, MEASURED, MACHINE = (
     "measured.json",
     "machine.json",
 )
-NUMBERS = (
-    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
-    *("test_loss", "test_accuracy", "seconds"),
-)
 # Of trials.csv and of Trial. "epochs" in the file is TrainConfig's, the most that there could have been.
 TRIAL_COLUMNS = {
     **{name: name for name in ("seed", "status", "reason")},
     **{"epochs_trained": "epochs", "epoch_kept": "epoch"},
-    **{name: name for name in NUMBERS},
+    **{name: name for name in (*NUMBERS, "seconds")},
 }
-HISTORY_COLUMNS = (
-    *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
-    *("train_cost", "valid_cost", "seconds"),
-)
+HISTORY_COLUMNS = (*NUMBERS[:4], "train_cost", "valid_cost", "seconds")
 LOSS_SUM = "train_loss_sum"  # the mean training loss of each batch, added up over an epoch
 IMAGES = "images"  # in measured.json: how many images each part trains on
 ROWS = "rows"  # there: how many each part trains on, is validated and tested on
@@ -129,9 +122,9 @@ class Setting:
         values = self.values(name, epoch)
         return statistics.fmean(values) if len(values) == len(self.trials) else None
 
-    def deviation(self, name: str, epoch: int | None = None) -> float:
+    def deviation(self, name: str) -> float:
         """Return the sample standard deviation over seeds; 0 for one seed."""
-        values = self.values(name, epoch)
+        values = self.values(name)
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
     def matches(self, where: Mapping[str, Any]) -> bool:
@@ -246,7 +239,10 @@ class StudyResults:
                     epochs=int(line["epochs_trained"]),
                     epoch=int(line["epoch_kept"]),
                     history=histories.get(number, []),
-                    **{name: float(line[name]) if line[name] else None for name in NUMBERS},  # type: ignore[arg-type]
+                    **{
+                        name: float(line[name]) if line[name] else None
+                        for name in (*NUMBERS, "seconds")
+                    },  # type: ignore[arg-type]
                 )
                 trials.append(StudyTrial(plain_cell(line["part"]), config, trial))
         measured, machine = (

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -238,13 +238,22 @@ def ours(results: StudyResults, setting: Setting, name: str, epoch: int | None =
         return (
             f"{'failed' if 'failed' in lost else 'diverged'} ({len(lost)} of {len(setting.trials)})"
         )
-    mean = setting.mean(name, epoch)
-    if mean is None:
+    values = setting.values(name, epoch)
+    return with_spread(results, name, values) if len(values) == len(setting.trials) else ""
+
+
+def with_spread(results: StudyResults, name: str, values: Sequence[float]) -> str:
+    """Return the mean of a number and, of several, their standard deviation."""
+    if not values:
         return ""
-    if len(setting.trials) == 1:
-        return number(results, name, mean)
-    deviation = number(results, name, setting.deviation(name, epoch))
-    return f"{number(results, name, mean)} {PLUS_MINUS} {deviation}"
+    told = [statistics.fmean(values), *([statistics.stdev(values)] if len(values) > 1 else [])]
+    return f" {PLUS_MINUS} ".join(number(results, name, one) for one in told)
+
+
+def range_of(seconds: Sequence[float]) -> str:
+    """Return the median of seconds and, of several, the least and the greatest."""
+    span = f" ({min(seconds):.3g} to {max(seconds):.3g})" if len(seconds) > 1 else ""
+    return f"{statistics.median(seconds):.3g}{span}" if seconds else ""
 
 
 def number(results: StudyResults, name: str, value: float | None) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from fastmlp.reporting.tables import aligned_table
 from fastmlp.training.layers import BatchNorm, Layer, Residual, spell_layer
 from fastmlp.training.shapes import Shape, multiply_adds, parameter_shapes, shapes_of, spell_shape
 
@@ -44,8 +45,7 @@ def summary_of(layers: Iterable[Layer], shape: Sequence[int]) -> str:
         rows.append(("  " * line.depth + name, spell_shape(line.output), *counts))
     parameters, work = zip(*((line.parameters, line.multiply_adds) for line in lines), strict=True)
     rows.append(("total", "", f"{sum(parameters):,}", f"{sum(work):,}"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_aligned(row, widths) for row in rows)
+    return aligned_table(rows, "llrr")
 
 
 def lines_of(layers: Iterable[Layer], shape: Shape, depth: int = 0) -> Iterator[Line]:
@@ -67,9 +67,3 @@ def _count(layer: Layer, shape: Shape) -> int:
     pairs = parameter_shapes([layer], shape)
     learned = pairs[:1] if isinstance(layer, BatchNorm) else pairs
     return sum(math.prod(one) for pair in learned for one in pair)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    texts = [text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True)]
-    numbers = [text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True)]
-    return "  ".join((*texts, *numbers)).rstrip()

@@ -1,6 +1,7 @@
 """The report of a search: every number in it is one of the stored trials."""
 
 import csv
+import dataclasses
 import subprocess
 import sys
 
@@ -87,6 +88,21 @@ def test_a_report_is_the_same_when_nothing_was_trained(searched, parts, tmp_path
     assert again.trained == 0
     write_report(folder, "A title", again, named)
     assert before == {name: (folder / name).read_bytes() for name in written}
+
+
+def test_names_out_of_data_are_text(parts, tmp_path):
+    hostile = "<script>alert(1)</script>![x](http://evil/a.png)"
+    names = (hostile, *parts[0].classes[1:])
+    named = {
+        name: dataclasses.replace(part, name=hostile, classes=names)
+        for name, part in zip(("train", "valid", "test"), parts, strict=True)
+    }
+    result = grid_search(CONFIG, {"learning_rate": [0.1]}, *named.values(), store=tmp_path)
+    write_report(tmp_path, "T", result, named)
+    page, text = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert "<script>alert" not in page + text
+    assert "![x]" not in text
+    assert "evil/a.png" in page
 
 
 def test_without_any_sound_trial_there_is_a_report_all_the_same(parts, tmp_path):

@@ -27,6 +27,7 @@ function sortable(table) {
 document.querySelectorAll("table.sortable").forEach(sortable);
 
 document.querySelectorAll("figure img").forEach(image => {
+  image.style.cursor = "zoom-in";
   image.onclick = () => {
     const dialog = document.createElement("dialog");
     dialog.append(image.cloneNode());
