@@ -62,11 +62,16 @@ def render(results: Measurements) -> str:
 
 def _ceilings(results: Measurements) -> Iterator[tuple[str, int, str]]:
     """Yield what the machine can do: of what, with how many threads, and how much of it."""
-    for contests in (results["one_core"], results["contests"]):
-        if contests:
-            values = [one for contest in contests for one in contest["ceiling"]]
+    together = results["contests"]
+    measured: list[tuple[int, Sequence[Contest | KernelRow]]] = [
+        (1, results["one_core"] or results["kernels"]),
+        (together[0]["threads"] if together else 0, together),
+    ]
+    for threads, found in measured:
+        if found:
+            values = [one for taken in found for one in taken["ceiling"]]
             rate = f"{median(values) / 1e9:,.0f} GFLOP/s {_spread(values)}"
-            yield "multiply-adds in registers", contests[0]["threads"], rate
+            yield "multiply-adds in registers", threads, rate
     for row in results["bandwidth"]:
         what = f"a += b in {row['place']}, {row['working_set'] / 2**20:,.3g} MiB"
         rate = f"{median(row['rates']) / 1e9:,.0f} GB/s {_spread(row['rates'])}"

@@ -16,6 +16,7 @@ from fastmlp.bench.peers import CHANNELS_LAST, NCHW
 from fastmlp.bench.settings import KERNELS, QUICK, Settings
 from fastmlp.cli.bench import bench
 from fastmlp.errors import ConfigError, FormatError
+from fastmlp.kernels.tiles import TILE
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = ROOT / "reports" / "benchmark" / folder.RESULTS
