@@ -69,14 +69,18 @@ _HOMES = {
     "train": "training.trainer",
     "warm_up": "training.warm_up",
 }
+# Modules with public names of their own, which need no import either.
+_MODULES = ("autograd", "datasets", "errors", "estimator")
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"fastmlp.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fastmlp.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_MODULES])

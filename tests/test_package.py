@@ -167,6 +167,15 @@ def test_every_public_name_is_there_and_described(name: str) -> None:
     assert name in dir(fastmlp)
 
 
+def test_modules_need_no_import_of_their_own() -> None:
+    code = (
+        "import fastmlp; print(len(fastmlp.datasets.load('digits')), fastmlp.errors.ConfigError.__name__,"
+        " fastmlp.autograd.Tensor.__name__, fastmlp.estimator.MLPClassifier.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1797", "ConfigError", "Tensor", "MLPClassifier"]
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = fastmlp.nonsense
