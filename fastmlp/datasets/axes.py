@@ -12,7 +12,6 @@ import numpy.typing as npt
 from fastmlp.datasets.rows import contiguous
 from fastmlp.datasets.transforms import check_finite
 from fastmlp.errors import DataError
-from fastmlp.machine.mapped import mapping_of, stay_small
 
 PICTURE_CHANNELS = (1, 3)
 OTHER_CHANNELS = (2, 4)  # with transparency
@@ -49,7 +48,6 @@ def pixels_of(
         If the axes could be several things, or a value is not finite.
     """
     pixels = as_array(images, name)
-    stay_small(mapping_of(pixels))
     if pixels.ndim not in (2, 3, 4):
         raise DataError(
             f"{name}: images have shape {list(pixels.shape)}, "

@@ -29,7 +29,6 @@ from fastmlp.datasets.rows import BLOCK_BYTES
 from fastmlp.datasets.transforms import LARGEST_SIDE
 from fastmlp.errors import DataError
 from fastmlp.machine.cores import usable_cores
-from fastmlp.machine.mapped import mapping_of, stay_small
 from fastmlp.machine.own_folder import OwnFolder
 from fastmlp.machine.schema import items, table, text, whole
 from fastmlp.machine.streams import BestEffort, warn
@@ -185,7 +184,6 @@ def _read(place: Path, name: str, wanted: Wanted) -> Decoded | None:
             if described["key"] != wanted.key or shape[0] * shape[1] != length - TAIL - count:
                 return None
             images = np.memmap(file, np.uint8, "r", shape=shape)
-            stay_small(mapping_of(images))
             images.filename = str(place / name)  # by which other processes open it
     except (OSError, ValueError, RecursionError):
         return None

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets.download import reading
+from fastmlp.datasets.rows import LARGE
 from fastmlp.errors import DataError, line_of
 from fastmlp.machine.files import found_at
-from fastmlp.machine.mapped import LARGE
 from fastmlp.machine.memory import whole_bytes
 
 NPY = b"\x93NUMPY"

@@ -16,10 +16,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.machine.mapped import LARGE, stay_small
 from fastmlp.machine.own_folder import user_cache_folder
 
 BLOCK_BYTES = 1 << 24  # read at a time
+LARGE = 1 << 28  # bytes; smaller arrays are copied into memory where they have to be copied
 
 
 class Rows:
@@ -118,7 +118,6 @@ def contiguous(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(array.nbytes)
         memory = mmap.mmap(file.fileno(), array.nbytes)
-    stay_small(memory)
     copy = np.frombuffer(memory, array.dtype).reshape(array.shape)
     count = max(1, BLOCK_BYTES * len(array) // array.nbytes)
     for start in range(0, len(array), count):
