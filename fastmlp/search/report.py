@@ -140,7 +140,7 @@ def _draw(
         drawn[CONFUSION_FILE] = f"Confusion matrix of the {judged} part"
     for down, across in pairs_of(result.points):
         draw_heat_map(result, down, across, folder / f"{down}-{across}.png")
-        drawn[f"{down}-{across}.png"] = f"{down}-{across}".replace("_", " ")
+        drawn[f"{down}-{across}.png"] = f"{down} and {across}".replace("_", " ")
     points = store_points(result)
     if len(axes_of(points)) > 1:
         parallel(points, result.metric).save(folder / PARALLEL_FILE)
