@@ -10,6 +10,8 @@ from typing import Any
 from fastmlp.machine.description import describe
 from fastmlp.reporting.tables import markdown_table
 
+from .kills import EPOCHS, TRIALS
+
 RESULTS, REPORT = "results.json", "report.md"
 
 
@@ -114,8 +116,8 @@ def _kills(ways: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "## Kills",
-        "Searches of 24 trials and trainings of 40 epochs, killed at random instants and started again until they "
-        "were through. “Midway”: some of the work was done and some was not.",
+        f"Searches of {TRIALS} trials and trainings of {EPOCHS} epochs, killed at random instants and started again "
+        "until they were through. “Midway”: some of the work was done and some was not.",
         markdown_table(header, rows, "ll" + "r" * (len(header) - 2)),
         *_examples(
             {f"{way}, {number}": one for way, of in ways.items() for number, one in of.items()}
