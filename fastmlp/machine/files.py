@@ -46,7 +46,7 @@ _MARKS = {
 }
 # The header names a few tensors and classes, in some kilobytes. A larger one is not ours: it is
 # refused before it is parsed.
-_LARGEST_HEADER = 2**20
+LARGEST_HEADER = 2**20
 # Windows takes 259 characters, unless somebody allowed more, and a temporary file's name is up to 30 longer.
 _LONG_PATH = 230
 
@@ -221,10 +221,10 @@ def write_tensors(
     # bytes. Offsets count from the end of the header, so its length may change.
     header = json.dumps(json.loads(data[8:end]) | {"__metadata__": metadata}).encode()
     header += b" " * (-len(header) % 8)
-    if len(header) > _LARGEST_HEADER:
+    if len(header) > LARGEST_HEADER:
         raise FormatError(
             f"{path}: not written: found a header of {len(header)} bytes, expected at most "
-            f"{_LARGEST_HEADER}; shorten the names in it"
+            f"{LARGEST_HEADER}; shorten the names in it"
         )
     write_atomic(path, b"".join((struct.pack("<Q", len(header)), header, data[end:])))
 
@@ -281,7 +281,7 @@ def tensors_from(data: bytes) -> dict[str, np.ndarray]:
         If it is damaged.
     """
     try:
-        if _header_length(data) > _LARGEST_HEADER:
+        if _header_length(data) > LARGEST_HEADER:
             raise FormatError(_damaged("a header of another size"))
         return from_safetensors(data)
     except (SafetensorError, KeyError) as error:  # KeyError: an unknown type
@@ -310,7 +310,7 @@ def _opened(path: str | Path, expected: str) -> Iterator[Any]:
             raise FormatError(f"found {found_at(path)}, expected a {expected}")
         with path.open("rb") as file:
             length = _header_length(file.read(8))
-        if length > _LARGEST_HEADER:
+        if length > LARGEST_HEADER:
             raise FormatError(foreign)
         with safe_open(path, framework="numpy") as opened:
             yield opened

@@ -14,6 +14,7 @@ from typing import Any
 from fastmlp.datasets import Dataset
 from fastmlp.machine.description import describe
 from fastmlp.machine.files import naming, write_text
+from fastmlp.machine.streams import drawing
 from fastmlp.reporting.chance import interval
 from fastmlp.reporting.pages import cell, embedded, render, rounded, thinned
 from fastmlp.reporting.tables import csv_table, markdown_table, shown
@@ -76,11 +77,13 @@ def write_report(
     """
     folder = Path(folder)
     write_text(folder / TRIALS_FILE, _csv(result))
-    figures = _draw(folder, result, parts)
     found = importances(store_points(result), result.metric)
-    if found is not None and figures:
-        found.display().save(folder / IMPORTANCE_FILE)
-        figures.append(IMPORTANCE_FILE)
+    figures: list[str] = []
+    with drawing():
+        _draw(folder, result, parts, figures)
+        if found is not None and figures:
+            found.display().save(folder / IMPORTANCE_FILE)
+            figures.append(IMPORTANCE_FILE)
     content = _content(title, result, parts, figures, found)
     write_text(folder / REPORT_FILE, _markdown(content))
     write_text(folder / PAGE_FILE, _page(folder, result.metric, len(parts["valid"]), content))
@@ -120,10 +123,12 @@ def store_points(result: SearchResult) -> tuple[RankedPoint, ...]:
     return rank(points, list(groups.values()), result.metric)
 
 
-def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> list[str]:
+def _draw(
+    folder: Path, result: SearchResult, parts: Mapping[str, Dataset], names: list[str]
+) -> None:
+    """Draw the figures, and add the name of each file to a list."""
     from fastmlp.reporting import figures
 
-    names = []
     trial = result.best_trial
     if trial is not None and result.network is not None:
         kept = trial.epoch if trial.epoch < trial.epochs else 0
@@ -135,13 +140,13 @@ def _draw(folder: Path, result: SearchResult, parts: Mapping[str, Dataset]) -> l
             figures.draw_confusion(part.labels, predicted, part.classes, folder / CONFUSION_FILE)
             names.append(CONFUSION_FILE)
         for down, across in pairs_of(result.points):
-            names.append(f"{down}-{across}.png")
-            draw_heat_map(result, down, across, folder / names[-1])
+            name = f"{down}-{across}.png"
+            draw_heat_map(result, down, across, folder / name)
+            names.append(name)
         points = store_points(result)
         if len(axes_of(points)) > 1:
             parallel(points, result.metric).save(folder / PARALLEL_FILE)
             names.append(PARALLEL_FILE)
-    return names
 
 
 def _judged(parts: Mapping[str, Dataset]) -> str:

@@ -41,7 +41,9 @@ WAYS = {
     "processes": ("--backend", "loky"),
     "dask": ("--dask",),
 }
-EPOCHS = 300  # some seconds, in which signals can come; and more than the header of a checkpoint holds
+EPOCHS = (
+    300  # some seconds, in which signals can come; and more than the header of a checkpoint holds
+)
 TRAINING = ("--epochs", str(EPOCHS), "--hidden", "32", "--seed", "3")
 GONE_WITHIN = 2.0  # seconds
 STARTING = 2.0  # seconds in which a command starts and reads what is there
