@@ -78,7 +78,7 @@ class DataTable(OwnOptions):
             known and "\0" not in name and name.encode("utf-8", "replace").decode() == name,
             f"one of {', '.join(datasets.NAMES)}, or a path: {own.expected()}",
         )
-        several = self.classes is None or len(self.classes) > 1
+        several = not isinstance(self.classes, tuple) or len(self.classes) > 1
         yield (
             "classes",
             is_tuple(self.classes, str, None) and several,
