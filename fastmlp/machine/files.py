@@ -14,6 +14,7 @@ import json
 import os
 import reprlib
 import secrets
+import stat
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from fastmlp.errors import FastMLPError, FormatError
-from fastmlp.machine.durable import flush, flush_folder, once_closed
+from fastmlp.machine.durable import flush, flush_folder, once_closed, open_without_waiting
 
 Tensors = Mapping[str, np.ndarray]
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -140,10 +141,13 @@ def read_text(path: str | Path, most: int, expected: str) -> str:
         If it cannot be read, is larger, or is in another encoding, which the message names.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             data = file.read(most + 1)
+            is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         raise FormatError(f"{path}: cannot be read: {_reason(error, path)}") from error
+    if is_pipe and not data:
+        raise FormatError(f"{path}: found a pipe that nobody writes to, expected {expected}")
     if len(data) > most:
         raise FormatError(f"{path}: found over {most} bytes, expected {expected}")
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
