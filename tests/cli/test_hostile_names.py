@@ -98,6 +98,16 @@ def test_a_search_file_whose_name_is_no_utf8(capsys: Capture) -> None:
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+def test_a_study_whose_name_is_no_utf8() -> None:
+    name = os.fsdecode(b"made\xff.toml")
+    Path(name).write_text(SEARCH + '[study]\ntitle = "Made up"\n')
+    assert run("reproduce", name, "--html", "--out", "out") == 0
+    (report,) = Path("out").glob("*/report.md")
+    assert r"made\udcff" in report.read_text()
+    assert (report.parent / "report.html").is_file()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
 @pytest.mark.parametrize("out", ["answers.csv", "answers.parquet"])
 def test_a_picture_whose_name_is_no_utf8_is_in_the_table(capsys: Capture, out: str) -> None:
     pandas = pytest.importorskip("pandas")
