@@ -95,8 +95,8 @@ def _faults(commands: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "## Calls that fail",
-        "Each call of a command on its files failed once (“full”: and all writes after it; “kill”: the process was "
-        "killed instead). The old file must survive, the message must name the file, the same command must work "
+        "A call of a command on its files failed once (“full”: and all writes after it; “kill”: the process was "
+        "killed instead): each call, or as many as the table says, drawn at random. The old file must survive, the message must name the file, the same command must work "
         "afterwards, and a network whose last epoch is done must not be trained again.",
         markdown_table(["command", "error", "calls", "**faults**"], rows, "llrr"),
         *_examples(
