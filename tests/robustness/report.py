@@ -96,8 +96,9 @@ def _faults(commands: Mapping[str, Any]) -> list[str]:
     return [
         "## Calls that fail",
         "A call of a command on its files failed once (“full”: and all writes after it; “kill”: the process was "
-        "killed instead): each call, or as many as the table says, drawn at random. The old file must survive, the message must name the file, the same command must work "
-        "afterwards, and a network whose last epoch is done must not be trained again.",
+        "killed instead): each call, or as many as the table says, drawn at random. The old file must survive, the "
+        "message must name the file, the same command must work afterwards, and a network whose last epoch is done "
+        "must not be trained again.",
         markdown_table(["command", "error", "calls", "**faults**"], rows, "llrr"),
         *_examples(
             {f"{name}, {error}": one for name, of in commands.items() for error, one in of.items()}
