@@ -180,9 +180,11 @@ def _write(out: Path, columns: _Columns, batches: Sequence[Batch]) -> None:
     for batch in batches:
         for number, cells in enumerate(columns.cells(batch)):
             row = None if batch.rows is None else batch.rows[number]
-            rows.append([batch.files[number], *([row] if counted else []), *cells])
+            # Bytes of a name that are no UTF-8 are escaped: neither format takes them.
+            file = batch.files[number].encode("utf-8", "backslashreplace").decode("utf-8")
+            rows.append([file, *([row] if counted else []), *cells])
     if out.suffix.lower() == ".csv":
-        write_atomic(out, csv_table([names, *rows]).encode("utf-8", "backslashreplace"))
+        write_atomic(out, csv_table([names, *rows]).encode())
         return
     _write_parquet(out, names, rows)
 

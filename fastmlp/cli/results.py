@@ -17,7 +17,7 @@ from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import line_of, printable
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
-from fastmlp.machine.streams import warn
+from fastmlp.machine.streams import drawing, warn
 from fastmlp.training.metrics import words_of
 
 if TYPE_CHECKING:
@@ -131,17 +131,18 @@ def _draw(
     result: TrainResult, test: Dataset, folder: RunFolder, outputs: NDArray[np.float64] | None
 ) -> None:
     """Draw the curves and, if there are outputs for the test part, how classes were taken for others."""
-    # After the results: Matplotlib takes a second.
-    from fastmlp.reporting import figures
-
     restored = result.best_epoch if result.config.restore_best else 0
-    with folder.trying():
-        figures.draw_curves(result.history, folder.path / CURVES, best_epoch=restored)
     drawn = test.task == "classification" and len(test.classes) <= MOST_IN_CONFUSION
-    if outputs is not None and drawn:
+    with drawing():
+        # After the results: Matplotlib takes a second.
+        from fastmlp.reporting import figures
+
         with folder.trying():
-            path = folder.path / CONFUSION
-            figures.draw_confusion(test.labels, outputs.argmax(axis=1), test.classes, path)
+            figures.draw_curves(result.history, folder.path / CURVES, best_epoch=restored)
+        if outputs is not None and drawn:
+            with folder.trying():
+                path = folder.path / CONFUSION
+                figures.draw_confusion(test.labels, outputs.argmax(axis=1), test.classes, path)
 
 
 def _report(

@@ -6,6 +6,7 @@ place, `fastmlp.datasets.splits.complete`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +49,7 @@ FORMATS: tuple[Format, ...] = (
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
     written = "/" in name or "\\" in name or Path(name).suffix != ""
-    return written or (name != "" and Path(name).exists())
+    return written or os.path.exists(name)  # false for a name that is too long
 
 
 def is_table(name: str) -> bool:
@@ -78,7 +79,11 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
         If an option is given that the format does not have.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if not is_there:
         advice = "" if str(path).isprintable() else f"; in TOML {BACKSLASHES}"
         raise DataError(f"{path}: found no such file or folder, expected {expected()}{advice}")
     found = _format_of(path)

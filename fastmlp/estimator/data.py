@@ -31,6 +31,9 @@ NOT_FINITE = (
 
 def _check_magnitudes(name: str, values: Any, dtype: Any, features: Any = None) -> None:
     """Refuse numbers whose squares are infinite or zero; of large ones say what scikit-learn says."""
+    if issparse(values):  # whose extremes are all that is looked at
+        extremes = values.min(axis=0), values.max(axis=0)
+        values = np.concatenate([one.toarray().reshape(1, -1) for one in extremes])
     try:
         check_magnitudes(name, values, dtype, features)
     except DataError as error:
@@ -45,8 +48,7 @@ class EngineData(BaseMultilayerPerceptron):
         """Check the data as scikit-learn does, and refuse numbers whose squares are infinite or zero."""
         X, y = super()._validate_input(X, y, incremental, reset)
         kind = np.float32 if self.dtype is not None or X.dtype == np.float32 else np.float64
-        if not issparse(X):
-            _check_magnitudes("X", X, kind, getattr(self, "feature_names_in_", None))
+        _check_magnitudes("X", X, kind, getattr(self, "feature_names_in_", None))
         if is_regressor(self):
             _check_magnitudes("y", np.reshape(y, (len(y), -1)), kind)
         return X, y
@@ -92,9 +94,15 @@ class EngineData(BaseMultilayerPerceptron):
             )
         if is_regressor(self):
             _check_magnitudes("y_val", y, examples.X.dtype)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        return Examples(X, y, sample_weight)
+        return Examples(X, y, self._checked_weight(sample_weight, X))
+
+    def _checked_weight(self, sample_weight: Any, X: Any) -> np.ndarray | None:
+        """Return weights as scikit-learn checks them, which can be added up and divided by their sum."""
+        if sample_weight is None:
+            return None
+        checked: np.ndarray = _check_sample_weight(sample_weight, X)
+        _check_magnitudes("sample_weight", checked.reshape(-1, 1), np.float64)
+        return checked
 
     def _split(self, examples: Examples) -> tuple[np.ndarray, Examples]:
         """Set rows aside as scikit-learn does; return the rows to train on, and the held-out data."""

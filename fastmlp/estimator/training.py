@@ -18,9 +18,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network._base import LOSS_FUNCTIONS
 from sklearn.utils import check_random_state, shuffle
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-)
 
 from fastmlp.errors import ConfigError
 from fastmlp.estimator import solvers
@@ -87,9 +84,7 @@ class EngineTraining(EngineData):
             return self._fit_by_sklearn(*given, incremental, validation, "sparse X")
         if is_classifier(self) and self._label_binarizer.y_type_.startswith("multilabel"):
             return self._fit_by_sklearn(*given, incremental, validation, "multilabel y")
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        examples = Examples(X, y.reshape(len(y), -1), sample_weight)
+        examples = Examples(X, y.reshape(len(y), -1), self._checked_weight(sample_weight, X))
         held_out = None if validation is None else self._held_out(examples, *validation)
         self.n_outputs_ = examples.y.shape[1]
         self._random_state = check_random_state(self.random_state)

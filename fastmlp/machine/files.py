@@ -14,6 +14,7 @@ import json
 import os
 import reprlib
 import secrets
+import stat
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from fastmlp.errors import FastMLPError, FormatError
-from fastmlp.machine.durable import flush, flush_folder, once_closed
+from fastmlp.machine.durable import flush, flush_folder, once_closed, open_without_waiting
 
 Tensors = Mapping[str, np.ndarray]
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -46,7 +47,7 @@ _MARKS = {
 }
 # The header names a few tensors and classes, in some kilobytes. A larger one is not ours: it is
 # refused before it is parsed.
-_LARGEST_HEADER = 2**20
+LARGEST_HEADER = 2**20
 # Windows takes 259 characters, unless somebody allowed more, and a temporary file's name is up to 30 longer.
 _LONG_PATH = 230
 
@@ -140,10 +141,13 @@ def read_text(path: str | Path, most: int, expected: str) -> str:
         If it cannot be read, is larger, or is in another encoding, which the message names.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             data = file.read(most + 1)
+            is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         raise FormatError(f"{path}: cannot be read: {_reason(error, path)}") from error
+    if is_pipe and not data:
+        raise FormatError(f"{path}: found a pipe that nobody writes to, expected {expected}")
     if len(data) > most:
         raise FormatError(f"{path}: found over {most} bytes, expected {expected}")
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), None)
@@ -221,10 +225,10 @@ def write_tensors(
     # bytes. Offsets count from the end of the header, so its length may change.
     header = json.dumps(json.loads(data[8:end]) | {"__metadata__": metadata}).encode()
     header += b" " * (-len(header) % 8)
-    if len(header) > _LARGEST_HEADER:
+    if len(header) > LARGEST_HEADER:
         raise FormatError(
             f"{path}: not written: found a header of {len(header)} bytes, expected at most "
-            f"{_LARGEST_HEADER}; shorten the names in it"
+            f"{LARGEST_HEADER}; shorten the names in it"
         )
     write_atomic(path, b"".join((struct.pack("<Q", len(header)), header, data[end:])))
 
@@ -281,7 +285,7 @@ def tensors_from(data: bytes) -> dict[str, np.ndarray]:
         If it is damaged.
     """
     try:
-        if _header_length(data) > _LARGEST_HEADER:
+        if _header_length(data) > LARGEST_HEADER:
             raise FormatError(_damaged("a header of another size"))
         return from_safetensors(data)
     except (SafetensorError, KeyError) as error:  # KeyError: an unknown type
@@ -310,7 +314,7 @@ def _opened(path: str | Path, expected: str) -> Iterator[Any]:
             raise FormatError(f"found {found_at(path)}, expected a {expected}")
         with path.open("rb") as file:
             length = _header_length(file.read(8))
-        if length > _LARGEST_HEADER:
+        if length > LARGEST_HEADER:
             raise FormatError(foreign)
         with safe_open(path, framework="numpy") as opened:
             yield opened

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from fastmlp.errors import printable
+from fastmlp.errors import line_of, printable
 
 
 class BestEffort(io.TextIOBase):
@@ -108,6 +108,20 @@ def warn(message: str, category: type[Warning] = RuntimeWarning, stacklevel: int
     except ValueError as error:
         if isinstance(error, Warning):  # warnings are errors here
             raise
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Let an error of drawing, such as Matplotlib's of its own settings, be a warning: all results are there.
+
+    An OSError stays one: it names the file, and whoever makes room can give the same command again.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        warn(f"the figures could not be drawn: {line_of(error)}")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastmlp.datasets import Dataset, check_parts
-from fastmlp.errors import ConfigError, check_count
+from fastmlp.errors import ConfigError, check_count, shown
 from fastmlp.search.experiment import Point
 from fastmlp.search.ranking import SearchResult
 from fastmlp.search.record import Key, Trial, checksum_of, score_in
@@ -144,7 +144,10 @@ class _Objective:
     def __call__(self, suggested: optuna.Trial) -> float:
         from optuna import TrialPruned
 
-        changes = dict(self.suggest(suggested))
+        found = self.suggest(suggested)
+        if not isinstance(found, Mapping):
+            raise ConfigError(f"suggest: found {shown(found)}, expected a dict of settings")
+        changes = dict(found)
         config = self.config.replace(**changes)
         key = Key.of(config)
         if key not in self.numbers:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,13 @@ from fastmlp import datasets
 from fastmlp.datasets import Dataset, own
 from fastmlp.datasets.options import OwnOptions, is_tuple
 from fastmlp.errors import ConfigError, DataError, shown, suggest
+from fastmlp.machine.files import LARGEST_HEADER
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.defaults import FOR_TABLES
 
 VALID_FRACTION = 0.1  # of the official training part
+# Bytes of all names in a model's file; its header has room for them and some hundred layers.
+MOST_NAMES = LARGEST_HEADER - 2**16
 FOR_ALL = ("size", "split")  # options that built-in data sets have, too
 
 
@@ -74,7 +78,7 @@ class DataTable(OwnOptions):
             known and "\0" not in name and name.encode("utf-8", "replace").decode() == name,
             f"one of {', '.join(datasets.NAMES)}, or a path: {own.expected()}",
         )
-        several = self.classes is None or len(self.classes) > 1
+        several = not isinstance(self.classes, tuple) or len(self.classes) > 1
         yield (
             "classes",
             is_tuple(self.classes, str, None) and several,
@@ -157,14 +161,27 @@ def load_parts(
     Raises
     ------
     DataError
-        If the data cannot be loaded, or has other classes, sizes or rows.
+        If the data cannot be loaded, has other classes, sizes or rows, or longer names than a model's file holds.
     """
     parts = tuple(own.load(data.name, data)) if data.is_own else _built_in(data, data_home)
     if data.classes is not None:
         parts = tuple(part.pick(data.classes) for part in parts)
     if data.size is not None and not data.is_own:  # whose pictures were read in this size
         parts = tuple(part.resize(data.size) for part in parts)
+    _check_names(data, parts[0])
     return cast(tuple[Dataset, Dataset, Dataset], parts)
+
+
+def _check_names(data: DataTable, part: Dataset) -> None:
+    """Raise a DataError if a network of a part could be trained and not be saved."""
+    preparation = part.preparation.as_dict() if part.preparation is not None else None
+    # A text of JSON in a text of JSON, as in the file.
+    size = len(json.dumps(json.dumps([part.classes, preparation])))
+    if size > MOST_NAMES:
+        raise DataError(
+            f"{data.name}: found {size:,} bytes of names, of {len(part.classes):,} classes, columns and categories, "
+            f"expected at most {MOST_NAMES:,}, since a model's file holds them all; shorten them, or leave columns out"
+        )
 
 
 def _built_in(data: DataTable, data_home: str | Path | None) -> tuple[Dataset, ...]:

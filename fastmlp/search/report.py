@@ -15,6 +15,7 @@ from fastmlp.datasets import Dataset
 from fastmlp.errors import printable
 from fastmlp.machine.description import describe
 from fastmlp.machine.files import write_text
+from fastmlp.machine.streams import drawing
 from fastmlp.reporting.chance import interval
 from fastmlp.reporting.document import (
     Block,
@@ -88,7 +89,9 @@ def write_report(
     folder = Path(folder)
     write_text(folder / TRIALS_FILE, _csv(result))
     found = importances(store_points(result), result.metric)
-    figures = _draw(folder, result, parts, found)
+    figures: dict[str, str] = {}
+    with drawing():
+        _draw(folder, result, parts, found, figures)
     blocks = list(_blocks(title, result, parts, figures, found))
     write_text(folder / REPORT_FILE, to_markdown(blocks))
     write_text(folder / PAGE_FILE, to_html(blocks, folder))
@@ -121,17 +124,21 @@ def store_points(result: SearchResult) -> tuple[RankedPoint, ...]:
 
 
 def _draw(
-    folder: Path, result: SearchResult, parts: Mapping[str, Dataset], found: Importances | None
-) -> dict[str, str]:
-    """Draw the figures, and return their files with captions; none without a best network."""
+    folder: Path,
+    result: SearchResult,
+    parts: Mapping[str, Dataset],
+    found: Importances | None,
+    drawn: dict[str, str],
+) -> None:
+    """Draw the figures, and add their files with captions to `drawn`; none without a best network."""
     from fastmlp.reporting import figures
 
     trial = result.best_trial
     if trial is None or result.network is None:
-        return {}
+        return
     kept = trial.epoch if trial.epoch < trial.epochs else 0
     figures.draw_curves(trial.history, folder / CURVES_FILE, best_epoch=kept)
-    drawn = {CURVES_FILE: f"Loss and {result.score_word} by epoch"}
+    drawn[CURVES_FILE] = f"Loss and {result.score_word} by epoch"
     judged = "test" if "test" in parts else "valid"
     part = parts[judged]
     if part.task == "classification":
@@ -149,7 +156,6 @@ def _draw(
     if found is not None:
         found.display().save(folder / IMPORTANCE_FILE)
         drawn[IMPORTANCE_FILE] = "Shares of the settings"
-    return drawn
 
 
 def _csv(result: SearchResult) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.errors import ConfigError
-from fastmlp.machine.files import write_atomic
+from fastmlp.machine.files import write_text
 from fastmlp.reporting.document import Block, Heading, Paragraph, Picture, to_html, to_markdown
 from fastmlp.studies import claims, figures, measures, tables
 from fastmlp.studies.results import HISTORIES, MACHINE, MEASURED, TRIALS, StudyResults
@@ -29,9 +29,9 @@ def render(study: Study, folder: Path, *, html: bool = False) -> Path:
     for section in study.sections:
         figures.draw(results, section, folder)
     blocks = [_drawn(block, folder) for block in report(results)]
-    write_atomic(folder / REPORT, to_markdown(blocks).encode())
+    write_text(folder / REPORT, to_markdown(blocks))
     if html:
-        write_atomic(folder / PAGE, to_html(blocks, folder).encode())
+        write_text(folder / PAGE, to_html(blocks, folder))
     return folder / (PAGE if html else REPORT)
 
 

@@ -107,6 +107,9 @@ EXPECTED = (
     + ', "dropout 0.5", "conv 16 5 [stride 2] [padding 1|same]", "maxpool 2", "avgpool 2", "batchnorm"'
 )
 
+MOST_LAYERS = (
+    1000  # a program of more takes long to make, and a model's file has no room for much more
+)
 ORDER = (
     "an activation or a batchnorm, each once, right after a width or convolution, a dropout after these or a pool, "
     "and convolutions and pools before all widths"
@@ -218,10 +221,14 @@ def layers_in(hidden: Iterable[int | str]) -> Iterator[Layer]:
 
 
 def misplaced(hidden: Sequence[int | str]) -> str | None:
-    """Return in words which layer is in a wrong place, or None; `ORDER` says what is right."""
+    """Return in words which layer is in a wrong place or one too many, or None; `ORDER` says what is right."""
     block: list[Layer] = []
+    heads = 0
     for layer in layers_in(hidden):
         starts = isinstance(layer, Head)
+        heads += starts
+        if heads > MOST_LAYERS:
+            return f"more than {MOST_LAYERS:,} layers"
         if not (_may_start if starts else _may_join)(layer, block):
             place = f"after {spell_layer(block[-1])!r}" if block else "first"
             return f"{spell_layer(layer)!r} {place}"
@@ -321,7 +328,7 @@ def is_network(layers: Sequence[Layer]) -> bool:
         items = [spell_item(layer) for layer in found if not isinstance(layer, Flatten)]
     except (TypeError, ValueError):
         return False
-    if misplaced(items) or not items or not isinstance(items[-1], int):
+    if not items or not isinstance(items[-1], int) or misplaced(items[:-1]):
         return False
     whole = network_layers(items[:-1], items[-1], activation="identity", residual=True)
     return tuple(flat(whole)) == found and _residuals(layers) <= _residuals(whole)

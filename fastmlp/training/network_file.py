@@ -33,6 +33,7 @@ from fastmlp.machine.schema import (
 )
 from fastmlp.training.layers import (
     MIXED,
+    MOST_LAYERS,
     Layer,
     is_network,
     network_layers,
@@ -50,7 +51,12 @@ _check_description = table(
         "dtype": one_of(*PARAMETER_TYPES),
         "residual": flag(),
         "shape": items(_COUNT, least=3, most=3, words="three numbers above 0"),
-        "sizes": items(_COUNT, least=2, words="two or more numbers above 0"),
+        "sizes": items(
+            _COUNT,
+            least=2,
+            most=MOST_LAYERS + 2,
+            words="two or more numbers above 0, no more than layers can have",
+        ),
     },
     {
         "layers": items(text()),

@@ -97,6 +97,32 @@ def test_a_search_file_whose_name_is_no_utf8(capsys: Capture) -> None:
     assert process.returncode == 0, errors
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+def test_a_study_whose_name_is_no_utf8() -> None:
+    name = os.fsdecode(b"made\xff.toml")
+    Path(name).write_text(SEARCH + '[study]\ntitle = "Made up"\n')
+    assert run("reproduce", name, "--html", "--out", "out") == 0
+    (report,) = Path("out").glob("*/report.md")
+    assert r"made\udcff" in report.read_text()
+    assert (report.parent / "report.html").is_file()
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+@pytest.mark.parametrize("out", ["answers.csv", "answers.parquet"])
+def test_a_picture_whose_name_is_no_utf8_is_in_the_table(capsys: Capture, out: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    from PIL import Image
+
+    assert run("train", "--epochs", 1, "--hidden", 4, "--no-report", "--out", "a") == 0
+    picture = os.fsdecode(b"caf\xe9.png")
+    with open(picture, "wb") as file:
+        Image.fromarray(load_digits().test.images[0].reshape(8, 8)).save(file, "PNG")
+    assert run("predict", "a", picture, "--out", out) == 0, capsys.readouterr().err
+    table = pandas.read_csv(out) if out.endswith("csv") else pandas.read_parquet(out)
+    assert list(table["file"]) == [r"caf\udce9.png"]
+
+
 @pytest.mark.parametrize("command", ["export MODEL --onnx x.onnx", "predict MODEL x.png"])
 @pytest.mark.parametrize("length", [2**20 + 8, 49_000_000, 2**40, 2**64 - 1])
 def test_a_header_of_megabytes_is_refused_at_once(

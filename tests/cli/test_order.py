@@ -164,6 +164,25 @@ def test_the_network_is_on_the_disk_before_anything_else_is_done(
         run(*TRAIN)
 
 
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_figures_that_cannot_be_drawn_end_nothing(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "nonsense")  # with which Matplotlib cannot be imported
+    Path("grid.toml").write_text(SEARCH)
+    arguments = {"train": TRAIN, "search": ("search", "grid.toml", "--out", "a")}[command]
+    with start(*arguments) as process:
+        out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert "warning: the figures could not be drawn: ValueError: Key backend: 'nonsense'" in errors
+    wanted = {"train": ("metrics.json", "model.safetensors"), "search": ("report.md", "trials.csv")}
+    for name in wanted[command]:
+        assert name in out.splitlines()[-1]
+        assert Path("a", name).is_file()
+    assert not list(Path("a").glob("unfinished*"))
+
+
 def test_a_run_that_did_not_end_begins_again_with_the_same_settings_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -68,6 +68,16 @@ SENTENCES = [f"the {number}th visitor liked the pictures very much" for number i
 WORDS = [f"w{number}" for number in range(10_000)]
 
 WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
+    # what is saved
+    "names that fill a file": (
+        lambda: csv(
+            pd.DataFrame(
+                {"x": np.arange(4800) % 7, "y": [f"{'é' * 200}{n % 800}" for n in range(4800)]}
+            )
+        )(),
+        "--label y",
+        "bytes of names, of 800 classes, columns and categories, expected at most 983,040",
+    ),
     # what is asked for
     "no label": (SOUND, "", "t.csv: found no label, expected the column to predict"),
     "another label": (SOUND, "--label Kind2", "label: found no column 'Kind2'; did you mean kind?"),

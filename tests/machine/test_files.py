@@ -192,6 +192,21 @@ def test_foreign_files_are_told_apart(tmp_path: Path, whole: bytes) -> None:
         read_tensors(Path(os.devnull), "test", layout)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.timeout(30)
+def test_a_pipe_is_read_and_one_that_nobody_writes_to_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(
+        FormatError, match=r"pipe: found a pipe that nobody writes to, expected text"
+    ):
+        read_text(tmp_path / "pipe", 100, "text")
+    reading, writing = os.pipe()
+    os.write(writing, b"a = 1")
+    os.close(writing)
+    assert read_text(f"/dev/fd/{reading}", 100, "text") == "a = 1"  # as of a shell's <(...)
+    os.close(reading)
+
+
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "locked"
     path.write_bytes(b"")

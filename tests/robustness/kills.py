@@ -41,8 +41,12 @@ WAYS = {
     "processes": ("--backend", "loky"),
     "dask": ("--dask",),
 }
-TRAINING = ("--epochs", "40", "--hidden", "32", "--seed", "3")
+EPOCHS = (
+    300  # some seconds, in which signals can come; and more than the header of a checkpoint holds
+)
+TRAINING = ("--epochs", str(EPOCHS), "--hidden", "32", "--seed", "3")
 GONE_WITHIN = 2.0  # seconds
+STARTING = 2.0  # seconds in which a command starts and reads what is there
 MARK = "FASTMLP_ROBUSTNESS"  # in the environment of all processes of a command
 
 
@@ -218,13 +222,14 @@ class Searches:
     def _kill_once(self, folder: Path, number: int, instants: random.Random, tally: Tally) -> None:
         """Kill at an instant drawn so that most come while trials are trained, some before and some after."""
         running = self._command(folder)
-        goal = len(finished_quickly(folder)) + instants.randrange(-2, 10)
+        more = instants.randrange(-2, 10)
+        goal = min(len(finished_quickly(folder)) + more, TRIALS)
         end = time.monotonic() + 60
         while running.process.poll() is None and time.monotonic() < end:
-            if goal < 0 or len(finished_quickly(folder)) >= min(goal, TRIALS):
+            if len(finished_quickly(folder)) >= goal:
                 break
             time.sleep(0.01)
-        time.sleep(instants.uniform(0, 1.5 if goal < 0 else 0.15))
+        time.sleep(instants.uniform(0, 0.15 if more > 0 else STARTING))
         if running.process.poll() is None:
             left, shared = running.kill(number)
             tally.kills += 1
@@ -280,13 +285,15 @@ class Trainings:
             folder = self.folder / str(self.number)
             before = epochs(folder)
             running = self._command(folder)
-            goal = len(before) + instants.randrange(-5, 25)
+            more = instants.randrange(-EPOCHS // 8, EPOCHS * 5 // 8)
+            goal = min(len(before) + more, EPOCHS)
             end = time.monotonic() + 60
             while running.process.poll() is None and time.monotonic() < end:
-                if goal < 0 or len(epochs(folder)) >= min(goal, 40):
+                if len(epochs(folder)) >= goal:
                     break
                 time.sleep(0.003)
-            time.sleep(instants.uniform(0, 1.5 if goal < 0 else 0.03))
+            is_training = more > 0 and goal < EPOCHS  # it is not starting, nor writing its results
+            time.sleep(instants.uniform(0, 0.03 if is_training else STARTING))
             if running.process.poll() is None:
                 left, shared = running.kill(number)
                 tally.kills += 1
@@ -294,9 +301,9 @@ class Trainings:
                 tally.shared += len(shared)
             running.errors.close()
             after = epochs(folder)
-            tally.midway += 0 < len(after) < 40
+            tally.midway += 0 < len(after) < EPOCHS
             self._compare(before, after, tally)
-            if (folder / "metrics.json").exists() or tally.kills == kills:
+            if len(after) == EPOCHS or tally.kills == kills:
                 if self._through(folder) != self.reference:
                     tally.unequal += 1
                     tally.said.append(f"{folder.name}: another end")

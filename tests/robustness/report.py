@@ -10,6 +10,8 @@ from typing import Any
 from fastmlp.machine.description import describe
 from fastmlp.reporting.tables import markdown_table
 
+from .kills import EPOCHS, TRIALS
+
 RESULTS, REPORT = "results.json", "report.md"
 
 
@@ -93,9 +95,10 @@ def _faults(commands: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "## Calls that fail",
-        "Each call of a command on its files failed once (“full”: and all writes after it; “kill”: the process was "
-        "killed instead). The old file must survive, the message must name the file, the same command must work "
-        "afterwards, and a network whose last epoch is done must not be trained again.",
+        "A call of a command on its files failed once (“full”: and all writes after it; “kill”: the process was "
+        "killed instead): each call, or as many as the table says, drawn at random. The old file must survive, the "
+        "message must name the file, the same command must work afterwards, and a network whose last epoch is done "
+        "must not be trained again.",
         markdown_table(["command", "error", "calls", "**faults**"], rows, "llrr"),
         *_examples(
             {f"{name}, {error}": one for name, of in commands.items() for error, one in of.items()}
@@ -114,8 +117,8 @@ def _kills(ways: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "## Kills",
-        "Searches of 24 trials and trainings of 40 epochs, killed at random instants and started again until they "
-        "were through. “Midway”: some of the work was done and some was not.",
+        f"Searches of {TRIALS} trials and trainings of {EPOCHS} epochs, killed at random instants and started again "
+        "until they were through. “Midway”: some of the work was done and some was not.",
         markdown_table(header, rows, "ll" + "r" * (len(header) - 2)),
         *_examples(
             {f"{way}, {number}": one for way, of in ways.items() for number, one in of.items()}

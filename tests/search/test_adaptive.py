@@ -165,6 +165,12 @@ def test_a_suggestion_that_is_no_setting_is_named(parts, tmp_path):
         )
 
 
+@pytest.mark.parametrize("found", [None, 3, ["momentum"], "momentum"])
+def test_a_suggestion_of_another_type_is_named(parts, tmp_path, found):
+    with pytest.raises(ConfigError, match=r"suggest: found .*, expected a dict of settings"):
+        adaptive.adaptive_search(SETTINGS, lambda trial: found, *parts, store=tmp_path, trials=1)
+
+
 def test_optuna_that_is_not_installed_is_named(parts, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r'install "fastmlp\[optuna\]"'):

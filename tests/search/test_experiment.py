@@ -111,6 +111,9 @@ def test_a_point_that_comes_twice_is_taken_once():
         ('name = "digits"', "", "data.name: not found"),
         ("[4, 6]", "[4, 6, 8]", "data.size: found (4, 6, 8), expected pixels"),
         ('["3", "8"]', '"3"', "data.classes: found '3', expected a list of names"),
+        ('["3", "8"]', "3", "data.classes: found 3, expected a list of names"),
+        ('["3", "8"]', "1979-05-27", "data.classes: found datetime.date(1979, 5, 27), expected a list"),
+        ('"digits"', f'"{"x" * 5000}"', "data.name: found 'xxx"),
         ("seed = 5", "seed = -5", "data.seed: found -5, expected a whole number from 0"),
         ("seed = 5", "split = [0.5, 0.5]", "data.split: found (0.5, 0.5), expected three shares"),
         ("seed = 5", "train = [0, 5]", "data.train: found alone, expected both train and valid"),
@@ -128,6 +131,11 @@ def test_a_slip_is_named_in_one_line_with_its_file(tmp_path, old, new, message):
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_path_that_no_system_takes_is_named():
+    with pytest.raises(DataError, match=r"xx\.csv: cannot be read: File name too long"):
+        load_parts(DataTable(name=f"{'x' * 5000}.csv"))
 
 
 def test_a_grid_of_absurd_size_is_refused_at_once():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -234,3 +235,12 @@ def test_a_grid_beside_the_configuration_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "search.toml"
     file.write_text("[config]\nepochs = 2\n[[grid]]\nmomentum = [0, 0.9]\n[search]\nseeds = 3\n")
     assert TrainConfig.from_toml(file) == TrainConfig(epochs=2)
+
+
+def test_layers_are_counted_at_once():
+    assert len(TrainConfig(hidden=(4,) * 1000).hidden) == 1000
+    begun = time.perf_counter()
+    for hidden in ((4,) * 1001, (4, "tanh") * 50_000, ("maxpool 2",) * 5000):
+        with pytest.raises(ConfigError, match=r"hidden: found more than 1,000 layers, expected "):
+            TrainConfig(hidden=hidden)
+    assert time.perf_counter() - begun < 5

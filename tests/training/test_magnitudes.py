@@ -184,6 +184,33 @@ def test_estimators_refuse_validation_data_too_and_take_zeros() -> None:
         model.partial_fit(X * 1e200, LABELS)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["csr_array", "csc_matrix"])
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_sparse_features_are_refused_as_dense_ones(kind: str, solver: str) -> None:
+    sparse = getattr(pytest.importorskip("scipy.sparse"), kind)
+    for estimator, target in ((MLPClassifier, LABELS), (MLPRegressor, X[:, 0])):
+        model = estimator(solver=solver, **FIT)
+        for factor in (1e200, -1e300, 1e-200, 1e-310):
+            with pytest.raises(DataError, match=r"X: found values from .* in column 2, expected 0"):
+                model.fit(sparse(X * [1, 1, factor, 1]), target)
+        assert model.fit(sparse(X * [1, 0, 10, 1]), target).n_features_in_ == 4
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_weights_that_cannot_be_added_up_are_refused() -> None:
+    for weight in (1e308, 1e200, 1e-310):
+        weights = np.full(len(X), weight)
+        for model, target in (
+            (MLPClassifier(**FIT), LABELS),
+            (MLPRegressor(**FIT), X[:, 0]),
+        ):
+            with pytest.raises(DataError, match="sample_weight: found values from"):
+                model.fit(X, target, sample_weight=weights)
+    weights = np.full(len(X), 1e150)
+    assert np.isfinite(MLPClassifier(**FIT).fit(X, LABELS, sample_weight=weights).loss_)
+
+
 # -- what was seen in training -----------------------------------------------------------------
 
 
