@@ -16,7 +16,8 @@ from fastmlp.kernels.cache import MachineCode, cache_folder, shipped
 
 if numba.config.DISABLE_JIT:
     raise ConfigError(
-        "NUMBA_DISABLE_JIT: found 1, expected 0: fastmlp's kernels cannot run uncompiled; unset it"
+        f"NUMBA_DISABLE_JIT: found {numba.config.DISABLE_JIT}, expected 0: fastmlp's kernels cannot run uncompiled; "
+        "unset it"
     )
 
 # A function that Python never calls needs no wrapper that Python could call: a tenth of a cold start.

@@ -329,15 +329,22 @@ def run(script: str, path: Path, **environment: str) -> subprocess.CompletedProc
 SOURCES = Path(fastmlp.__file__).parents[1]
 
 
-@pytest.mark.parametrize("value", ["1", "2"])
-def test_kernels_that_may_not_be_compiled_are_refused_in_one_line(tmp_path, value):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NUMBA_DISABLE_JIT", "1"),
+        ("NUMBA_DISABLE_JIT", "2"),
+        ("NUMBA_NUM_THREADS", "0"),
+        ("NUMBA_NUM_THREADS", "-1"),
+    ],
+)
+def test_what_numba_cannot_work_with_is_refused_in_one_line(tmp_path, name, value):
     script = "import sys; from fastmlp.cli import main; sys.exit(main(['train', '--out', 'x']))"
-    done = run(
-        f"import os; os.chdir({str(tmp_path)!r}); {script}", SOURCES, NUMBA_DISABLE_JIT=value
-    )
+    code = f"import os; os.chdir({str(tmp_path)!r}); {script}"
+    done = run(code, SOURCES, **{name: value})
     assert done.returncode == 2
     *_, line = done.stderr.splitlines()
-    assert line.startswith("fastmlp: error: NUMBA_DISABLE_JIT")
+    assert line.startswith(f"fastmlp: error: {name}: found {value}")
     assert "Traceback" not in done.stderr
 
 
