@@ -5,11 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from fastmlp.errors import StoreError
 from fastmlp.machine import folders
-from fastmlp.machine.folders import FolderLock, claim
+from fastmlp.machine.folders import MARKS, SHARED, FolderLock, check_owner, claim
 from fastmlp.machine.limits import load
 from fastmlp.machine.memory import whole_bytes
 
@@ -56,3 +57,55 @@ def test_a_killed_run_on_windows_leaves_an_unlocked_file(
 def test_what_windows_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     assert (load(), whole_bytes()) == (0.0, float("inf"))
+
+
+def test_a_file_system_without_locks_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(filelock, "lock_descriptor", unknown)
+    with FolderLock(tmp_path), FolderLock(tmp_path) as lock:
+        assert os.path.samestat(os.fstat(lock._descriptor), tmp_path.stat())
+
+
+@pytest.mark.parametrize("command", MARKS)
+def test_a_folder_belongs_to_the_command_that_wrote_to_it(tmp_path: Path, command: str) -> None:
+    for mark in MARKS[command]:
+        folder = tmp_path / mark.replace("/", "-")
+        (folder / mark).parent.mkdir(parents=True)
+        (folder / mark).symlink_to("nowhere")  # counts as well
+        (folder / SHARED[0]).touch()
+        check_owner(folder, command)
+        for other in set(MARKS) - {command}:
+            with pytest.raises(StoreError, match=f"found {mark} of fastmlp {command}, expected an"):
+                claim(folder, other)
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_several_commands_write_is_somebodys(tmp_path: Path, name: str) -> None:
+    check_owner(tmp_path, "train")
+    (tmp_path / name).touch()
+    with pytest.raises(StoreError, match=f"found {name}, expected an empty folder; choose another"):
+        check_owner(tmp_path, "train")
+    with pytest.raises(StoreError, match=f"{name}: found a file, expected a folder"):
+        check_owner(tmp_path / name, "train")
+    check_owner(tmp_path / "missing", "train")
+
+
+def test_a_folder_that_another_used_while_we_waited_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_of = folders.FolderLock
+
+    def slow(folder: Path) -> FolderLock:
+        with lock_of(folder):
+            (folder / "trials.sqlite").touch()
+        return lock_of(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "FolderLock", slow)
+        with pytest.raises(StoreError, match="found trials.sqlite of fastmlp search"):
+            claim(tmp_path, "train")
+    claim(tmp_path, "search").close()
