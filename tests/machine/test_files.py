@@ -323,7 +323,7 @@ def test_a_text_may_be_as_large_as_said_and_no_larger(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes("\ufeffaé".encode())
     assert read_text(path, 6, "a text") == "aé"
-    with pytest.raises(FormatError, match="a: found over 5 bytes, expected a text$"):
+    with pytest.raises(FormatError, match=r"a: found over 5 bytes, expected a text$"):
         read_text(path, 5, "a text")
     path.write_bytes(b"a\0b")
     with pytest.raises(FormatError, match="a: found UTF-16 or zero bytes, expected a text in UTF"):
@@ -372,7 +372,7 @@ def test_tensors_in_memory_are_those_of_the_file(whole: bytes) -> None:
     end = 8 + int.from_bytes(whole[:8], "little")
     spaces = struct.pack("<Q", 2**20 + 1) + whole[8:end].ljust(2**20 + 1) + whole[end:]
     for damaged in (b"", whole[:-1], whole.replace(b'"F64"', b'"X64"'), spaces):
-        with pytest.raises(FormatError, match="^found .*expected a file as it was written; copy"):
+        with pytest.raises(FormatError, match=r"^found .*expected a file as it was written; copy"):
             files.tensors_from(damaged)
 
 

@@ -106,6 +106,6 @@ def test_a_folder_that_another_used_while_we_waited_is_given_back(
 
     with monkeypatch.context() as patch:
         patch.setattr(folders, "FolderLock", slow)
-        with pytest.raises(StoreError, match="found trials.sqlite of fastmlp search"):
+        with pytest.raises(StoreError, match=r"found trials\.sqlite of fastmlp search"):
             claim(tmp_path, "train")
     claim(tmp_path, "search").close()

@@ -88,5 +88,5 @@ def test_a_network_as_bytes_predicts_the_same() -> None:
     assert (again.classes, again.shape) == (network.classes, network.shape)
     with pytest.raises(DataError, match=r"network: found .* expected all of its tensors"):
         from_bytes(data.replace(b"normalization.std", b"normalization.abc"), config, digits.train)
-    with pytest.raises(FormatError, match="found .*expected a file as it was written"):
+    with pytest.raises(FormatError, match=r"found .*expected a file as it was written"):
         from_bytes(data[:-1], config, digits.train)
