@@ -243,8 +243,11 @@ def changes(state: dict[str, Any]) -> dict[str, tuple[str, Any]]:
         "epochs out of order, expected each once": ("history", [history[0], *history[:2]]),
         r"patience: found \(2, 'best', 3\), expected \(None": ("patience.patience", 2),
         "patience: found .*'rises'": ("patience.stopping", "rises"),
-        r"patience: found \(None, 'best', 2\)": ("patience.epoch", 2),
-        "groups: found .*, expected": ("patience.best_epoch", 0),
+        r"patience: found \(None, 'best', 4\)": ("patience.epoch", 4),
+        r"groups: found .*'best.'\], expected \['', 'velocity.'\]": (
+            "patience",
+            state["patience"] | {"best_epoch": 0, "best_loss": None, "last_loss": None},
+        ),
         "expected at most 3": ("history", [*history, history[-1]]),
     }
 
