@@ -366,6 +366,9 @@ FOREIGN = {
     "few labels": (SOUND.replace(b"K\x01K\x02K\x03e", b"K\x01K\x02e"), "found 2 labels"),
     "text label": (SOUND.replace(b"K\x02K", b"U\x01aK"), "found 3 labels, expected 3 whole"),
     "no labels": (SOUND.replace(b"labels", b"lapels"), "found 0 labels"),
+    "no bytes": (SOUND.replace(b"T\x00\x24\x00\x00" + bytes(9216), b""), "no pixels"),
+    "file names twice": (pickled([1], bytes(3072), extra=b"U\x09filenames"), "'filenames' twice"),
+    "batch twice": (pickled([1], bytes(3072), extra=b"U\x0bbatch_label"), "'batch_label' twice"),
     "twice": (pickled([1, 2, 3], bytes(9216), extra=b"U\x06labels"), "'labels' twice"),
     "endless": (b"\x80\x02" + b"N" * 200_000 + b".", "instruction 100000"),
     "huge string": (b"\x80\x02}(U\x04dataT\xff\xff\xff\x7f", "expected a batch"),
@@ -559,6 +562,9 @@ def test_an_archive_may_have_other_members_up_to_a_limit(
     end = path.read_bytes()
     path.write_bytes(end + gzip.compress(bytes((1 << 20) - 10_240 * 2)))  # beside tar's own padding
     assert len(cifar10.read(path)) == 18
+    path.write_bytes(end + gzip.compress(bytes(1 << 20)))
+    with pytest.raises(DataError, match="goes on after the last member"):
+        cifar10.read(path)
     if more == 57:
         with pytest.raises(DataError, match=r"member 64 \('x57'\) is one too many"):
             cifar10.read(write(58, 0))

@@ -365,3 +365,16 @@ def test_as_many_files_are_listed_as_can_be_read(two: Path) -> None:
         (two / "dog" / name).unlink()
     with pytest.raises(DataError, match=r"of the class 'dog' no picture can be read: .*dog/w0"):
         pictures_in(two, skip_bad=True)
+
+
+NAMES = ".jpg .jpeg .jpe .jfif .png .bmp .dib .webp .gif .tif .tiff"
+
+
+def test_these_endings_are_those_of_pictures(two: Path) -> None:
+    content = (two / "dog" / "0.png").read_bytes()  # a format is known by its content
+    for number, ending in enumerate([*NAMES.split(), *NAMES.upper().split()]):
+        (two / "dog" / f"x{number}{ending}").write_bytes(content)
+    assert np.bincount(pictures_in(two).labels).tolist() == [2, 24]
+    for name in ("Thumbs.DB", "desktop.ini"):
+        (two / "cat" / name).touch()
+    assert len(pictures_in(two).labels) == 26

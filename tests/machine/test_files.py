@@ -333,6 +333,17 @@ def test_a_text_may_be_as_large_as_said_and_no_larger(tmp_path: Path) -> None:
             read_text(name, 5, "a text")
 
 
+def test_what_the_system_says_is_said_once(tmp_path: Path) -> None:
+    path, told = tmp_path / "absent" / "a", os.strerror(errno.ENOENT)
+    with pytest.raises(FormatError) as raised:
+        read_text(path, 5, "a text")
+    assert str(raised.value) == f"{path}: cannot be read: {told}"
+    with pytest.raises(OSError, match="absent") as failed:
+        write_atomic(path, b"")
+    assert (failed.value.errno, failed.value.strerror) == (errno.ENOENT, told)
+    assert failed.value.filename == str(path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 def test_other_encodings_are_known_by_their_marks(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a"

@@ -10,7 +10,7 @@ import pytest
 
 from fastmlp.errors import StoreError
 from fastmlp.machine import folders
-from fastmlp.machine.folders import MARKS, SHARED, FolderLock, check_owner, claim
+from fastmlp.machine.folders import FolderLock, check_owner, claim
 from fastmlp.machine.limits import load
 from fastmlp.machine.memory import whole_bytes
 
@@ -70,20 +70,29 @@ def test_a_file_system_without_locks_has_none(
         assert os.path.samestat(os.fstat(lock._descriptor), tmp_path.stat())
 
 
-@pytest.mark.parametrize("command", MARKS)
+FILES = {  # by which users know whose a folder is
+    "train": "unfinished.toml history.csv metrics.json model.safetensors checkpoint.safetensors",
+    "search": "trials.sqlite",
+    "reproduce": "store/.gitignore histories.csv.gz measured.json",
+    "bench": "results.json roofline.png",
+}
+REPORTS = ["report.md", "report.html", "trials.csv", "machine.json", "curves.png", "confusion.png"]
+
+
+@pytest.mark.parametrize("command", FILES)
 def test_a_folder_belongs_to_the_command_that_wrote_to_it(tmp_path: Path, command: str) -> None:
-    for mark in MARKS[command]:
+    for mark in FILES[command].split():
         folder = tmp_path / mark.replace("/", "-")
         (folder / mark).parent.mkdir(parents=True)
         (folder / mark).symlink_to("nowhere")  # counts as well
-        (folder / SHARED[0]).touch()
+        (folder / REPORTS[0]).touch()
         check_owner(folder, command)
-        for other in set(MARKS) - {command}:
+        for other in set(FILES) - {command}:
             with pytest.raises(StoreError, match=f"found {mark} of fastmlp {command}, expected an"):
                 claim(folder, other)
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", REPORTS)
 def test_what_several_commands_write_is_somebodys(tmp_path: Path, name: str) -> None:
     check_owner(tmp_path, "train")
     (tmp_path / name).touch()

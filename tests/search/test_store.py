@@ -383,3 +383,42 @@ def test_a_full_disk_keeps_what_was_finished(small_disk, parts):
     assert result.trained == 40 - len(kept)
     after = rows(small_disk)
     assert all(after[key]["id"] == row["id"] for key, row in kept.items())
+
+
+def test_a_history_that_json_cannot_hold_is_not_stored(folder):
+    bad = Trial(**{**vars(trial(2)), "history": [{"epoch": 1, "train_loss": float("nan")}]})
+    with TrialStore(folder, DATA) as store:
+        with pytest.raises(ValueError, match="JSON"):
+            store.add(KEYS[2], bad)
+        assert store.trials()[KEYS[2]] == trial(2)
+
+
+def test_a_store_below_folders_that_are_not_there_yet(folder):
+    with TrialStore(str(folder / "a" / "b"), DATA) as store:
+        store.add(KEYS[0], trial(0))
+    assert (folder / "a" / "b" / FILE).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SQLITE_FULL", "the disk is full; free some space and run this again: finished"),
+        ("SQLITE_READONLY_DIRECTORY", "cannot be written; make the folder and the file writable"),
+        ("SQLITE_PERM", "cannot be written; make the folder and the file writable"),
+        ("SQLITE_CANTOPEN_ISDIR", "cannot be written; make the folder and the file writable"),
+        ("SQLITE_BUSY_SNAPSHOT", "another program is writing to it; end that, and run this"),
+        ("SQLITE_IOERR_WRITE", "the disk does not read or write; finished trials are kept"),
+        ("SQLITE_TOOBIG", "found a network of over 1 GB"),
+        ("SQLITE_CORRUPT_INDEX", "found a damaged file or no database"),
+        ("SQLITE_NOTADB", "found a damaged file or no database"),
+        ("SQLITE_SCHEMA", "what SQLite said"),
+        (None, "what SQLite said"),
+    ],
+)
+def test_what_to_do_follows_from_the_name_of_the_error(folder, name, words):
+    error = sqlite3.OperationalError("what SQLite said")
+    error.sqlite_errorname = name
+    with TrialStore(folder, DATA) as store, pytest.raises(StoreError) as raised, store._explained():
+        raise error
+    assert str(raised.value).startswith(f"{folder / FILE}: {words}")
+    assert "what SQLite said" in str(raised.value)

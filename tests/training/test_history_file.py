@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastmlp import FormatError
+from fastmlp.errors import DataError
 from fastmlp.training.history_file import HistoryFile, check_described, check_row
 
 ALONE = {"train_loss": -1.5, "valid_loss": None, "learning_rate": 0.0, "seconds": 0.0}
@@ -86,7 +87,7 @@ def test_an_r2_may_be_below_zero_and_is_at_most_one() -> None:
         {name: value for name, value in sound.items() if name != "valid_r2"},
         {name: value for name, value in others.items() if name != "valid_accuracy"},
     ):
-        with pytest.raises(FormatError.__mro__[1], match="row: found"):
+        with pytest.raises(DataError, match="row: found"):
             check_row("row", wrong)
 
 
@@ -101,3 +102,18 @@ def test_each_column_is_there_once(tmp_path: Path, change: Any) -> None:
     other = {"columns": columns, "rows": 2, "sha256": hashlib.sha256(data).hexdigest()}
     with pytest.raises(FormatError, match=r"a: found the columns \[.*\], expected each once"):
         HistoryFile(file.path).read(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"rows": 0}, {"rows": 2**31}, {"rows": 1.0}, {"sha256": "0" * 65}, {"sha256": 5}),
+        *({"columns": []}, {"columns": ["unheard"]}, {"columns": ["epoch"] * 99}, {"more": 1}),
+    ],
+    ids=str,
+)
+def test_a_description_of_another_kind_is_refused(change: dict[str, Any]) -> None:
+    sound = {"columns": ["epoch"], "rows": 2**31 - 1, "sha256": "0" * 64}
+    check_described("earlier", sound)
+    with pytest.raises(DataError, match=r"^earlier.*: found"):
+        check_described("earlier", sound | change)
