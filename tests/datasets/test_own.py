@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fastmlp.datasets import own
 from fastmlp.datasets.options import OwnOptions
@@ -82,3 +83,22 @@ def test_parts_that_are_not_there_are_drawn(tmp_path: Path) -> None:
     assert [len(part) for part in parts] == [20, 10, 10]
     rows = np.concatenate([part.images for part in parts])
     np.testing.assert_array_equal(rows[np.argsort(rows[:, 0])], images)
+
+
+def test_options_of_a_format_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTMLP_DATA", str(tmp_path / "home"))
+    for name in ("a/0", "a/1", "a/2", "b/0", "b/1", "b/2", "b/3"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), len(name)).save(tmp_path / "photos" / f"{name}.png")
+    (tmp_path / "photos" / "b" / "3.png").write_bytes(b"no picture")
+    options = OwnOptions(size=4, skip_bad=True, split=(0.4, 0.3, 0.3))
+    with pytest.warns(UserWarning, match="left out: 1 file"):
+        parts = own.load(tmp_path / "photos", options)
+    assert {part.shape for part in parts} == {(1, 4, 4)}
+    np.savez(tmp_path / "a.npz", X=np.eye(40), z=np.arange(40) % 2)
+    options = OwnOptions(label="z", task="classification", seed=3)
+    parts = own.load(tmp_path / "a.npz", options)
+    assert sum(map(len, parts)) == 40
+    (tmp_path / "a.csv").write_text("x,y,w\n" + "".join(f"{n},{n % 2},1\n" for n in range(40)))
+    parts = own.load(tmp_path / "a.csv", OwnOptions(label="y", weight="w", missing="error"))
+    assert parts.train.weights is not None

@@ -54,7 +54,12 @@ def test_rows_come_back_and_more_are_appended(tmp_path: Path, part: dict[str, An
 WRONG = [
     *(("epoch", 0.0), ("epoch", 2.0**31), ("epoch", np.nan), ("train_loss", np.inf)),
     *(("train_accuracy", -0.1), ("train_accuracy", 1.1), ("learning_rate", -1e-9)),
-    *(("seconds", -1.0), ("samples_per_second", np.nan), ("train_loss", -np.inf)),
+    *(
+        ("seconds", -1.0),
+        ("samples_per_second", np.nan),
+        ("samples_per_second", -1.0),
+        ("train_loss", -np.inf),
+    ),
 ]
 
 
