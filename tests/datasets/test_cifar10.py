@@ -103,6 +103,7 @@ def entry(
 # Real data.
 
 
+@pytest.mark.filterwarnings("error")  # of batches that are not the published ones
 def test_both_real_layouts_are_equal(real_data: Path) -> None:
     layouts = {row.path: row.layout for row in found(real_data) if row.name == "cifar10"}
     assert list(layouts) == [real_data / "cifar-10-batches-bin"]
@@ -199,6 +200,7 @@ def test_folders_are_compared_with_the_published_sums(
 
 def test_each_batch_has_a_published_sum() -> None:
     assert len(set(cifar10.SUMS.values())) == 12
+    assert {len(bytes.fromhex(digest)) for digest in cifar10.SUMS.values()} == {16}
     assert {name.removesuffix(".bin") for name in cifar10.SUMS} == set(cifar10.BATCHES)
 
 

@@ -62,7 +62,7 @@ def test_tensors_follow_from_a_description() -> None:
         (CLASSIFIER, {"feature_names": [1] * 4}, "feature_names"),
         (CLASSIFIER, {"labels": None}, "labels: found None, expected those of its outputs"),
         (REGRESSOR, {"labels": labels([1, 2, 3])}, "labels: found .*, expected none"),
-        (CLASSIFIER, {"hidden": [6]}, "estimator: .* expected hidden and image_shape, or neither"),
+        (CLASSIFIER, {"hidden": [6]}, "^estimator: .* expected hidden and image_shape, or neither"),
         (CLASSIFIER, {"image_shape": [1, 2, 2]}, "estimator: found"),
         (IMAGES, {"image_shape": [1, 2, 3]}, "image_shape: found .* a product of 4, or none"),
         (IMAGES, {"image_shape": [2, 2]}, "image_shape: found"),

@@ -192,3 +192,25 @@ def test_a_file_in_place_of_the_folder_is_no_folder(tmp_path: Path) -> None:
         OwnFolder(tmp_path / "file")
     with pytest.raises(NotADirectoryError):
         OwnFolder(tmp_path / "file" / "below")
+
+
+@posix
+def test_users_are_told_apart_by_their_numbers() -> None:
+    assert own_folder.user_name() == str(os.geteuid())
+
+
+def test_a_folder_is_removed_where_the_system_calls_it_forbidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = OwnFolder(tmp_path / "own")
+    (folder.path / "below" / "deep").mkdir(parents=True)
+    plain = os.unlink
+
+    def unlink(path: str, **where: int | None) -> None:  # as on macOS and Windows
+        if path.endswith("below"):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        plain(path, **where)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    folder.remove("below")
+    assert folder.names() == []
