@@ -368,7 +368,7 @@ FOREIGN = {
     "few labels": (SOUND.replace(b"K\x01K\x02K\x03e", b"K\x01K\x02e"), "found 2 labels"),
     "text label": (SOUND.replace(b"K\x02K", b"U\x01aK"), "found 3 labels, expected 3 whole"),
     "no labels": (SOUND.replace(b"labels", b"lapels"), "found 0 labels"),
-    "no bytes": (SOUND.replace(b"T\x00\x24\x00\x00" + bytes(9216), b""), "no pixels"),
+    "no bytes": (SOUND.replace(b"T\x00\x24\x00\x00" + bytes(9216) + b"tb", b""), "no pixels"),
     "file names twice": (pickled([1], bytes(3072), extra=b"U\x09filenames"), "'filenames' twice"),
     "batch twice": (pickled([1], bytes(3072), extra=b"U\x0bbatch_label"), "'batch_label' twice"),
     "twice": (pickled([1, 2, 3], bytes(9216), extra=b"U\x06labels"), "'labels' twice"),

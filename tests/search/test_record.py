@@ -45,7 +45,12 @@ def test_a_field_is_its_own_or_that_of_the_networks_epoch() -> None:
         ({"epoch": 3}, "trial.epoch: found 3, expected at most 2"),
         ({"epochs": 3}, "trial.epochs: found 3, expected 2"),
         ({"epochs": True}, "trial.epochs: found True"),
-        ({"history": [{"epoch": 0}, {"epoch": 2**31}]}, "trial.history"),
+        ({"history": [{"epoch": 1}, {"epoch": 0}]}, "trial.history"),
+        ({"history": [{"epoch": 1}, {"epoch": 2**31}]}, "trial.history"),
+        (
+            {"epoch": 2**31},
+            "trial.epoch: found 2147483648, expected a whole number from 0 to 21474",
+        ),
         (
             {"history": [{"epoch": 2**31 - 1}, {"epoch": 1, "valid_loss": math.inf}]},
             "trial.history",
@@ -86,7 +91,7 @@ def test_a_network_as_bytes_predicts_the_same() -> None:
         again.predict_proba(digits.test), network.predict_proba(digits.test)
     )
     assert (again.classes, again.shape) == (network.classes, network.shape)
-    with pytest.raises(DataError, match=r"network: found .* expected all of its tensors"):
+    with pytest.raises(DataError, match=r"^network: found .* expected all of its tensors"):
         from_bytes(data.replace(b"normalization.std", b"normalization.abc"), config, digits.train)
     with pytest.raises(FormatError, match=r"found .*expected a file as it was written"):
         from_bytes(data[:-1], config, digits.train)

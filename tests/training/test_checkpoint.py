@@ -313,3 +313,11 @@ def test_a_state_that_the_optimiser_does_not_need_changes_nothing(path: Path) ->
     more = {f"squares.{one}": np.abs(array) for one, array in tensors.items() if one[0].isdigit()}
     files.write_tensors(path, "checkpoint", description, tensors | more)
     assert fingerprint(train(SMALL, TRAIN, checkpoint=path)) == usual
+
+
+def test_a_training_that_remembers_nothing_but_its_parameters(path: Path) -> None:
+    config = SMALL.replace(momentum=0, restore_best=False)
+    usual = fingerprint(train(config, TRAIN))
+    train(config, TRAIN, checkpoint=path, on_epoch=lambda row: row["epoch"] == 2)
+    assert content(path)[0]["state"]["groups"] == [""]
+    assert fingerprint(train(config, TRAIN, checkpoint=path)) == usual

@@ -92,8 +92,8 @@ def test_what_describes_no_network_is_refused(change: dict[str, Any], words: str
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"shape": [1, 1, 64]}, "layers: "),
-        ({"layers": ["conv 2 9", "linear 5", "tanh", "linear 2"]}, "layers: "),
+        ({"shape": [1, 1, 64]}, "^layers: "),
+        ({"layers": ["conv 2 9", "linear 5", "tanh", "linear 2"]}, "^layers: "),
         ({"layers": ["conv 2 3", "linear 6", "tanh", "linear 2"]}, r"widths \[2, 5, 2\]"),
         ({"layers": ["unheard 3", "linear 2"]}, "layers: found .* expected layers of a network"),
         ({"layers": ["linear 5", "tanh"]}, "layers: found"),
