@@ -372,6 +372,15 @@ def test_a_file_may_be_so_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         read_picture(path, 3)
 
 
+def test_no_picture_takes_more_than_so_many_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for length, words in ((1 << 28, "cannot identify"), ((1 << 28) + 1, "found 268435457 bytes")):
+        with path.open("wb") as file:
+            file.truncate(length)  # takes no space on the disk
+        with pytest.raises(DataError, match=words):
+            read_picture(path, 3)
+
+
 def test_where_standard_error_is_closed_a_damaged_tiff_is_an_error_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

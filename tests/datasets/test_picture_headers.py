@@ -161,6 +161,13 @@ def test_exif_is_found_in_a_jpeg(case: str) -> None:
         check_header(io.BytesIO(data), len(data))
 
 
+@pytest.mark.parametrize("marker", [0x01, 0xC7, 0xC9, 0xCF, 0xDB, 0xDF, 0xE0, 0xEF, 0xFE])
+def test_a_segment_is_left_out_as_a_whole(marker: int) -> None:
+    data = b"\xff\xd8" + segment(marker, b"\xff\xda" + EXIF[:9]) + EXIF
+    with pytest.raises(DataError, match="found a table of 214 bytes in 22"):
+        check_header(io.BytesIO(data), len(data))
+
+
 @pytest.mark.parametrize("end", [b"\xff\xda", b"\xff\xd9", b"\xff"])
 def test_nothing_is_looked_for_behind_the_end_of_the_segments(end: bytes) -> None:
     data = b"\xff\xd8" + segment(0xE0, b"JFIF\0") + end + (EXIF if len(end) > 1 else b"")
