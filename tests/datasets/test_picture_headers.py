@@ -63,6 +63,9 @@ def test_further_tables_are_counted_too(tag: int) -> None:
 def test_a_number_of_entries_is_checked_before_they_are_read() -> None:
     block = struct.pack("<2sHIH", b"II", 42, 8, 5)
     assert_least(block, (2 + 5 * 12) // 2)
+    huge = struct.pack("<2sHIQQ", b"II", 43, 8, 16, 2**61)
+    with pytest.raises(DataError, match=f"found a table of {8 + 20 * 2**61} bytes in 24"):
+        check_directories(io.BytesIO(huge), 24)
     check_directories(io.BytesIO(block + bytes(12) + struct.pack("<HHI", 1, 7, 900)), 99)  # cut
 
 
