@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,12 @@ def test_a_bar_is_shown_on_a_terminal(wanted: Wanted, monkeypatch: pytest.Monkey
         decode(wanted, [], sound)
         assert ("decoding: 100%" in stream.getvalue()) == is_shown
         assert ("5/5" in stream.getvalue()) == is_shown
+
+
+def test_no_thread_is_left(wanted: Wanted, tmp_path: Path) -> None:
+    Image.new("L", (6, 5)).save(wanted.folder / "4.png")
+    with pytest.raises(DataError, match="different sizes"):
+        decode(wanted, [tmp_path / "kept"], sound)
+    (wanted.folder / "4.png").write_bytes(b"")
+    decode(wanted, [tmp_path / "kept"], lambda _: None)
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("fastmlp-")]

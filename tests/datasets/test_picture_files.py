@@ -411,3 +411,23 @@ def test_what_libtiff_prints_is_sent_away_and_nothing_else(
     assert capfd.readouterr().err == "said afterwards"
     if descriptors:
         assert len(os.listdir("/dev/fd")) == len(descriptors)
+
+
+def test_each_pixel_of_tiles_and_strips_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [(322, 4, 1, 32), (323, 4, 1, 32), (324, 4, 4, 500), (325, 4, 4, 516)]
+    head = grey_tiff(64, 64, *entries).ljust(500, b"\0")
+    head += struct.pack("<8I", *(600 + 1024 * n for n in range(4)), *[1024] * 4)
+    tiles = head.ljust(600, b"\0") + b"".join(bytes([40 * n]) * 1024 for n in range(4))
+    levels = np.kron([[0, 40], [80, 120]], np.ones((32, 32)))
+    picture = Image.fromarray(levels.astype(np.uint8))
+    strips = saved("TIFF", picture, tiffinfo={278: 7})
+    path = tmp_path / "a"
+    for content in (tiles, strips):
+        path.write_bytes(content)
+        with Image.open(path) as opened:
+            assert len(opened.tile) >= 4
+        monkeypatch.setattr(pictures, "PIXELS_A_BYTE", 0)
+        monkeypatch.setattr(pictures, "USUAL_PIXELS", 64 * 64)
+        np.testing.assert_array_equal(read_picture(path, 1)[0], levels)
