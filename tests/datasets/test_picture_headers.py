@@ -55,6 +55,9 @@ def test_further_tables_are_counted_too(tag: int) -> None:
     first = [(tag, 4, 1, 8 + 2 + 12)]
     assert_least(tiff(first, [(1, 7, 86, 0)]), 14 + 43)
     check_directories(io.BytesIO(tiff([(tag + 1, *first[0][1:])], [(1, 7, 86, 0)])), 14)
+    # The second of these lies beyond the end.
+    both = [(tag, 4, 1, 8 + 2 + 24), (tag, 4, 1, 9999)]
+    assert_least(tiff(both, [(1, 7, 88, 0)]), (26 + 14 + 88) // 2)
     # The third is read as well; one beyond the end is none.
     assert_least(tiff(first, [(tag, 4, 1, 36)], [(1, 7, 100, 0)]), 21 + 50)
     check_directories(io.BytesIO(tiff([(tag, 4, 1, 22)])), 22)
