@@ -118,3 +118,12 @@ def test_a_folder_that_another_used_while_we_waited_is_given_back(
         with pytest.raises(StoreError, match=r"found trials\.sqlite of fastmlp search"):
             claim(tmp_path, "train")
     claim(tmp_path, "search").close()
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="the system does not list descriptors")
+def test_a_refused_lock_leaves_no_descriptor(tmp_path: Path) -> None:
+    with FolderLock(tmp_path):
+        before = len(os.listdir("/dev/fd"))
+        with pytest.raises(StoreError, match="is using it"):
+            FolderLock(tmp_path)
+        assert len(os.listdir("/dev/fd")) == before

@@ -102,8 +102,10 @@ def test_limits_of_parts_levels_and_bytes(path: Path) -> None:
     path.write_text("a = 1\nb = 1\n\n" + ".".join("c" * 8) + " = 1")
     assert read_toml(path)["a"] == 1
     path.write_text("a = 1\nb = 1\n\n" + ".".join("c" * 9) + " = 1")
-    with pytest.raises(ConfigError, match="found a key of more than 8 parts in line 4, expected"):
+    with pytest.raises(ConfigError) as raised:
         read_toml(path)
+    told = "found a key of more than 8 parts in line 4, expected fewer"
+    assert str(raised.value) == f"{path}: {told}"
     path.write_text("a = " + "[" * 31 + "]" * 31)
     assert list(read_toml(path)) == ["a"]
     path.write_text("a = " + "[" * 32 + "]" * 32)
