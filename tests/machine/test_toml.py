@@ -101,7 +101,7 @@ def test_a_path_with_a_tabulator_instead_of_its_backslash(path: Path) -> None:
 def test_limits_of_parts_levels_and_bytes(path: Path) -> None:
     path.write_text("a = 1\nb = 1\n\n" + ".".join("c" * 8) + " = 1")
     assert read_toml(path)["a"] == 1
-    path.write_text("a = 1\nb = 1\n\n" + ".".join("c" * 9) + " = 1")
+    path.write_text("\na = 1\nb = 1\n" + ".".join("c" * 9) + " = 1")
     with pytest.raises(ConfigError) as raised:
         read_toml(path)
     told = "found a key of more than 8 parts in line 4, expected fewer"
