@@ -179,11 +179,9 @@ def _from_folder(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Bina
 def _from_archive(path: Path, names: Collection[str]) -> Iterator[tuple[str, BinaryIO]]:
     """Open each batch in the archive, and refuse anything in it but plain files and folders."""
     wanted = {f"{folder}/{name}": name for name in names for folder in FOLDERS}
+    count = 0
     with gzip.open(path) as stream:
-        for count in range(MOST_MEMBERS + 1):
-            header = stream.read(tarfile.BLOCKSIZE)
-            if not header.strip(b"\0"):  # the end
-                break
+        while (header := stream.read(tarfile.BLOCKSIZE)).strip(b"\0"):  # zeros are the end
             member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
             name = wanted.get(member.name)
             fault = _fault(member, batches.LARGEST_FILE if name else LARGEST_OTHER)
@@ -202,6 +200,7 @@ def _from_archive(path: Path, names: Collection[str]) -> Iterator[tuple[str, Bin
                 if name not in names:
                     raise DataError(f"{path}: found {member.name} twice, expected it once")
                 yield name, io.BytesIO(content)
+            count += 1
         # Reading to the end also compares gzip's own checksum.
         if len(stream.read(LONGEST_TAIL)) == LONGEST_TAIL:
             raise DataError(f"{path}: goes on after the last member, expected the end")

@@ -146,8 +146,7 @@ def _loaded(file: BinaryIO) -> Picture:
     if length > LARGEST_FILE:
         raise DataError(f"found {length} bytes, expected a picture of at most {LARGEST_FILE}")
     check_header(file, length)
-    file.seek(0)
-    picture = Image.open(file, formats=FORMATS)
+    picture = Image.open(file, formats=FORMATS)  # which reads from the beginning
     _check_size(picture, length)
     with _silence() if any(tile[0] == "libtiff" for tile in picture.tile) else nullcontext():
         picture.load()

@@ -87,7 +87,6 @@ class TrialStore:
         self.path = Path(folder) / FILE
         self.data = data
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self.path.parent)
         except OSError as error:
             raise StoreError(f"{error.filename or folder}: {error.strerror}") from error

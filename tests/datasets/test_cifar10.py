@@ -3,6 +3,7 @@ import hashlib
 import io
 import os
 import pickle
+import pickletools
 import subprocess
 import sys
 import tarfile
@@ -27,6 +28,7 @@ from fastmlp.datasets.download import reading
 from fastmlp.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::fastmlp.datasets.DataWarning")
+RANDOM = np.random.default_rng(3)
 FORMATS = {"bin": ".bin", "py": ""}
 ARCHIVES = {"bin": "cifar-10-binary.tar.gz", "py": "cifar-10-python.tar.gz"}
 
@@ -101,6 +103,7 @@ def entry(
 # Real data.
 
 
+@pytest.mark.filterwarnings("error")  # of batches that are not the published ones
 def test_both_real_layouts_are_equal(real_data: Path) -> None:
     layouts = {row.path: row.layout for row in found(real_data) if row.name == "cifar10"}
     assert list(layouts) == [real_data / "cifar-10-batches-bin"]
@@ -145,11 +148,28 @@ def test_all_layouts_are_equal(tmp_path: Path) -> None:
     keras = tmp_path / "keras"
     write_folder(keras / "cifar-10-batches-py-target", "py")
     expected = np.concatenate([np.frombuffer(data, np.uint8) for data in members("bin").values()])
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
     for home in [*homes, keras]:
         data = load_cifar10(home)
+        assert (data.classes, data.shape, data.name) == (tuple(names), (3, 32, 32), "cifar10")
         assert np.array_equal(np.column_stack([data.labels, data.images]), expected.reshape(18, -1))
         assert data.train_size == 15
         assert found(home)[-1].path is not None
+    assert [found(home)[-1].layout for home in (*archives.values(), tmp_path / "py", keras)] == [
+        *("archive of binary records", "archive of pickles"),
+        *("folder of pickles", "Keras' folder of pickles"),
+    ]
 
 
 @pytest.mark.usefixtures("small")
@@ -180,6 +200,7 @@ def test_folders_are_compared_with_the_published_sums(
 
 def test_each_batch_has_a_published_sum() -> None:
     assert len(set(cifar10.SUMS.values())) == 12
+    assert {len(bytes.fromhex(digest)) for digest in cifar10.SUMS.values()} == {16}
     assert {name.removesuffix(".bin") for name in cifar10.SUMS} == set(cifar10.BATCHES)
 
 
@@ -347,6 +368,9 @@ FOREIGN = {
     "few labels": (SOUND.replace(b"K\x01K\x02K\x03e", b"K\x01K\x02e"), "found 2 labels"),
     "text label": (SOUND.replace(b"K\x02K", b"U\x01aK"), "found 3 labels, expected 3 whole"),
     "no labels": (SOUND.replace(b"labels", b"lapels"), "found 0 labels"),
+    "no bytes": (SOUND.replace(b"T\x00\x24\x00\x00" + bytes(9216) + b"tb", b""), "no pixels"),
+    "file names twice": (pickled([1], bytes(3072), extra=b"U\x09filenames"), "'filenames' twice"),
+    "batch twice": (pickled([1], bytes(3072), extra=b"U\x0bbatch_label"), "'batch_label' twice"),
     "twice": (pickled([1, 2, 3], bytes(9216), extra=b"U\x06labels"), "'labels' twice"),
     "endless": (b"\x80\x02" + b"N" * 200_000 + b".", "instruction 100000"),
     "huge string": (b"\x80\x02}(U\x04dataT\xff\xff\xff\x7f", "expected a batch"),
@@ -497,3 +521,80 @@ def test_an_archive_packed_anew_is_read(tmp_path: Path) -> None:
             member.mtime = 1234567890.5
             archive.addfile(member, io.BytesIO(data))
     assert len(load_cifar10(tmp_path)) == 18
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("error")
+def test_only_batches_that_differ_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, "bin")
+    sums = {name: hashlib.md5(data).hexdigest() for name, data in members("bin").items()}
+    monkeypatch.setattr(cifar10, "SUMS", sums | {"data_batch_3.bin": "0" * 32})
+    with pytest.warns(DataWarning, match=r"than the published: data_batch_3\.bin\)$"):
+        load_cifar10(tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_an_archive_that_ends_within_a_member_is_refused(tmp_path: Path) -> None:
+    path = write_archive(tmp_path, "bin")
+    whole = gzip.decompress(path.read_bytes())
+    start = whole.index(b"cifar-10-batches-bin/data_batch_2.bin")
+    for end in (start + 512 + 9000, start + 512 + 9219, start + 512 + 9727):
+        path.write_bytes(gzip.compress(whole[:end]))
+        with pytest.raises(DataError, match=r"ends within cifar-10-batches-bin/data_batch_2\.bin"):
+            cifar10.read(path)
+    path.write_bytes(gzip.compress(whole[: start + 512 + 9728]))
+    with pytest.raises(DataError, match=r"data_batch_3\.bin, .*test_batch\.bin not found"):
+        cifar10.read(path)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("more", "size"), [(57, 0), (1, 1 << 20), (0, 0)])
+def test_an_archive_may_have_other_members_up_to_a_limit(
+    tmp_path: Path, more: int, size: int
+) -> None:
+    def write(count: int, size: int) -> Path:
+        return write_archive(
+            tmp_path, "py", *[(entry(f"x{n}", size), bytes(size)) for n in range(count)]
+        )
+
+    path = write(more, size)
+    assert len(cifar10.read(path)) == 18
+    end = path.read_bytes()
+    path.write_bytes(end + gzip.compress(bytes((1 << 20) - 10_240 * 2)))  # beside tar's own padding
+    assert len(cifar10.read(path)) == 18
+    path.write_bytes(end + gzip.compress(bytes(1 << 20)))
+    with pytest.raises(DataError, match="goes on after the last member"):
+        cifar10.read(path)
+    if more == 57:
+        with pytest.raises(DataError, match=r"member 64 \('x57'\) is one too many"):
+            cifar10.read(write(58, 0))
+    if size:
+        with pytest.raises(DataError, match=r"member 7 \('x0'\) is 1048577 bytes long"):
+            cifar10.read(write(1, size + 1))
+
+
+def test_what_is_wrong_with_records_is_counted() -> None:
+    images, labels = np.zeros((3, 3072), np.uint8), np.zeros(3, np.int64)
+    for data, words in ((bytes(9218), "9218"), (bytes(9220), "more"), (bytes(9999), "more")):
+        expected = f"^here: found {words} bytes, expected 9219: 3 records of 3073$"
+        with pytest.raises(DataError, match=expected):
+            batches.read_records(io.BytesIO(data), "here", images, labels)
+
+
+def test_a_pickle_of_many_instructions_is_read_to_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images, labels = np.empty((3, 3072), np.uint8), np.empty(3, np.int64)
+    pixels = RANDOM.integers(0, 256, 9216, np.uint8)
+    data = pickled([9, 8, 7], pixels.tobytes())
+    count = len(list(pickletools.genops(data)))
+    monkeypatch.setattr(batches, "CHUNK", 1000)
+    monkeypatch.setattr(batches, "LARGEST_PROGRAM", count)
+    batches.read_pickle(io.BytesIO(data), "here", images, labels)
+    assert labels.tolist() == [9, 8, 7]
+    np.testing.assert_array_equal(images.reshape(-1), pixels)
+    monkeypatch.setattr(batches, "LARGEST_PROGRAM", count - 1)
+    with pytest.raises(DataError, match=f"foreign pickle, instruction {count - 1} is STOP"):
+        batches.read_pickle(io.BytesIO(data), "here", images, labels)

@@ -181,3 +181,4 @@ def test_every_published_file_has_a_checksum_and_a_mirror() -> None:
         assert len(bytes.fromhex(file.sha256)) == 32
         assert len(file.urls) == 2
         assert all(url.endswith(f"/{file.file}") for url in file.urls)
+        assert all(url.partition("://")[0] in ("http", "https") for url in file.urls)

@@ -1,5 +1,7 @@
 import gzip
+import io
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -274,3 +276,83 @@ def test_unpacked_fashion_is_compared_with_the_published_sums(tmp_path: Path) ->
     assert len(said) == 1
     assert all(name in str(said[0].message) for name in SHAPES)
     assert all(one.content_md5 for one in mnist.FASHION_MNIST.files)
+
+
+def write_archive(path: Path, **contents: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(f"{name}.npy", content)
+
+
+def npy(values: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, values, version)
+    return content.getvalue()
+
+
+def test_an_array_of_an_archive_is_read_in_both_versions(tmp_path: Path) -> None:
+    values = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+    path = tmp_path / "a.npz"
+    for version in ((1, 0), (2, 0)):
+        write_archive(path, x=npy(values, version))
+        np.testing.assert_array_equal(mnist.read_array(path, "x", (3, 4, 5)), values)
+    for content, words in (
+        (npy(values)[:-1], "found 59 bytes of values, expected an array of 3 x 4 x 5 bytes"),
+        (npy(values) + b"\0", "found more bytes of values"),
+        (npy(values)[:9], "a.npz/x: "),
+        (npy(values).replace(b"|u1", b"|i1"), r"found \"{'descr': '\|i1'.*expected an array"),
+        (b"\x93NUMPX" + npy(values)[6:], "a.npz/x: "),
+    ):
+        write_archive(path, x=content)
+        with pytest.raises(DataError, match=words):
+            mnist.read_array(path, "x", (3, 4, 5))
+    with pytest.raises(DataError, match=r"a.npz/y: .*expected an array of 3 x 4 x 5 bytes"):
+        mnist.read_array(path, "y", (3, 4, 5))
+
+
+def test_an_archive_packed_otherwise_or_far_too_large_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    values = np.arange(60, dtype=np.uint8)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("x.npy", npy(values))
+    np.testing.assert_array_equal(mnist.read_array(path, "x", (60,)), values)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", npy(values))
+    with pytest.raises(DataError, match=r"a.npz/x: packed by method 14, expected deflated"):
+        mnist.read_array(path, "x", (60,))
+    for size, words in ((1 << 26, "a.npz/x: "), ((1 << 26) + 1, "a.npz: found over 67108864")):
+        with path.open("wb") as file:
+            file.truncate(size)
+        with pytest.raises(DataError, match=words):
+            mnist.read_array(path, "x", (60,))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_that_is_gone_since_is_named(tmp_path: Path) -> None:
+    write(tmp_path, packed=True)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz: not found, expected beside"):
+        mnist.MNIST.read(tmp_path)
+
+
+def test_the_classes_are_those_of_the_publications() -> None:
+    assert mnist.MNIST.classes == tuple(map(str, range(10)))
+    assert " ".join(mnist.FASHION_MNIST.classes) == (
+        "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle boot"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (idx(np.zeros(59, np.uint8)), r"starts with 000008010000003b, expected 000008010000003c, "),
+        (idx(np.zeros(60, np.uint8))[:-1], "found 59 bytes of values, expected 60, an IDX file of"),
+        (idx(np.zeros(60, np.uint8)) + b"1", "found more bytes of values, expected 60, an IDX"),
+    ],
+)
+def test_what_an_idx_file_has_and_should_have_is_said(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        mnist.read_idx(tmp_path / "a", (60,))

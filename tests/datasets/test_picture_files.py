@@ -1,17 +1,22 @@
 """Reading pictures: only the formats that are named, no more memory than a file explains, one line for the rest."""
 
+import errno
 import io
+import os
 import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fastmlp.datasets.pictures import read_picture
+from fastmlp.datasets import pictures
+from fastmlp.datasets.pictures import read_picture, read_pictures
 from fastmlp.errors import DataError
 
 RANDOM = np.random.default_rng(0)
@@ -226,3 +231,203 @@ def test_damaged_pictures_raise_a_data_error_or_are_read(
     assert len(messages) > 50
     assert all(one.startswith(f"{path}: ") and "\n" not in one for one in messages)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_has_one_channel_or_three(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(saved("PNG"))
+    for channels in (0, 2, 4):
+        with pytest.raises(DataError, match=f"channels: found {channels}, expected 1 "):
+            read_picture(path, channels)
+    np.testing.assert_array_equal(read_picture(path, None), np.asarray(NOISE).transpose(2, 0, 1))
+    np.testing.assert_array_equal(read_picture(path, 1)[0], np.asarray(NOISE.convert("L")))
+    scaled = NOISE.resize((5, 3), Image.Resampling.BILINEAR)
+    found = read_picture(path, 3, (3, 5))
+    np.testing.assert_array_equal(found, np.asarray(scaled).transpose(2, 0, 1))
+    assert found.flags.c_contiguous
+
+
+def test_several_pictures_are_read_in_order_with_errors_in_their_places(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number in (0, 2, 3):
+        Image.new("L", (2, 3), number).save(paths[number])
+    paths[2].write_bytes(b"no picture")
+    with ThreadPoolExecutor(2) as pool:
+        for found in (read_pictures(paths, None), read_pictures(paths, 1, (1, 1), pool)):
+            assert [one.shape[0] for one in (found[0], found[3])] == [1, 1]
+            assert [int(one.max()) for one in (found[0], found[3])] == [0, 3]
+            words = [f"{paths[1]}: found no such file, expected an image", f"{paths[2]}: "]
+            for one, start in zip(found[1:3], words, strict=True):
+                assert isinstance(one, DataError)
+                assert str(one).startswith(start)
+    with pytest.raises(DataError, match="found a folder, expected an image"):
+        read_picture(tmp_path, 1)
+
+
+GREY = Image.fromarray(np.arange(0, 240, dtype=np.uint8).reshape(12, 20))
+DEEP = Image.fromarray(np.array([[0, 256, 257, 65534, 65535]], np.uint16))
+PALETTE = NOISE.convert("P")
+FULL = Image.fromarray(np.dstack([np.asarray(NOISE), np.full((19, 23), 255, np.uint8)]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "picture", "expected"),
+    [
+        ("PNG", GREY, np.asarray(GREY)[None]),
+        ("PNG", GREY.convert("1"), np.asarray(GREY.convert("1"))[None] * np.uint8(255)),
+        ("PNG", GREY.convert("LA"), np.asarray(GREY)[None]),
+        ("PNG", DEEP, np.array([[[0, 0, 1, 254, 255]]])),
+        ("TIFF", DEEP, np.array([[[0, 0, 1, 254, 255]]])),
+        ("PNG", PALETTE, np.asarray(PALETTE.convert("RGB")).transpose(2, 0, 1)),
+        ("PNG", FULL, np.asarray(NOISE).transpose(2, 0, 1)),
+        ("TIFF", GREY.convert("CMYK"), np.asarray(GREY)[None].repeat(3, 0)),
+    ],
+    ids=["grey", "bits", "opaque grey", "16 bits", "TIFF", "palette", "opaque", "CMYK"],
+)
+def test_every_mode_becomes_grey_levels_or_colours(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    picture: Image.Image,
+    expected: np.ndarray,
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(saved(kind, picture))
+    for band in (1, 50, 1 << 20):
+        monkeypatch.setattr(pictures, "BAND", band)
+        np.testing.assert_array_equal(read_picture(path, None), expected)
+    if len(expected) == 1:
+        np.testing.assert_array_equal(read_picture(path, 3), expected.repeat(3, 0))
+
+
+def clear_at(row: int, alpha: int = 254) -> Image.Image:
+    levels = np.asarray(FULL).copy()
+    levels[row, 3, 3] = alpha
+    return Image.fromarray(levels)
+
+
+HIDDEN = {
+    "first row": ("PNG", clear_at(0), {}, "transparent pixels"),
+    "last row": ("PNG", clear_at(18, 0), {}, "transparent pixels"),
+    "palette": ("PNG", PALETTE, {"transparency": PALETTE.getpixel((22, 18))}, "transparent pixels"),
+    "16 bits": ("PNG", DEEP, {"transparency": 9}, "transparent pixels"),
+    "32 bits": ("TIFF", GREY.convert("I"), {}, "found pixels of Pillow's mode I, expected 8 bits"),
+    "fractions": ("TIFF", GREY.convert("F"), {}, "found pixels of Pillow's mode F, expected 8"),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+@pytest.mark.parametrize("band", [1, 23 * 4, 1 << 20])
+def test_what_has_no_grey_level_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, band: int
+) -> None:
+    kind, picture, options, words = HIDDEN[case]
+    monkeypatch.setattr(pictures, "BAND", band)
+    (tmp_path / "a").write_bytes(saved(kind, picture, **options))
+    for channels in (None, 1, 3):
+        with pytest.raises(DataError, match=words):
+            read_picture(tmp_path / "a", channels)
+
+
+PIXELS = 19 * 23
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "least"),
+    [
+        ("PNG", {}, PIXELS),
+        ("JPEG", {}, PIXELS),
+        ("TIFF", {"compression": "tiff_lzw"}, PIXELS),
+        ("WEBP", {}, PIXELS),
+        ("WEBP", {"save_all": True, "append_images": [NOISE.rotate(90)]}, 4 * PIXELS),
+        ("GIF", {"save_all": True, "append_images": [NOISE.rotate(90)]}, PIXELS),
+    ],
+)
+def test_a_picture_may_have_as_many_pixels_as_its_file_explains(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    options: dict[str, Any],
+    least: int,
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(saved(kind, **options))
+    length = path.stat().st_size
+    monkeypatch.setattr(pictures, "PIXELS_A_BYTE", 2)
+    monkeypatch.setattr(pictures, "USUAL_PIXELS", least - 2 * length)
+    assert read_picture(path, 3).shape == (3, 19, 23)
+    monkeypatch.setattr(pictures, "USUAL_PIXELS", least - 2 * length - 1)
+    with pytest.raises(DataError, match=f"found 23 x 19 pixels in {length} bytes, expected at mo"):
+        read_picture(path, 3)
+
+
+def test_a_file_may_be_so_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(saved("PNG"))
+    length = path.stat().st_size
+    monkeypatch.setattr(pictures, "LARGEST_FILE", length)
+    assert read_picture(path, 3).shape == (3, 19, 23)
+    monkeypatch.setattr(pictures, "LARGEST_FILE", length - 1)
+    with pytest.raises(DataError, match=f"found {length} bytes, expected a picture of at most"):
+        read_picture(path, 3)
+
+
+def test_no_picture_takes_more_than_so_many_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for length, words in ((1 << 28, "cannot identify"), ((1 << 28) + 1, "found 268435457 bytes")):
+        with path.open("wb") as file:
+            file.truncate(length)  # takes no space on the disk
+        with pytest.raises(DataError, match=words):
+            read_picture(path, 3)
+
+
+def test_where_standard_error_is_closed_a_damaged_tiff_is_an_error_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: int) -> int:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    path = tmp_path / "a"
+    whole = saved("TIFF", compression="tiff_lzw")
+    path.write_bytes(whole)
+    before = read_picture(path, 3)
+    monkeypatch.setattr(os, "dup", closed)
+    np.testing.assert_array_equal(read_picture(path, 3), before)
+    path.write_bytes(whole[:8] + bytes(200) + whole[208:])
+    with pytest.raises(DataError, match="expected an image"):
+        read_picture(path, 3)
+
+
+def test_what_libtiff_prints_is_sent_away_and_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a"
+    whole = saved("TIFF", compression="tiff_lzw")
+    path.write_bytes(whole[:8] + bytes(200) + whole[208:])
+    descriptors = set(os.listdir("/dev/fd")) if os.path.isdir("/dev/fd") else set()
+    with pytest.raises(DataError):
+        read_picture(path, 3)
+    os.write(2, b"said afterwards")
+    assert capfd.readouterr().err == "said afterwards"
+    if descriptors:
+        assert len(os.listdir("/dev/fd")) == len(descriptors)
+
+
+def test_each_pixel_of_tiles_and_strips_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [(322, 4, 1, 32), (323, 4, 1, 32), (324, 4, 4, 500), (325, 4, 4, 516)]
+    head = grey_tiff(64, 64, *entries).ljust(500, b"\0")
+    head += struct.pack("<8I", *(600 + 1024 * n for n in range(4)), *[1024] * 4)
+    tiles = head.ljust(600, b"\0") + b"".join(bytes([40 * n]) * 1024 for n in range(4))
+    levels = np.kron([[0, 40], [80, 120]], np.ones((32, 32)))
+    picture = Image.fromarray(levels.astype(np.uint8))
+    strips = saved("TIFF", picture, tiffinfo={278: 7})
+    path = tmp_path / "a"
+    for content in (tiles, strips):
+        path.write_bytes(content)
+        with Image.open(path) as opened:
+            assert len(opened.tile) >= 4
+        monkeypatch.setattr(pictures, "PIXELS_A_BYTE", 0)
+        monkeypatch.setattr(pictures, "USUAL_PIXELS", 64 * 64)
+        np.testing.assert_array_equal(read_picture(path, 1)[0], levels)

@@ -313,16 +313,101 @@ def test_a_description_that_no_reader_takes_is_not_written(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("length", "is_said"), [(300, True), (60, False)])
+@pytest.mark.parametrize(("length", "is_said"), [(300, True), (230, True), (229, False)])
 def test_windows_says_that_a_path_is_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, is_said: bool
 ) -> None:
-    path = tmp_path / "missing" / "a"
-    while len(str(path)) < length:
-        path = path.with_name(path.name + "a") if len(path.name) < 99 else path / "a"
+    path = tmp_path / "missing"
+    path = path / ("a" * 99) if length > 299 else path
+    path = path / ("a" * (length - len(str(path)) - 1))
+    assert len(str(path)) == length
     monkeypatch.setattr(sys, "platform", "win32")
     for act in (lambda: write_atomic(path, b""), lambda: read_text(path, 9, "text")):
         with pytest.raises((OSError, FormatError), match="No such file") as raised:
             act()
         told = f"found a path of {len(str(path))} characters"
         assert (told in str(raised.value)) == is_said
+
+
+def test_a_text_is_written_as_it_stands(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a", "é\r\n\udcff\n")
+    assert (tmp_path / "a").read_bytes() == b"\xc3\xa9\r\n\\udcff\n"
+
+
+def test_a_text_may_be_as_large_as_said_and_no_larger(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes("\ufeffaé".encode())
+    assert read_text(path, 6, "a text") == "aé"
+    with pytest.raises(FormatError, match=r"a: found over 5 bytes, expected a text$"):
+        read_text(path, 5, "a text")
+    path.write_bytes(b"a\0b")
+    with pytest.raises(FormatError, match="a: found UTF-16 or zero bytes, expected a text in UTF"):
+        read_text(path, 5, "a text")
+    for name, words in ((tmp_path, "directory|denied"), (f"{path}\0", "null byte")):
+        with pytest.raises(FormatError, match=f"cannot be read: .*({words})"):
+            read_text(name, 5, "a text")
+
+
+def test_what_the_system_says_is_said_once(tmp_path: Path) -> None:
+    path, told = tmp_path / "absent" / "a", os.strerror(errno.ENOENT)
+    with pytest.raises(FormatError) as raised:
+        read_text(path, 5, "a text")
+    assert str(raised.value) == f"{path}: cannot be read: {told}"
+    with pytest.raises(OSError, match="absent") as failed:
+        write_atomic(path, b"")
+    assert (failed.value.errno, failed.value.strerror) == (errno.ENOENT, told)
+    assert failed.value.filename == str(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_other_encodings_are_known_by_their_marks(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes("\ufeffa".encode(encoding))
+    with pytest.raises(FormatError, match=f"found {encoding[:6].upper()}, expected a text"):
+        read_text(path, 99, "a text")
+
+
+def test_what_may_get_lost_with_the_power_is_not_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "flush", lambda _: pytest.fail("flushed"))
+    files.append(tmp_path / "a", b"12", flushed=False)
+    files.append(tmp_path / "a", b"3", at=0, flushed=False)
+    assert (tmp_path / "a").read_bytes() == b"3"
+
+
+def test_a_header_may_be_of_one_megabyte_exactly(tmp_path: Path) -> None:
+    path, least = tmp_path / "a", 0
+    for length in (4096, 2**20):
+        write_tensors(path, "test", {"rows": 2, "name": "n" * (length - least)}, TENSORS)
+        found = int.from_bytes(path.read_bytes()[:8], "little")
+        least += found - length
+    assert found == 2**20
+    description, _ = read_tensors(path, "test", layout)
+    again = {**description, "name": description["name"] + "n" * 8}
+    with pytest.raises(FormatError, match="expected at most 1048576"):
+        write_tensors(path, "test", again, TENSORS)
+    assert files.has_kind(path, "test")
+
+
+def test_tensors_in_memory_are_those_of_the_file(whole: bytes) -> None:
+    found = files.tensors_from(whole)
+    assert {name: array.tobytes() for name, array in found.items()} == {
+        name: array.tobytes() for name, array in TENSORS.items()
+    }
+    end = 8 + int.from_bytes(whole[:8], "little")
+    spaces = struct.pack("<Q", 2**20 + 1) + whole[8:end].ljust(2**20 + 1) + whole[end:]
+    for damaged in (b"", whole[:-1], whole.replace(b'"F64"', b'"X64"'), spaces):
+        with pytest.raises(FormatError, match=r"^found .*expected a file as it was written; copy"):
+            files.tensors_from(damaged)
+
+
+def test_the_kind_of_a_file_is_told_without_reading_it(tmp_path: Path, whole: bytes) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(whole)
+    assert files.has_kind(path, "test")
+    assert not files.has_kind(path, "network")
+    path.write_bytes(struct.pack("<Q", 2) + b"{}")
+    assert not files.has_kind(path, "test")
+    with pytest.raises(FormatError, match="b: found no such file, expected a model of fastmlp"):
+        files.has_kind(tmp_path / "b", "test")

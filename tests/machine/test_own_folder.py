@@ -154,3 +154,63 @@ def test_where_there_are_no_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name in folder.names():
         folder.remove(name)
     assert folder.names() == []
+
+
+@posix
+def test_a_lock_file_of_another_kind_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = OwnFolder(tmp_path / "own")
+    os.mkfifo(folder.path / "pipe", 0o600)
+    opened: list[int] = []
+    plain = os.open
+    monkeypatch.setattr(os, "open", lambda *a, **k: opened.append(plain(*a, **k)) or opened[-1])
+    with pytest.raises(OSError, match="another kind of file") as raised:
+        folder.open("pipe")
+    assert raised.value.errno == errno.EINVAL
+    assert len(opened) == 2
+    for descriptor in opened:
+        with pytest.raises(OSError, match="descriptor"):
+            os.fstat(descriptor)
+
+
+@posix
+def test_a_file_is_opened_at_its_end(tmp_path: Path) -> None:
+    folder = OwnFolder(tmp_path / "own")
+    for text in (b"1", b"2"):
+        descriptor = folder.open("file")
+        os.write(descriptor, text)
+        os.close(descriptor)
+    assert folder.read("file") == b"12"
+    assert mode(folder.path / "file") == 0o600
+
+
+@posix
+def test_a_file_in_place_of_the_folder_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        OwnFolder(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        OwnFolder(tmp_path / "file" / "below")
+
+
+@posix
+def test_users_are_told_apart_by_their_numbers() -> None:
+    assert own_folder.user_name() == str(os.geteuid())
+
+
+def test_a_folder_is_removed_where_the_system_calls_it_forbidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = OwnFolder(tmp_path / "own")
+    (folder.path / "below" / "deep").mkdir(parents=True)
+    plain = os.unlink
+
+    def unlink(path: str, **where: int | None) -> None:  # as on macOS and Windows
+        if path.endswith("below"):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        plain(path, **where)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    folder.remove("below")
+    assert folder.names() == []

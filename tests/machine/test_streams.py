@@ -5,11 +5,13 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
 
+from fastmlp.machine import streams
 from fastmlp.machine.streams import BestEffort, best_effort_streams, say, warn
 
 
@@ -147,3 +149,48 @@ def test_a_notebook_is_told_on_standard_output(
     say("in a notebook")
     assert capsys.readouterr() == ("", "on a terminal\n")
     assert (output.getvalue(), errors.getvalue()) == ("in a notebook\n", "")
+
+
+def test_a_stream_has_the_number_of_the_file_it_writes_to(tmp_path: Path) -> None:
+    with open(tmp_path / "a", "w", encoding="latin-1") as file:
+        wrapped = BestEffort(file)
+        assert wrapped.fileno() == file.fileno()
+        assert (wrapped.encoding, wrapped.writable(), wrapped.isatty()) == ("latin-1", True, False)
+        assert wrapped.write("é\u2603") == 2
+        with pytest.raises(TypeError, match="found bytes, expected str"):
+            wrapped.write(b"x")  # type: ignore[arg-type]
+    assert (tmp_path / "a").read_bytes() == b"\xe9\\u2603"
+    with pytest.raises(io.UnsupportedOperation):
+        BestEffort(None).fileno()
+    assert BestEffort(None).encoding == "utf-8"
+
+
+def test_who_closes_a_pipe_has_read_enough() -> None:
+    wrapped = BestEffort(None)
+    for failure, is_lost in ((None, False), (BrokenPipeError(), False), (OSError(), True)):
+        wrapped.failure = failure
+        assert wrapped.is_lost is is_lost
+    full = BestEffort(Full())
+    print("a", file=full)
+    first = full.failure
+    print("b", file=full, flush=True)
+    assert full.failure is first is not None
+
+
+def test_a_warning_on_a_closed_stream_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    monkeypatch.setattr(warnings, "warn", fail)
+    warn("told")
+
+
+def test_closed_standard_descriptors_are_the_null_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    free = iter([0, 2, 7])
+    monkeypatch.setattr(os, "open", lambda path, flags: calls.append((path, flags)) or next(free))
+    monkeypatch.setattr(os, "set_inheritable", lambda *given: calls.append(given))
+    monkeypatch.setattr(os, "close", lambda number: calls.append(number))
+    streams._occupy_standard_descriptors()
+    null = (os.devnull, os.O_RDWR)
+    assert calls == [null, (0, True), null, (2, True), null, 7]

@@ -8,7 +8,7 @@ import pytest
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.own import load
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.machine.toml import LARGEST_FILE, read_toml
+from fastmlp.machine.toml import LARGEST_FILE, is_table, read_toml, to_toml
 from fastmlp.studies.study import FOLDER
 from fastmlp.training.config import TrainConfig
 
@@ -96,3 +96,57 @@ def test_a_path_with_a_tabulator_instead_of_its_backslash(path: Path) -> None:
     path.write_text(r'name = "C:\temp\new.csv"')
     with pytest.raises(DataError, match=r"temp.*new\.csv: found no such .*in single quotes"):
         load(read_toml(path)["name"], OwnOptions())
+
+
+def test_limits_of_parts_levels_and_bytes(path: Path) -> None:
+    path.write_text("a = 1\nb = 1\n\n" + ".".join("c" * 8) + " = 1")
+    assert read_toml(path)["a"] == 1
+    path.write_text("\na = 1\nb = 1\n" + ".".join("c" * 9) + " = 1")
+    with pytest.raises(ConfigError) as raised:
+        read_toml(path)
+    told = "found a key of more than 8 parts in line 4, expected fewer"
+    assert str(raised.value) == f"{path}: {told}"
+    path.write_text("a = " + "[" * 31 + "]" * 31)
+    assert list(read_toml(path)) == ["a"]
+    path.write_text("a = " + "[" * 32 + "]" * 32)
+    with pytest.raises(ConfigError, match="found more than 32 levels, expected fewer"):
+        read_toml(path)
+    path.write_text("a = 1".ljust(2**18))
+    assert read_toml(path) == {"a": 1}
+    path.write_text("a = 1".ljust(2**18 + 1))
+    with pytest.raises(ConfigError, match="found over 262144 bytes, expected a configuration"):
+        read_toml(path)
+
+
+def test_what_is_wrong_is_said_once(path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read_toml(path)
+    assert str(raised.value).startswith(f"{path}: cannot be read: ")
+    path.write_text("a = 1\nb = \n")
+    with pytest.raises(ConfigError) as raised:
+        read_toml(path)
+    assert str(raised.value).startswith(f"{path}: found no valid TOML: Invalid value (at line 2")
+    assert "backslash" not in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_tables_are_what_was_written_with_brackets() -> None:
+    assert all(is_table(one) for one in ({}, {"a": 1}, [{}], [{"a": 1}, {}]))
+    assert not any(is_table(one) for one in ([], [1], [{}, 1], [[{}]], "a", 1, None, ({},)))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((True, "true"), (False, "false"), (7, "7"), (1e-300, "1e-300"), ("a b", '"a b"')),
+        *(((), "[]"), ((1, "a", (True, 0.5)), '[1, "a", [true, 0.5]]')),
+    ],
+)
+def test_values_are_read_as_they_were_written(path: Path, value: object, text: str) -> None:
+    assert to_toml(value) == text
+    path.write_text(f"a = {to_toml(value)}")
+    assert read_toml(path)["a"] == (value if not isinstance(value, tuple) else as_lists(value))
+
+
+def as_lists(value: object) -> object:
+    return [as_lists(one) for one in value] if isinstance(value, tuple) else value

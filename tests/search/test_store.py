@@ -52,6 +52,73 @@ def test_what_is_added_comes_back_to_the_bit(folder):
         assert [store.network(key) for key in KEYS] == [None] * 4 + [b"better", None]
 
 
+def test_a_network_that_comes_later(folder):
+    with TrialStore(folder, DATA) as store:
+        store.set_network(KEYS[4], b"late")
+        assert [store.network(key) for key in KEYS[3:]] == [None, b"late", None]
+        assert store.network(Key("{}", 4)) is None
+        assert store.trials() == {key: trial(key.seed) for key in KEYS}
+
+
+def test_a_trial_that_is_stored_again_replaces_the_first(folder):
+    with TrialStore(folder, DATA) as store:
+        store.add(KEYS[2], trial(2))
+        assert list(store.trials()) == [*KEYS[:2], *KEYS[3:], KEYS[2]]
+        assert store.network(KEYS[2]) is None
+
+
+def test_each_commit_is_on_the_disk(folder):
+    with TrialStore(folder, DATA) as store, closing(sqlite3.connect(folder / FILE)) as other:
+        assert store._database.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert store._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        for name, value in (("application_id", 0x664D4C50), ("user_version", 1)):
+            assert other.execute(f"PRAGMA {name}").fetchone() == (value,)
+
+
+def test_a_store_waits_for_another_program_and_then_says_so(folder, monkeypatch):
+    with TrialStore(folder, DATA) as store:
+        store.add(KEYS[0], trial(0))
+        assert store._database.execute("PRAGMA busy_timeout").fetchone() == (9000,)
+    monkeypatch.setattr("fastmlp.search.store.BUSY_SECONDS", 0.05)
+    with (
+        TrialStore(folder, DATA) as store,
+        closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=f"^{folder / FILE}: another program is writing to it"):
+            store.add(KEYS[0], trial(0))
+        other.execute("COMMIT")
+        store.add(KEYS[0], trial(0))
+
+
+def test_what_sqlite_cannot_hold_is_one_line(folder):
+    with TrialStore(folder, DATA) as store:
+        store._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 5000)
+        with pytest.raises(StoreError, match="found a network of over 1 GB"):
+            store.set_network(KEYS[0], bytes(6000))
+        with pytest.raises(StoreError, match="too large"):
+            store.network(Key("{}", 2**63))
+        assert store.trials() == {key: trial(key.seed) for key in KEYS}
+
+
+def test_a_view_that_cannot_be_made_is_done_without(folder):
+    with TrialStore(folder, DATA) as store:
+        store._database.execute("CREATE TABLE settings (a)")
+        with pytest.warns(RuntimeWarning, match=r"trials.sqlite: .*the view settings is not made"):
+            store.make_view()
+        store._database.execute("DROP TABLE settings")
+        store.make_view()
+        assert store._database.execute("SELECT count(*) FROM settings").fetchone() == (6,)
+
+
+def test_a_network_is_stored_as_it_is_with_a_sum(folder):
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        query = "SELECT network FROM trials WHERE network IS NOT NULL"
+        ((packed,),) = database.execute(query).fetchall()
+    assert zlib.decompress(packed) == b"weights" * 6000
+    assert len(packed) > 7 * 6000  # compressing would take time, and gains nothing with weights
+
+
 def test_threads_are_no_part_of_a_key_and_every_other_setting_is():
     key = Key.of(TrainConfig())
     assert Key.of(TrainConfig(threads=3)) == key
@@ -316,3 +383,42 @@ def test_a_full_disk_keeps_what_was_finished(small_disk, parts):
     assert result.trained == 40 - len(kept)
     after = rows(small_disk)
     assert all(after[key]["id"] == row["id"] for key, row in kept.items())
+
+
+def test_a_history_that_json_cannot_hold_is_not_stored(folder):
+    bad = Trial(**{**vars(trial(2)), "history": [{"epoch": 1, "train_loss": float("nan")}]})
+    with TrialStore(folder, DATA) as store:
+        with pytest.raises(ValueError, match="JSON"):
+            store.add(KEYS[2], bad)
+        assert store.trials()[KEYS[2]] == trial(2)
+
+
+def test_a_store_below_folders_that_are_not_there_yet(folder):
+    with TrialStore(str(folder / "a" / "b"), DATA) as store:
+        store.add(KEYS[0], trial(0))
+    assert (folder / "a" / "b" / FILE).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SQLITE_FULL", "the disk is full; free some space and run this again: finished"),
+        ("SQLITE_READONLY_DIRECTORY", "cannot be written; make the folder and the file writable"),
+        ("SQLITE_PERM", "cannot be written; make the folder and the file writable"),
+        ("SQLITE_CANTOPEN_ISDIR", "cannot be written; make the folder and the file writable"),
+        ("SQLITE_BUSY_SNAPSHOT", "another program is writing to it; end that, and run this"),
+        ("SQLITE_IOERR_WRITE", "the disk does not read or write; finished trials are kept"),
+        ("SQLITE_TOOBIG", "found a network of over 1 GB"),
+        ("SQLITE_CORRUPT_INDEX", "found a damaged file or no database"),
+        ("SQLITE_NOTADB", "found a damaged file or no database"),
+        ("SQLITE_SCHEMA", "what SQLite said"),
+        (None, "what SQLite said"),
+    ],
+)
+def test_what_to_do_follows_from_the_name_of_the_error(folder, name, words):
+    error = sqlite3.OperationalError("what SQLite said")
+    error.sqlite_errorname = name
+    with TrialStore(folder, DATA) as store, pytest.raises(StoreError) as raised, store._explained():
+        raise error
+    assert str(raised.value).startswith(f"{folder / FILE}: {words}")
+    assert "what SQLite said" in str(raised.value)

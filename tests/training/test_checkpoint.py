@@ -17,6 +17,7 @@ from training_helpers import SMALL, TRAIN, VALID, fingerprint, parameters
 from fastmlp import FormatError, train
 from fastmlp.machine import files
 from fastmlp.training import history_file
+from fastmlp.training.config import LATER_FIELDS
 from fastmlp.training.trainer import Training
 
 TINY = SMALL.replace(hidden=(3,), restore_best=False)
@@ -203,3 +204,120 @@ def test_fields_of_another_type_or_range_are_refused(
 
 def without_limits(dumps: Any) -> Any:
     return lambda value, **options: dumps(value, **options | {"allow_nan": True})
+
+
+def content(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what a checkpoint holds, unchecked."""
+    with files._opened(path, "checkpoint") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return json.loads(opened.metadata()["checkpoint"]), tensors
+
+
+def test_values_that_no_training_has_are_refused(path: Path) -> None:
+    config = SMALL.replace(hidden=(2,), optimizer="adam", learning_rate=1e-5, epochs=3)
+    train(config, TRAIN, VALID, checkpoint=path)
+    description, sound = content(path)
+    for name, value, is_refused in (
+        *(("0.weight", np.nan, True), ("1.bias", -np.inf, True), ("best.1.bias", np.inf, True)),
+        *(("squares.0.weight", -1e-30, True), ("squares.1.bias", np.nan, True)),
+        *(("squares.1.bias", 0, False), ("velocity.1.bias", np.inf, False)),
+    ):
+        tensors = {one: array.copy() for one, array in sound.items()}
+        tensors[name].reshape(-1)[-1] = value
+        files.write_tensors(path, "checkpoint", description, tensors)
+        if is_refused:
+            with pytest.raises(FormatError, match=f"{name}: found values that no training has"):
+                Training(config, TRAIN, VALID, checkpoint=path)
+        else:
+            assert Training(config, TRAIN, VALID, checkpoint=path).epoch == 3
+
+
+def changes(state: dict[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Return what does not fit the rest of a state: a place in it, the new value."""
+    history, groups, steps = state["history"], state["groups"], state["steps"]
+    return {
+        "steps: found 19, expected 18, of 3 epochs": ("steps", steps + 1),
+        "groups: found .*'best.'": ("groups", [one for one in groups if one != "best."]),
+        r"groups: found \['', ''": ("groups", ["", *groups]),
+        "epochs out of order": ("history", [history[1], history[0], history[2]]),
+        "epochs out of order, expected each once": ("history", [history[0], *history[:2]]),
+        r"patience: found \(2, 'best', 3\), expected \(None": ("patience.patience", 2),
+        "patience: found .*'rises'": ("patience.stopping", "rises"),
+        r"patience: found \(None, 'best', 4\)": ("patience.epoch", 4),
+        r"groups: found .*'best.'\], expected \['', 'velocity.'\]": (
+            "patience",
+            state["patience"] | {"best_epoch": 0, "best_loss": None, "last_loss": None},
+        ),
+        "expected at most 3": ("history", [*history, history[-1]]),
+    }
+
+
+def test_parts_of_a_state_that_do_not_fit_each_other_are_refused(path: Path) -> None:
+    config = SMALL.replace(hidden=(2,), learning_rate=1e-5, epochs=3)
+    train(config, TRAIN, VALID, checkpoint=path)
+    description, tensors = content(path)
+    assert set(description["state"]["groups"]) == {"", "velocity.", "best."}
+    for words, (place, value) in changes(description["state"]).items():
+        changed = json.loads(json.dumps(description))
+        container = changed["state"]
+        *above, name = place.split(".")
+        for one in above:
+            container = container[one]
+        container[name] = value
+        there = dict(tensors)
+        if name == "groups" and "best." not in value:
+            there = {one: array for one, array in tensors.items() if "best." not in one}
+        files.write_tensors(path, "checkpoint", changed, there)
+        with pytest.raises(FormatError, match=words):
+            Training(config, TRAIN, VALID, checkpoint=path)
+
+
+def test_settings_that_came_later_had_their_defaults(path: Path) -> None:
+    usual = fingerprint(train(SMALL, TRAIN, checkpoint=path))
+    description, tensors = content(path)
+    for name in LATER_FIELDS:
+        del description["config"][name]
+    files.write_tensors(path, "checkpoint", description, tensors)
+    assert fingerprint(train(SMALL, TRAIN, checkpoint=path)) == usual
+    with pytest.raises(FormatError, match=r"\(label_smoothing 0.0 \(now 0\.25\)\)"):
+        train(SMALL.replace(label_smoothing=0.25), TRAIN, checkpoint=path)
+    description["config"]["unheard"] = [1]
+    files.write_tensors(path, "checkpoint", description, tensors)
+    with pytest.raises(
+        FormatError, match=r"\(unheard \[1\] \(now None\)\), expected the same; use"
+    ):
+        train(SMALL, TRAIN, checkpoint=path)
+
+
+@pytest.mark.parametrize(("schedule", "goes_on"), [("constant", True), ("cosine", False)])
+def test_more_epochs_are_another_run_where_the_rates_depend_on_them(
+    path: Path, schedule: Any, goes_on: bool
+) -> None:
+    config = SMALL.replace(schedule=schedule, epochs=2)
+    train(config, TRAIN, checkpoint=path)
+    longer = config.replace(epochs=4)
+    if goes_on:
+        assert fingerprint(train(longer, TRAIN, checkpoint=path)) == fingerprint(
+            train(longer, TRAIN)
+        )
+    else:
+        with pytest.raises(FormatError, match=r"other settings or data \(epochs 2 \(now 4\)\)"):
+            train(longer, TRAIN, checkpoint=path)
+
+
+def test_a_state_that_the_optimiser_does_not_need_changes_nothing(path: Path) -> None:
+    usual = fingerprint(train(SMALL, TRAIN))
+    train(SMALL, TRAIN, checkpoint=path, on_epoch=lambda row: row["epoch"] == 2)
+    description, tensors = content(path)
+    description["state"]["groups"].append("squares.")
+    more = {f"squares.{one}": np.abs(array) for one, array in tensors.items() if one[0].isdigit()}
+    files.write_tensors(path, "checkpoint", description, tensors | more)
+    assert fingerprint(train(SMALL, TRAIN, checkpoint=path)) == usual
+
+
+def test_a_training_that_remembers_nothing_but_its_parameters(path: Path) -> None:
+    config = SMALL.replace(momentum=0, restore_best=False)
+    usual = fingerprint(train(config, TRAIN))
+    train(config, TRAIN, checkpoint=path, on_epoch=lambda row: row["epoch"] == 2)
+    assert content(path)[0]["state"]["groups"] == [""]
+    assert fingerprint(train(config, TRAIN, checkpoint=path)) == usual
