@@ -45,6 +45,8 @@ from fastmlp.machine.description import describe
 from fastmlp.reporting.style import COLOURS, DASHES, MARKERS, legend_below, new_figure
 from fastmlp.training.chosen import numbered
 from fastmlp.training.memory import aligned
+from fastmlp.training.shapes import multiply_adds
+from fastmlp.training.team import team_size
 
 MEASURED = (("A", 100), ("A", 256), ("C", 128), ("D", 100), ("E", 64), ("E", 256))
 TEAMS = (1, 2, 4, 8, 16, 32, 64)
@@ -184,9 +186,11 @@ def bytes_from_others(problem, threads):
 
 def measure(name, batch, meeting, bandwidth):
     """Return a network's samples a second by the number of threads: predicted, and measured where that is possible."""
+    problem = NETWORKS[name].problem(batch, 4096)
+    work = sum(multiply_adds(problem.layers, problem.shape))
     found = {"network": name, "batch": batch, "predicted": {}, "measured": {}, "meetings": {}}
+    found["chosen"] = team_size(work, batch, TEAMS[-1])
     for threads in TEAMS:
-        problem = NETWORKS[name].problem(batch, 4096)
         training = Training(problem, threads)
         ranks = sorted({0, threads // 2, threads - 1})
         seconds = max(training.seconds_alone(rank) for rank in ranks)
@@ -218,15 +222,16 @@ def report(results):
         "",
         "| network | batch | measured: 1 thread, samples/s | 2 threads | predicted: "
         + " | ".join(f"{'2 threads' if team == 2 else team}" for team in TEAMS[1:])
-        + " |",
-        "| --- | " + " | ".join("--:" for _ in range(len(TEAMS) + 2)) + " |",
+        + " | threads that fastmlp takes of 64 |",
+        "| --- | " + " | ".join("--:" for _ in range(len(TEAMS) + 3)) + " |",
     ]
     for one in results["networks"]:
         first = one["predicted"]["1"]
         rates = [one["predicted"][str(team)] / first for team in TEAMS[1:]]
         alone, pair = (one["measured"][str(team)] for team in SEEN)
         cells = [one["network"], one["batch"], f"{alone:,.0f}", f"{pair / alone:.2f}"]
-        lines.append(f"| {' | '.join(map(str, (*cells, *(f'{rate:.2f}' for rate in rates))))} |")
+        cells += [*(f"{rate:.2f}" for rate in rates), one["chosen"]]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*lines, ""])
 
 

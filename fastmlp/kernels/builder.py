@@ -30,6 +30,10 @@ from fastmlp.kernels.program import (
 # then reads all of W. Above this size (half of a common L2) each thread should read only its own panels.
 PANELS_FROM_BYTES = 512 * 1024
 
+# Groups of images from which each has one thread, even if threads are left over: parts of images would have to be
+# handed from core to core (`benchmarks/many_cores.py`).
+FEW_GROUPS = 8
+
 # Where the first layer is shared by panels, every thread reads the whole batch, and up to four threads gather it each
 # for itself where a copy is small: EXPERIMENTS.md, "Gathering". So they do where a narrow first layer gathers its rows
 # itself: a thread then needs, of all rows, what its part of the weights sees. EXPERIMENTS.md, "Narrow layers".
@@ -146,7 +150,8 @@ class Builder:
     @property
     def image_share(self) -> int:
         """How a team shares images: whole groups of them, or parts of each where groups are too few."""
-        return int(codes.INSIDE if self.groups < self.threads else codes.GROUPS)
+        few = self.groups < min(self.threads, FEW_GROUPS)
+        return int(codes.INSIDE if few else codes.GROUPS)
 
     @property
     def rows_share(self) -> int:

@@ -25,19 +25,20 @@ def team_size(weights: int, batch_size: int, cores: int) -> int:
 
 
 # Cores' worth of a team below which one thread may be faster: each waits for the one that gets least.
-BUSY = 1.5
-# Seconds of steps after which the team looks up; fewer than the shortest tell nothing.
-PART, SHORTEST = 0.05, 0.02
-# Seconds until what is faster is asked again.
-BETWEEN = 3.0
-FIRST_STEPS = 16  # of a team whose pace nobody knows yet
+BUSY = 1.2
+# Seconds of steps after which the team looks up, and those after which it judges, unless it has not even half as much:
+# what a host takes away from a virtual machine for some hundredths of a second says nothing.
+PART, WINDOW = 0.05, 0.2
+# Seconds until what is faster is asked again: twice as many each time that the team is slower, up to the most.
+BETWEEN, MOST_BETWEEN = 2.0, 16.0
+FIRST_STEPS = 8  # of a team whose pace nobody knows yet
 
 
 class Pace:
     """Whether a team or one of its threads is faster, while other programs want the same cores.
 
     A member that waits for its core makes all others wait in every step. If the members of a team got too little, the
-    next part of the epoch is one thread's, for comparison, and the faster way is kept for some time. On an idle
+    next parts of the epoch are one thread's, for comparison, and the faster way is kept for some time. On an idle
     machine it is always the team.
 
     Parameters
@@ -56,8 +57,9 @@ class Pace:
     def __init__(self, size: int) -> None:
         self._size = size
         self._team_rate: float | None = None  # while one thread is tried
-        self.together, self._left = True, 0.0
+        self.together, self._left, self._wait = True, 0.0, BETWEEN
         self.steps = FIRST_STEPS
+        self._steps, self._seconds, self._had = 0, 0.0, 0.0  # of this window
 
     def record(self, steps: int, seconds: float, share: float) -> None:
         """Take note of a part.
@@ -69,18 +71,23 @@ class Pace:
         share : float
             The fraction of these seconds for which the member that got least had a core.
         """
-        rate = steps / max(seconds, 1e-9)
-        self.steps = max(1, int(PART * rate))
+        self.steps = max(1, int(PART * steps / max(seconds, 1e-9)))
         self._left -= seconds
-        if seconds < SHORTEST:
+        self._steps, self._seconds = self._steps + steps, self._seconds + seconds
+        self._had += share * seconds
+        cores = self._size * self._had / max(self._seconds, 1e-9)
+        if self._seconds < (PART if cores < BUSY / 2 else WINDOW):
             return
+        rate = self._steps / max(self._seconds, 1e-9)
         if self._team_rate is not None:
             self.together = rate <= self._team_rate
-            self._team_rate, self._left = None, BETWEEN
+            self._team_rate, self._left = None, self._wait
+            self._wait = BETWEEN if self.together else min(2 * self._wait, MOST_BETWEEN)
         elif self._left <= 0 and not self.together:
             self.together = True
-        elif self._left <= 0 and share * self._size < BUSY:
+        elif self._left <= 0 and cores < BUSY:
             self._team_rate, self.together = rate, False
+        self._steps, self._seconds, self._had = 0, 0.0, 0.0
 
 
 class Threads:

@@ -199,7 +199,7 @@ def test_equal_bits_where_one_thread_goes_on_for_the_team(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(team_module, "BUSY", float("inf"))  # as if the first epoch had got no cores
-    monkeypatch.setattr(team_module, "SHORTEST", 0.0)
+    monkeypatch.setattr(team_module, "WINDOW", 0.0)
     sizes: list[int] = []
     record = team_module.Pace.record
 
@@ -227,14 +227,21 @@ def test_a_team_that_gets_no_cores_gives_way_to_one_thread_and_asks_again() -> N
         return seen
 
     assert parts(5, 0.95, 0.6) == "TTTTT"  # idle
-    assert parts(7, 0.5, 1.3) == "T1111T1"  # busy: the team is slower, and is asked again
-    assert parts(5, 0.95, 0.6)[-1] == "T"  # idle again
+    # Busy: the team is slower, and is asked again later and later.
+    assert parts(10, 0.5, 1.3) == "T111T11111"
+    assert parts(8, 0.95, 0.6) == "TTTTTTTT"  # idle again
     pace = team_module.Pace(2)
-    assert parts(7, 0.7, 0.8) == "T1TTTT1"  # busy, but the team is faster
+    assert parts(6, 0.55, 0.9) == "T1TTT1"  # busy, but the team is faster
     pace = team_module.Pace(64)
     assert parts(40, 0.1, 0.2) == 40 * "T"  # a tenth of 64 cores is more than one
     pace = team_module.Pace(2)
-    assert parts(9, 0.2, 0.001) == 9 * "T"  # too short to tell
+    assert "1" not in parts(4, 0.5, 0.045)  # too short to tell
+    assert "1" in parts(4, 0.5, 0.045)  # until it has lasted
+    pace = team_module.Pace(2)
+    assert parts(2, 0.2, 0.06) == "T1"  # at once, if there is next to nothing
+    pace = team_module.Pace(2)
+    for _ in range(100):  # a host takes a core away for a moment, each second
+        assert parts(3, 0.95, 0.05) + parts(1, 0.4, 0.09) == "TTTT"
 
 
 @pytest.mark.parametrize(
@@ -260,7 +267,7 @@ def test_an_epoch_is_cut_into_parts_of_twentieths_of_a_second(steps: int) -> Non
     second = list(threads.parts(steps))
     for parts in first, second:
         assert [one for part in parts for one in range(*part)] == list(range(steps))
-    assert [last - first for first, last in first[:-1]] == [16] * (len(first) - 1)
+    assert [last - first for first, last in first[:-1]] == [8] * (len(first) - 1)
     assert len(second) == max(1, steps)
 
 
