@@ -227,7 +227,7 @@ def _are_labels(labels: Any, output: str, outputs: int) -> bool:
         return False
     try:
         array = np.asarray(values, dtype=name)
-    except (OverflowError, TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError, DeprecationWarning):  # the last is NumPy 1's
         return False
     # A number that the type cannot hold, and labels that are twice the same, come back as others.
     if array.tolist() != values or len(set(values)) != len(values):

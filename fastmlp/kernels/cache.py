@@ -287,7 +287,12 @@ class MachineCode(_Cache):
         """Keep machine code; a disk that is full costs a warning, not the training."""
         if self._folder is None or code.library.has_dynamic_globals or code.lifted:
             return
-        data = dumps(((*self._function, signature), code._reduce()))
+        try:
+            parts = code._reduce()
+        except RuntimeError:
+            # LLVM's code did not arrive: Ctrl-C came as it was handed over, and what is raised there is ignored.
+            raise KeyboardInterrupt from None
+        data = dumps(((*self._function, signature), parts))
         try:
             self._folder.write(self.file(signature), hashlib.sha256(data).digest() + data)
         except OSError as error:

@@ -132,8 +132,8 @@ def test_a_header_of_megabytes_is_refused_at_once(
     with model.open("wb") as file:
         file.write(struct.pack("<Q", length))
         file.truncate(min(length, 50_000_000) + 8)
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert run(*command.split()) == 2
-    assert time.perf_counter() - begun < 5  # imports included
+    assert time.process_time() - begun < 5  # imports included
     (line,) = capsys.readouterr().err.splitlines()
     assert "MODEL: found a file that is not safetensors or cut short" in line

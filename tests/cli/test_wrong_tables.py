@@ -305,9 +305,9 @@ def test_a_wrong_table_is_one_line_and_code_2(capsys: Capture, name: str) -> Non
     prepare()
     before = set(Path.cwd().rglob("*"))
     given = [*([] if "--data" in arguments else ["--data", "t.csv"]), *arguments.split()]
-    start = time.perf_counter()
+    start = time.process_time()
     assert run("train", *given) == 2
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     shown = capsys.readouterr()
     (line,) = shown.err.splitlines()
     assert line.startswith("fastmlp: error: ")

@@ -339,10 +339,10 @@ def test_a_table_without_rows_has_features_without_rows() -> None:
 
 def test_a_wide_table_takes_no_longer_than_a_long_one() -> None:
     wide = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2000))).assign(y=[0, 1] * 30)
-    start = time.perf_counter()
+    start = time.process_time()
     data = Dataset.from_table(wide, "y")
     assert data.images.shape == (60, 2000)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_names_and_tickets_are_left_out() -> None:

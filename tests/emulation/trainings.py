@@ -1,13 +1,15 @@
 """Short trainings whose bits must not depend on the CPU: ``python trainings.py`` prints a digest of each.
 
 Widths run over everything that fills no vector, one or several, of every tile. Activations, optimisers, data and
-batches take turns from width to width, so that each meets several widths in every element type.
+batches take turns from width to width, so that each meets several widths in every element type. Two networks of
+images have between them every layer that images can have.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -26,18 +28,37 @@ KINDS = (np.uint8, np.float32, np.float64)
 CLASSES = tuple("abc")
 # Among them are numbers that the rows of no tile divide, and one row.
 BATCHES = (24, 7, 33, 64, 1)
+PICTURE = (3, 9, 11)
+SAME = "conv 9 3 padding same"
+IMAGES: dict[str, dict[str, Any]] = {
+    "maxpool, batchnorm": {
+        "hidden": (SAME, "batchnorm", "maxpool 2", "conv 17 3", "batchnorm", 20),
+        "optimizer": "adam",
+        "batch_size": 24,
+        "flip": True,
+    },
+    "avgpool, stride, residual": {
+        "hidden": (SAME, SAME, "avgpool 3", "conv 7 2 stride 2 padding 1", 9),
+        "activation": "silu",
+        "momentum": 0.9,
+        "residual": True,
+        "dropout": 0.2,
+        "batch_size": 7,
+    },
+}
 
 
-def data(features: int, kind: Any) -> Dataset:
-    """Return 64 rows of noise, uint8 or with a fraction."""
+def data(shape: tuple[int, int, int], kind: Any) -> Dataset:
+    """Return 64 images of noise, uint8 or with a fraction."""
+    features = math.prod(shape)
     rng = np.random.default_rng(features)
     images = rng.integers(0, 256, (64, features)) / (1 if kind is np.uint8 else 7)
     labels = rng.integers(len(CLASSES), size=len(images))
-    return Dataset(images.astype(kind), labels.astype(np.int64), (1, 1, features), CLASSES, "noise")
+    return Dataset(images.astype(kind), labels.astype(np.int64), shape, CLASSES, "noise")
 
 
-def settings(all_of_them: bool) -> Iterator[tuple[str, int, Any, dict[str, Any]]]:
-    """Yield a name, the number of features, their type and the settings of each training."""
+def settings(all_of_them: bool) -> Iterator[tuple[str, tuple[int, int, int], Any, dict[str, Any]]]:
+    """Yield a name, the shape of an image, its type and the settings of each training."""
     pairs = list(product(sorted(ACTIVATIONS), sorted(OPTIMIZERS)))
     widths = range(1, WIDEST + 1) if all_of_them else FEW
     for dtype in get_args(Dtype):
@@ -58,16 +79,18 @@ def settings(all_of_them: bool) -> Iterator[tuple[str, int, Any, dict[str, Any]]
                 "residual": turn % 3 == 2,
             }
             name = f"{dtype}, width {width}, {activation}, {optimizer}, {kind.__name__}, {turn}"
-            yield name, width, kind, chosen | {"dtype": dtype}
+            yield name, (1, 1, width), kind, chosen | {"dtype": dtype}
+        for name, chosen in IMAGES.items():
+            yield f"{dtype}, images, {name}", PICTURE, np.uint8, chosen | {"dtype": dtype}
 
 
 def digests(all_of_them: bool) -> dict[str, str]:
     """Return the start of the SHA-256 of each training's weights, by its name."""
     found = {}
-    for name, features, kind, chosen in settings(all_of_them):
+    for name, shape, kind, chosen in settings(all_of_them):
         config = TrainConfig(**chosen, epochs=2, learning_rate=0.01, seed=3, threads=1)
         total = hashlib.sha256()
-        for array in train(config, data(features, kind)).network.state_dict().values():
+        for array in train(config, data(shape, kind)).network.state_dict().values():
             total.update(np.ascontiguousarray(array).tobytes())
         found[name] = total.hexdigest()[:32]
     return found

@@ -18,6 +18,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+from numba.core.registry import cpu_target
 from users import OTHER, VICTIM, as_user, root
 
 import fastmlp
@@ -65,6 +66,21 @@ def test_two_processes_that_compile_at_once_never_mix_their_code_up(folder, monk
     assert third(np.float32(1.5)) == 3
     assert sum(third.stats.cache_hits.values()) == 2
     assert [one.return_type.bitwidth for one in third.nopython_signatures] == [64, 32]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_while_llvm_works_is_not_lost(folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    compiled = kernel(doubled)
+    with monkeypatch.context() as patch:
+        # LLVM calls this with the code that it made.
+        engine = cpu_target.target_context.codegen()._engine._ee
+        patch.setattr(engine, "_object_cache_notify", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compiled(np.float32(1.5))
+    assert compiled(np.float32(1.5)) == kernel(doubled)(np.float32(1.5)) == 3
 
 
 def test_a_full_disk_costs_a_warning_and_not_the_call(folder, monkeypatch):

@@ -322,7 +322,6 @@ def test_threads_that_are_one_to_the_system_train_to_the_same_bits(kind: str) ->
             [sys.executable, "-c", GREEN, how],
             capture_output=True,
             text=True,
-            timeout=60,
             env=environment,
         )
         for how in ("plain", kind)

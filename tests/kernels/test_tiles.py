@@ -69,7 +69,7 @@ def passes(tile: str, only: str, *names: str) -> None:
     assert " passed" in done.stdout
 
 
-@pytest.mark.timeout(300)  # most of it compiles, the first time
+@pytest.mark.timeout(600)  # most of it compiles, the first time
 @pytest.mark.parametrize("tile", OTHERS)
 def test_kernels_with_every_other_tile(tile: str) -> None:
     passes(tile, "not float64 and (not gather_in or uint8)", *KERNELS)

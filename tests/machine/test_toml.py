@@ -42,10 +42,10 @@ def path(tmp_path: Path) -> Path:
 )
 def test_hostile_keys_and_lists_are_refused_at_once(path: Path, text: str) -> None:
     path.write_text(text)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError, match=r"c\.toml: ") as raised:
         TrainConfig.from_toml(path)
-    assert time.perf_counter() - start < 2  # on a busy machine; the parser alone took minutes
+    assert time.process_time() - start < 2  # the parser alone took minutes
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 6000
 

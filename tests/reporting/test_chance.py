@@ -48,7 +48,7 @@ def test_the_bootstrap_is_scipys(continuous: bool) -> None:
         each += random.normal(0, 0.1, len(each))
     found = bootstrap(each)
     expected = stats.bootstrap(
-        (each,), np.mean, n_resamples=3000, method="percentile", rng=random
+        (each,), np.mean, n_resamples=3000, method="percentile", random_state=random
     ).confidence_interval
     np.testing.assert_allclose(found, expected, atol=0.002)
     assert found == bootstrap(each)  # no chance in it

@@ -200,13 +200,13 @@ def test_a_grid_can_say_none(tmp_path):
 @pytest.mark.parametrize("seeds", [101, 10_000])
 def test_points_times_seeds_are_counted_at_once(seeds):
     grid = {"learning_rate": [n / 1000 for n in range(1, 1001)]}
-    start = time.perf_counter()
+    start = time.process_time()
     message = (
         f"found 1,000 points with {seeds:,} seeds each, {1000 * seeds:,} trials, expected at most"
     )
     with pytest.raises(ConfigError, match=message):
         expand(TrainConfig(), grid, seeds)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     with pytest.raises(ConfigError, match=message):
         Experiment(DataTable(name="digits"), TrainConfig(), (grid,), seeds=seeds)
 

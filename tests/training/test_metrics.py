@@ -193,9 +193,9 @@ def test_intervals_of_ten_thousand_rows_are_fast() -> None:
     shares = probabilities(10_000, 10, labels)
     part = data(labels, 10)
     metrics_of(part, shares)
-    start = time.perf_counter()
+    start = time.process_time()
     metrics_of(part, shares)
-    assert time.perf_counter() - start < 5  # a second on an idle machine
+    assert time.process_time() - start < 5
 
 
 def test_every_metric_can_be_selected_and_recorded() -> None:
