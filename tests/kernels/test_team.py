@@ -200,6 +200,7 @@ def test_equal_bits_where_one_thread_goes_on_for_the_team(
 ) -> None:
     monkeypatch.setattr(team_module, "BUSY", float("inf"))  # as if the first epoch had got no cores
     monkeypatch.setattr(team_module, "WINDOW", 0.0)
+    monkeypatch.setattr(team_module, "PART", 0.0)
     sizes: list[int] = []
     record = team_module.Pace.record
 

@@ -165,9 +165,7 @@ def test_one_training_at_a_time_is_asked_for(
     from fastmlp.studies import laboratory
 
     asked = []
-    search = laboratory.grid_search
-    monkeypatch.setattr(
-        laboratory, "grid_search", lambda *a, **k: asked.append(k["jobs"]) or search(*a, **k)
-    )
+    workers = laboratory.Workers
+    monkeypatch.setattr(laboratory, "Workers", lambda jobs: asked.append(jobs) or workers(jobs))
     reproduce(study(tmp_path).quick(), tmp_path / "out", say=lambda _: None)
     assert asked == [1, 1, 1]
