@@ -73,7 +73,7 @@ def once_closed(replace: Callable[[], object]) -> None:
 
 def open_without_waiting(path: str, flags: int) -> int:
     """Open a file, for `open`; a pipe that nobody writes to is at its end at once."""
-    if not hasattr(os, "O_NONBLOCK"):  # on Windows
+    if sys.platform == "win32":  # has no such pipes among its files
         return os.open(path, flags)
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)
