@@ -280,6 +280,11 @@ def test_equal_bits_of_images_for_any_number_of_threads(name: str, optimizer: st
         assert trained(IMAGES[name], threads, optimizer) == alone, threads
 
 
+@pytest.mark.parametrize("name", ["LeNet-5", "all layers"])
+def test_equal_bits_where_groups_of_images_are_fewer_than_threads_but_not_few(name: str) -> None:
+    assert trained(IMAGES[name], 12) == trained(IMAGES[name], 1)
+
+
 @root
 @pytest.mark.parametrize("allowed", range(1, 6))
 def test_equal_bits_where_few_threads_can_start(allowed: int) -> None:
