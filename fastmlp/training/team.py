@@ -31,7 +31,7 @@ BUSY = 1.2
 PART, WINDOW = 0.05, 0.2
 # Seconds until what is faster is asked again: twice as many each time that the team is slower, up to the most.
 BETWEEN, MOST_BETWEEN = 2.0, 16.0
-FIRST_STEPS = 8  # of a team whose pace nobody knows yet
+FIRST_STEPS = 8  # of a team whose pace nobody knows yet; they tell of its awakening only
 
 
 class Pace:
@@ -58,7 +58,7 @@ class Pace:
         self._size = size
         self._team_rate: float | None = None  # while one thread is tried
         self.together, self._left, self._wait = True, 0.0, BETWEEN
-        self.steps = FIRST_STEPS
+        self.steps, self._is_awake = FIRST_STEPS, False
         self._steps, self._seconds, self._had = 0, 0.0, 0.0  # of this window
 
     def record(self, steps: int, seconds: float, share: float) -> None:
@@ -72,6 +72,9 @@ class Pace:
             The fraction of these seconds for which the member that got least had a core.
         """
         self.steps = max(1, int(PART * steps / max(seconds, 1e-9)))
+        if not self._is_awake:
+            self._is_awake = True
+            return
         self._left -= seconds
         self._steps, self._seconds = self._steps + steps, self._seconds + seconds
         self._had += share * seconds
