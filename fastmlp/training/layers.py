@@ -107,9 +107,8 @@ EXPECTED = (
     + ', "dropout 0.5", "conv 16 5 [stride 2] [padding 1|same]", "maxpool 2", "avgpool 2", "batchnorm"'
 )
 
-MOST_LAYERS = (
-    1000  # a program of more takes long to make, and a model's file has no room for much more
-)
+# A program of more takes long to make, and a model's file has no room for much more.
+MOST_LAYERS = 1000
 ORDER = (
     "an activation or a batchnorm, each once, right after a width or convolution, a dropout after these or a pool, "
     "and convolutions and pools before all widths"
