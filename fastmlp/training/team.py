@@ -26,20 +26,21 @@ def team_size(weights: int, batch_size: int, cores: int) -> int:
 
 # Cores' worth of a team below which one thread may be faster: each waits for the one that gets least.
 BUSY = 1.2
-# Seconds of steps after which the team looks up, and those after which it judges, unless it has not even half as much:
-# what a host takes away from a virtual machine for some hundredths of a second says nothing.
-PART, WINDOW = 0.05, 0.2
+# Seconds of steps: after which the team looks up; that show a lack of cores, and the speed of one thread; that show
+# whether the team is faster, unless it has clearly less than this part of that speed.
+PART, SHORT, WINDOW, CLEARLY = 0.05, 0.025, 0.2, 0.7
 # Seconds until what is faster is asked again: twice as many each time that the team is slower, up to the most.
 BETWEEN, MOST_BETWEEN = 2.0, 16.0
-FIRST_STEPS = 8  # of a team whose pace nobody knows yet; they tell of its awakening only
+FIRST_STEPS = 2  # of a team whose pace nobody knows yet: they tell of its awakening only
 
 
 class Pace:
     """Whether a team or one of its threads is faster, while other programs want the same cores.
 
     A member that waits for its core makes all others wait in every step. If the members of a team got too little, the
-    next parts of the epoch are one thread's, for comparison, and the faster way is kept for some time. On an idle
-    machine it is always the team.
+    next parts of the epoch are one thread's, those after them the team's again, and the faster way is kept for some
+    time. What the team did before does not count: a moment without cores would decide over seconds. On an idle machine
+    it is always the team.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class Pace:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._team_rate: float | None = None  # while one thread is tried
+        self._alone_rate: float | None = None  # while the team is compared with it
         self.together, self._left, self._wait = True, 0.0, BETWEEN
         self.steps, self._is_awake = FIRST_STEPS, False
         self._steps, self._seconds, self._had = 0, 0.0, 0.0  # of this window
@@ -79,17 +80,21 @@ class Pace:
         self._steps, self._seconds = self._steps + steps, self._seconds + seconds
         self._had += share * seconds
         cores = self._size * self._had / max(self._seconds, 1e-9)
-        if self._seconds < (PART if cores < BUSY / 2 else WINDOW):
-            return
         rate = self._steps / max(self._seconds, 1e-9)
-        if self._team_rate is not None:
-            self.together = rate <= self._team_rate
-            self._team_rate, self._left = None, self._wait
+        enough = SHORT
+        if self._alone_rate is not None:
+            enough = PART if rate < CLEARLY * self._alone_rate else WINDOW
+        if self._seconds < enough:
+            return
+        if self._alone_rate is not None:
+            self.together = rate >= self._alone_rate
+            self._alone_rate, self._left = None, self._wait
             self._wait = BETWEEN if self.together else min(2 * self._wait, MOST_BETWEEN)
         elif self._left <= 0 and not self.together:
-            self.together = True
+            self._alone_rate, self.together = rate, True
+            self.steps = max(1, self.steps // 3)  # the team may be that much slower
         elif self._left <= 0 and cores < BUSY:
-            self._team_rate, self.together = rate, False
+            self.together = False
         self._steps, self._seconds, self._had = 0, 0.0, 0.0
 
 

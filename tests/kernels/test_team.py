@@ -200,7 +200,7 @@ def test_equal_bits_where_one_thread_goes_on_for_the_team(
 ) -> None:
     monkeypatch.setattr(team_module, "BUSY", float("inf"))  # as if the first epoch had got no cores
     monkeypatch.setattr(team_module, "WINDOW", 0.0)
-    monkeypatch.setattr(team_module, "PART", 0.0)
+    monkeypatch.setattr(team_module, "SHORT", 0.0)
     sizes: list[int] = []
     record = team_module.Pace.record
 
@@ -235,20 +235,23 @@ def test_a_team_that_gets_no_cores_gives_way_to_one_thread_and_asks_again() -> N
 
     assert parts(5, 0.95, 0.6) == "TTTTT"  # idle
     # Busy: the team is slower, and is asked again later and later.
-    assert parts(10, 0.5, 1.3) == "T111T11111"
+    assert parts(10, 0.5, 1.3) == "T1T11T1111"
     assert parts(8, 0.95, 0.6) == "TTTTTTTT"  # idle again
     pace = awake(2)
-    assert parts(6, 0.55, 0.9) == "T1TTT1"  # busy, but the team is faster
+    assert parts(7, 0.55, 0.9) == "T1TTTT1"  # busy, but the team is faster
     pace = awake(64)
     assert parts(40, 0.1, 0.2) == 40 * "T"  # a tenth of 64 cores is more than one
     pace = awake(2)
-    assert "1" not in parts(4, 0.5, 0.045)  # too short to tell
-    assert "1" in parts(4, 0.5, 0.045)  # until it has lasted
+    assert parts(3, 0.5, 0.02) == "TT1"  # the first is too short to tell
     pace = awake(2)
     assert parts(2, 0.2, 0.06) == "T1"  # at once, if there is next to nothing
+    # That was a moment: what the team does after it counts.
+    assert parts(20, 0.95, 0.6) == 20 * "T"
     pace = awake(2)
-    for _ in range(100):  # a host takes a core away for a moment, each second
-        assert parts(3, 0.95, 0.05) + parts(1, 0.4, 0.09) == "TTTT"
+    moments = [parts(3, 0.95, 0.05) + parts(1, 0.4, 0.09) for _ in range(100)]
+    assert (
+        "".join(moments).count("1") <= 20
+    )  # a host takes a core away for a moment, again and again
 
 
 @pytest.mark.parametrize(
@@ -274,7 +277,7 @@ def test_an_epoch_is_cut_into_parts_of_twentieths_of_a_second(steps: int) -> Non
     second = list(threads.parts(steps))
     for parts in first, second:
         assert [one for part in parts for one in range(*part)] == list(range(steps))
-    assert [last - first for first, last in first[:-1]] == [8] * (len(first) - 1)
+    assert [last - first for first, last in first[:-1]] == [2] * (len(first) - 1)
     assert len(second) == max(1, steps)
 
 
