@@ -146,7 +146,9 @@ class Beside:
             pass
         finally:
             watch.cancel()
-            if picture is None:  # also after Ctrl-C: its answer would be taken for that to another question
+            if (
+                picture is None
+            ):  # also after Ctrl-C: its answer would be taken for that to another question
                 self.close()
         return picture
 
@@ -187,7 +189,11 @@ def serve() -> None:
     """Answer the questions of standard input, until it ends."""
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr = _Ending()
-    _practise()
+    # What drawing needs, before it is asked for.
+    from PIL import Image, ImageDraw, ImageFont  # noqa: F401
+
+    from fastmlp.reporting import displays, figures, mosaics  # noqa: F401
+
     while True:
         try:
             function, arguments, options = pickle.load(questions)
@@ -198,16 +204,3 @@ def serve() -> None:
         content = picture.getvalue()
         answers.write(HEADER.pack(MARK, len(content)) + content)
         answers.flush()
-
-
-def _practise() -> None:
-    """Draw pictures that nobody sees, so that all that drawing loads is loaded when the first one is wanted."""
-    import numpy as np
-
-    from fastmlp.reporting import figures, mosaics
-
-    rows = [{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}]
-    figures.draw_curves(rows, io.BytesIO(), best_epoch=1)
-    figures.draw_confusion([0, 1], [0, 1], ("0", "1"), io.BytesIO())
-    square = np.zeros((1, 1, 1, 8, 8), np.uint8)
-    mosaics.draw_mosaic(square, io.BytesIO(), rows=["0"], captions=["0"])

@@ -91,9 +91,7 @@ def draw_mistakes(
     draw(draw_mosaic, shown, path=path, captions=captions)
 
 
-def draw_regression(
-    part: Dataset, outputs: NDArray[np.float64], path: Path, draw: Draw
-) -> None:
+def draw_regression(part: Dataset, outputs: NDArray[np.float64], path: Path, draw: Draw) -> None:
     """Draw predicted against true values of the first targets."""
     count = min(len(part.classes), MOST_TARGETS)
     values = part.labels[:, :count], outputs[:, :count]

@@ -1,4 +1,4 @@
-"""Pictures of a process beside this one: the same bytes, whatever becomes of that process, which is never left behind."""
+"""Pictures of a process beside this one: the same bytes, whatever becomes of it, and it is never left behind."""
 
 import io
 import logging
