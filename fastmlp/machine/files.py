@@ -10,7 +10,6 @@ A file of tensors is a safetensors file with four entries of text metadata:
 
 import codecs
 import hashlib
-import io
 import json
 import os
 import reprlib
@@ -96,14 +95,6 @@ def write_text(path: str | Path, text: str) -> None:
         As in `write_atomic`.
     """
     write_atomic(path, text.encode(errors="backslashreplace"))
-
-
-def write_picture(path: str | Path | io.BytesIO, data: bytes) -> None:
-    """Write a picture as `write_atomic` does, or to a file in memory."""
-    if isinstance(path, io.BytesIO):
-        path.write(data)
-    else:
-        write_atomic(path, data)
 
 
 def append(path: str | Path, data: bytes, at: int | None = None, *, flushed: bool = True) -> None:

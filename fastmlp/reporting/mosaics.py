@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.machine.files import write_picture
+from fastmlp.reporting.pages import write_picture
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont

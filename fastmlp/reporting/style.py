@@ -24,7 +24,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from fastmlp.errors import printable
-from fastmlp.machine.files import write_picture
+from fastmlp.reporting.pages import write_picture
 
 __all__ = [
     "COLOURS",
