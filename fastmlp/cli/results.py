@@ -18,6 +18,8 @@ from fastmlp.errors import line_of, printable
 from fastmlp.machine import description as machine
 from fastmlp.machine.interrupts import held_interrupt
 from fastmlp.machine.streams import drawing, warn
+from fastmlp.reporting import figures
+from fastmlp.reporting.beside import Draw
 from fastmlp.training.metrics import words_of
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ HEADLINES = ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "r2", "mae"
 
 
 def keep(
-    result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder, *, report: bool
+    result: TrainResult,
+    parts: Mapping[str, Dataset],
+    folder: RunFolder,
+    draw: Draw,
+    *,
+    report: bool,
 ) -> int:
     """Write and print the results, and return the exit code if Ctrl-C ended that.
 
@@ -39,16 +46,18 @@ def keep(
     parts : mapping of str to Dataset
         "train", "valid" and "test".
     folder : RunFolder
+    draw : callable
+        What draws pictures; see `fastmlp.training.report.write_report`.
     report : bool
         Whether to write a report, once everything else is done.
     """
     code, is_whole = 0, False
     try:
         with held_interrupt():  # a second Ctrl-C must not lose what took long to train
-            metrics, outputs = _save(result, parts, folder)
+            metrics, outputs = _save(result, parts, folder, draw)
             is_whole = True
         if report and outputs is not None:
-            _report(result, parts, folder, metrics, outputs)
+            _report(result, parts, folder, metrics, outputs, draw)
     except KeyboardInterrupt:
         click.echo("interrupted while results were written", err=True)
         code = INTERRUPTED
@@ -62,7 +71,7 @@ def keep(
 
 
 def _save(
-    result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder
+    result: TrainResult, parts: Mapping[str, Dataset], folder: RunFolder, draw: Draw
 ) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
     """Write the network before anything is printed or scored, then write and print the results.
 
@@ -102,7 +111,7 @@ def _save(
         f"{len(result.history)} epochs in {result.seconds:.2f} s, "
         f"{result.samples_per_second:,.0f} {unit} a second"
     )
-    _draw(result, parts["test"], folder, outputs)
+    _draw(result, parts["test"], folder, outputs, draw)
     return metrics, outputs
 
 
@@ -128,21 +137,24 @@ def interval_of(score: Mapping[str, Any], name: str) -> str:
 
 
 def _draw(
-    result: TrainResult, test: Dataset, folder: RunFolder, outputs: NDArray[np.float64] | None
+    result: TrainResult,
+    test: Dataset,
+    folder: RunFolder,
+    outputs: NDArray[np.float64] | None,
+    draw: Draw,
 ) -> None:
     """Draw the curves and, if there are outputs for the test part, how classes were taken for others."""
     restored = result.best_epoch if result.config.restore_best else 0
     drawn = test.task == "classification" and len(test.classes) <= MOST_IN_CONFUSION
     with drawing():
-        # After the results: Matplotlib takes a second.
-        from fastmlp.reporting import figures
-
         with folder.trying():
-            figures.draw_curves(result.history, folder.path / CURVES, best_epoch=restored)
+            path = folder.path / CURVES
+            draw(figures.draw_curves, result.history, path=path, best_epoch=restored)
         if outputs is not None and drawn:
             with folder.trying():
                 path = folder.path / CONFUSION
-                figures.draw_confusion(test.labels, outputs.argmax(axis=1), test.classes, path)
+                said = outputs.argmax(axis=1)
+                draw(figures.draw_confusion, test.labels, said, test.classes, path=path)
 
 
 def _report(
@@ -151,6 +163,7 @@ def _report(
     folder: RunFolder,
     metrics: Mapping[str, Any],
     outputs: NDArray[np.float64],
+    draw: Draw,
 ) -> None:
     """Write the report; that it fails is a warning."""
     try:
@@ -158,7 +171,7 @@ def _report(
 
         captions = {CURVES: "Curves by epoch", CONFUSION: "Classes of the test part"}
         there = {name: text for name, text in captions.items() if (folder.path / name).is_file()}
-        write_report(folder.path, Run(result, parts, metrics, outputs), there)
+        write_report(folder.path, Run(result, parts, metrics, outputs), there, draw)
     except Exception as error:  # of any kind: all results are there
         warn(f"the report could not be written: {line_of(error)}")
 

@@ -27,6 +27,7 @@ from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import ConfigError, printable
+from fastmlp.reporting.beside import Beside
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable, load_parts
 from fastmlp.training.config import TrainConfig
@@ -105,12 +106,15 @@ def train(
     if out is None:
         out = new_folder(Path("runs"), table.title)
         context.call_on_close(partial(remove_empty, out))
-    with RunFolder(out, to_toml(settings, table), checkpoint=checkpoint) as folder:
+    with (
+        RunFolder(out, to_toml(settings, table), checkpoint=checkpoint) as folder,
+        Beside(report) as pictures,
+    ):
         _announce(settings, parts, table)
         result = _train(settings, parts, folder)
         code = {"diverged": DIVERGED, "interrupted": INTERRUPTED}.get(result.status, 0)
         if result.history:
-            code = keep(result, parts, folder, report=report) or code
+            code = keep(result, parts, folder, pictures.draw, report=report) or code
         elif result.status == "interrupted":
             click.echo(result.reason, err=True)
     if result.status == "interrupted" and checkpoint:

@@ -1,18 +1,17 @@
-"""The figures of a training, as files."""
+"""The figures of a training, as files. Matplotlib is imported when one is drawn."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastmlp.reporting.displays import ConfusionDisplay, CurvesDisplay
-
 
 def draw_curves(
-    history: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int = 0
+    history: Sequence[Mapping[str, Any]], path: str | Path | io.BytesIO, *, best_epoch: int = 0
 ) -> None:
     """Write a `fastmlp.reporting.displays.CurvesDisplay`.
 
@@ -20,14 +19,19 @@ def draw_curves(
     ----------
     history, best_epoch
         As for the display.
-    path : str or Path
+    path : str, Path or BytesIO
         The PNG file.
     """
+    from fastmlp.reporting.displays import CurvesDisplay
+
     CurvesDisplay(history, best_epoch).save(path)
 
 
 def draw_confusion(
-    labels: ArrayLike, predicted: ArrayLike, classes: Sequence[str], path: str | Path
+    labels: ArrayLike,
+    predicted: ArrayLike,
+    classes: Sequence[str],
+    path: str | Path | io.BytesIO,
 ) -> None:
     """Write a `fastmlp.reporting.displays.ConfusionDisplay`.
 
@@ -36,7 +40,9 @@ def draw_confusion(
     labels, predicted : array-like of int [N]
         Indices into `classes`.
     classes : sequence of str
-    path : str or Path
+    path : str, Path or BytesIO
         The PNG file.
     """
+    from fastmlp.reporting.displays import ConfusionDisplay
+
     ConfusionDisplay.of(labels, predicted, classes).save(path)

@@ -1,4 +1,7 @@
-"""Many small pictures in one, in rows, with words beside rows or above each picture; predictions of a regression."""
+"""Many small pictures in one, in rows, with words beside rows or above each picture; predictions of a regression.
+
+Matplotlib, which has the font, is imported when one is drawn.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.machine.files import write_atomic
-from fastmlp.reporting.style import font_file, new_figure, shortened
+from fastmlp.reporting.pages import write_picture
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -34,7 +36,7 @@ def levels_of(images: NDArray[np.generic], levels: tuple[float, float]) -> NDArr
 
 def draw_mosaic(
     pictures: NDArray[np.uint8],
-    path: str | Path,
+    path: str | Path | io.BytesIO,
     *,
     rows: Sequence[str] = (),
     captions: Sequence[str] = (),
@@ -47,7 +49,7 @@ def draw_mosaic(
     ----------
     pictures : uint8 array [rows, columns, channels, height, width]
         Grey levels; of one channel, or of three for red, green and blue.
-    path : str or Path
+    path : str, Path or BytesIO
         The PNG file to write.
     rows : sequence of str
         A word beside each row.
@@ -55,6 +57,8 @@ def draw_mosaic(
         Two lines above each picture, row by row; those of places that are empty may be missing.
     """
     from PIL import Image, ImageDraw
+
+    from fastmlp.reporting.style import shortened
 
     down, across, _, height, width = pictures.shape
     scale = SIDE / max(height, width)
@@ -78,12 +82,14 @@ def draw_mosaic(
         pen.text((beside - GAP, y), shortened(word), "black", font, "rm")
     content = io.BytesIO()
     canvas.save(content, "PNG")
-    write_atomic(path, content.getvalue())
+    write_picture(path, content.getvalue())
 
 
 def _font() -> FreeTypeFont:
     """Return the font of the other figures."""
     from PIL import ImageFont
+
+    from fastmlp.reporting.style import font_file
 
     return ImageFont.truetype(str(font_file()), SIZE)
 
@@ -92,7 +98,7 @@ def draw_predictions(
     truth: NDArray[np.float64],
     predicted: NDArray[np.float64],
     names: Sequence[str],
-    path: str | Path,
+    path: str | Path | io.BytesIO,
 ) -> None:
     """Draw predicted values against true ones, a square for each target.
 
@@ -101,9 +107,11 @@ def draw_predictions(
     truth, predicted : float64 array [N, T]
     names : sequence of str
         Of the T targets.
-    path : str or Path
+    path : str, Path or BytesIO
         The PNG file to write.
     """
+    from fastmlp.reporting.style import new_figure, shortened
+
     with new_figure(path, 3.6 * len(names) + 0.2, 3.6) as figure:
         squares = figure.subplots(1, len(names), squeeze=False)[0]
         columns = zip(squares, truth.T, predicted.T, names, strict=True)

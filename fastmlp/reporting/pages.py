@@ -6,10 +6,13 @@ Templates of Jinja escape what they are given.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fastmlp.machine.files import write_atomic
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -17,6 +20,14 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 CURVES = ("train_", "valid_", "learning_rate")  # how the names of columns begin that are drawn
 MOST_POINTS = 400  # of a curve in a page; a screen shows no more
+
+
+def write_picture(path: str | Path | io.BytesIO, data: bytes) -> None:
+    """Write a picture whole or not at all, or to a file in memory."""
+    if isinstance(path, io.BytesIO):
+        path.write(data)
+    else:
+        write_atomic(path, data)
 
 
 @cache

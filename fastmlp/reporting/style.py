@@ -24,7 +24,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from fastmlp.errors import printable
-from fastmlp.machine.files import write_atomic
+from fastmlp.reporting.pages import write_picture
 
 __all__ = [
     "COLOURS",
@@ -98,10 +98,7 @@ def new_figure(path: str | Path | io.BytesIO, width: float, height: float) -> It
         image = io.BytesIO()
         # The version of Matplotlib is left out, so that equal pictures are equal files.
         figure.savefig(image, format="png", metadata={"Software": None})
-    if isinstance(path, io.BytesIO):
-        path.write(image.getvalue())
-    else:
-        write_atomic(path, image.getvalue())
+    write_picture(path, image.getvalue())
 
 
 def shown_figure(width: float, height: float) -> Figure:

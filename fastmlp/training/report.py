@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.transforms import is_rows
 from fastmlp.machine.files import write_text
+from fastmlp.reporting.beside import Draw, draw_here
 from fastmlp.reporting.document import (
     Block,
     Details,
@@ -104,7 +105,9 @@ class Run:
         return importance_of(self.result.network, self.test)
 
 
-def write_report(folder: Path, run: Run, pictures: Mapping[str, str]) -> None:
+def write_report(
+    folder: Path, run: Run, pictures: Mapping[str, str], draw: Draw = draw_here
+) -> None:
     """Write the report of a run, and the pictures that only it shows.
 
     Parameters
@@ -113,6 +116,8 @@ def write_report(folder: Path, run: Run, pictures: Mapping[str, str]) -> None:
     run : Run
     pictures : mapping of str to str
         Files in the folder that are there already, with their captions.
+    draw : callable
+        What draws the others; `fastmlp.reporting.beside.Beside.draw` does it in another process.
 
     Raises
     ------
@@ -120,12 +125,12 @@ def write_report(folder: Path, run: Run, pictures: Mapping[str, str]) -> None:
         If a file cannot be written; the error names it.
     """
     if not is_rows(run.test.shape):
-        report_data.draw_samples(run.parts["train"], folder / SAMPLES)
+        report_data.draw_samples(run.parts["train"], folder / SAMPLES, draw)
         if len(run.worst):
             captions = list(report_data.told(run.test, run.outputs, run.worst))
-            report_data.draw_mistakes(run.test, run.worst, captions, folder / MISTAKES)
+            report_data.draw_mistakes(run.test, run.worst, captions, folder / MISTAKES, draw)
     if run.test.task == "regression":
-        report_data.draw_regression(run.test, run.outputs, folder / PREDICTIONS)
+        report_data.draw_regression(run.test, run.outputs, folder / PREDICTIONS, draw)
     blocks = list(blocks_of(run, pictures))
     write_text(folder / MARKDOWN, to_markdown(blocks))
     write_text(folder / PAGE, to_html(blocks, folder))

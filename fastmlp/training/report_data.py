@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.preparation import Number
+from fastmlp.reporting.beside import Draw
 from fastmlp.reporting.document import Table, literal
+from fastmlp.reporting.mosaics import draw_mosaic, draw_predictions, levels_of
 from fastmlp.training.answers import answers_of
 from fastmlp.training.levels import WHITE
 from fastmlp.training.metrics import words_of
@@ -61,10 +63,8 @@ def _spread(values: NDArray[np.float64]) -> list[float]:
     return [values.mean(), values.std(), values.min(), float(np.median(values)), values.max()]
 
 
-def draw_samples(part: Dataset, path: Path) -> None:
+def draw_samples(part: Dataset, path: Path, draw: Draw) -> None:
     """Draw the first pictures of each class, or of the whole part where rows have no single class."""
-    from fastmlp.reporting.mosaics import draw_mosaic
-
     if part.task == "classification":
         rows = [np.flatnonzero(part.labels == one)[:SAMPLES] for one in range(len(part.classes))]
         named = [(name, row) for name, row in zip(part.classes, rows, strict=True) if len(row)]
@@ -76,33 +76,29 @@ def draw_samples(part: Dataset, path: Path) -> None:
     pictures = np.full((len(named), across, *part.shape), WHITE, np.uint8)
     for line, (_, row) in zip(pictures, named, strict=True):
         line[: len(row)] = _pictures(part, row)
-    draw_mosaic(_shown(pictures), path, rows=[name for name, _ in named])
+    draw(draw_mosaic, _shown(pictures), path=path, rows=[name for name, _ in named])
 
 
 def draw_mistakes(
-    part: Dataset, rows: NDArray[np.int64], captions: Sequence[str], path: Path
+    part: Dataset, rows: NDArray[np.int64], captions: Sequence[str], path: Path, draw: Draw
 ) -> None:
     """Draw pictures of a part beside each other, with a caption above each."""
-    from fastmlp.reporting.mosaics import draw_mosaic
-
     across = min(ACROSS, len(rows))
     down = -(-len(rows) // across)
     pictures = np.full((down * across, *part.shape), WHITE, np.uint8)
     pictures[: len(rows)] = _pictures(part, rows)
-    draw_mosaic(_shown(pictures.reshape(down, across, *part.shape)), path, captions=captions)
+    shown = _shown(pictures.reshape(down, across, *part.shape))
+    draw(draw_mosaic, shown, path=path, captions=captions)
 
 
-def draw_regression(part: Dataset, outputs: NDArray[np.float64], path: Path) -> None:
+def draw_regression(part: Dataset, outputs: NDArray[np.float64], path: Path, draw: Draw) -> None:
     """Draw predicted against true values of the first targets."""
-    from fastmlp.reporting.mosaics import draw_predictions
-
     count = min(len(part.classes), MOST_TARGETS)
-    draw_predictions(part.labels[:, :count], outputs[:, :count], part.classes[:count], path)
+    values = part.labels[:, :count], outputs[:, :count]
+    draw(draw_predictions, *values, part.classes[:count], path=path)
 
 
 def _pictures(part: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    from fastmlp.reporting.mosaics import levels_of
-
     images = part.images[rows].reshape(-1, *part.shape)
     levels = part.levels or (0, WHITE)
     if part.images.dtype == np.uint8 and levels[1] > WHITE / 2:

@@ -6,6 +6,7 @@ import pkgutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -18,6 +19,7 @@ from fastmlp.cli.options import DIGITS, from_file, to_toml
 from fastmlp.cli.run_folder import new_folder
 from fastmlp.cli.train import INTERRUPTED, settings_of
 from fastmlp.cli.train import train as train_command
+from fastmlp.machine.cores import usable_cores
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.search.experiment import DataTable
 from fastmlp.training.config import TrainConfig, choices_of
@@ -244,6 +246,66 @@ def test_an_interrupt_saves_what_was_reached(name: str) -> None:
     digits = fastmlp.load_digits()
     network = fastmlp.load("a/model.safetensors")
     assert fastmlp.evaluate(network, digits.test)["accuracy"] == found["test"]["accuracy"]
+
+
+def processes_of(marker: str) -> set[int]:
+    """Return the processes that have a variable in their environment and have not ended."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdecimal() and marker.encode() in (folder / "environ").read_bytes():
+                found.add(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at Linux's processes")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_no_process_is_left(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTMLP_MARKER", str(tmp_path))
+    log = Path("a/history.csv")
+    with start("train", "--epochs", 1_000_000, "--out", "a") as process:
+        deadline = time.monotonic() + 100
+        while not log.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        others = processes_of(f"FASTMLP_MARKER={tmp_path}") - {process.pid}
+        assert len(others) == (usable_cores() > 1)
+        process.send_signal(signal.Signals[name])
+        process.communicate()
+    time.sleep(0.0 if process.returncode == 130 else 1.0)  # after SIGKILL it notices by itself
+    assert not processes_of(f"FASTMLP_MARKER={tmp_path}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at Linux's processes")
+def test_a_process_beside_that_is_killed_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTMLP_MARKER", str(tmp_path))
+    log = Path("a/history.csv")
+    with start("train", "--epochs", 1_000_000, "--out", "a") as process:
+        deadline = time.monotonic() + 100
+        while not log.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for other in processes_of(f"FASTMLP_MARKER={tmp_path}") - {process.pid}:
+            os.kill(other, signal.SIGKILL)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "warning" not in errors
+    assert {path.name for path in Path("a").iterdir()} == RESULTS
+
+
+def test_the_same_pictures_beside_and_here() -> None:
+    brief = ("train", "--epochs", 3, "--hidden", 8, "--size", 6)
+    assert run(*brief, "--out", "here") == 0
+    with start(*brief, "--out", "beside") as process:
+        told, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert told.splitlines()[-1].startswith("beside: ")
+    for path in Path("here").glob("*.png"):
+        assert path.read_bytes() == Path("beside", path.name).read_bytes(), path
 
 
 @pytest.mark.parametrize(("while_training", "status"), [(0, "done"), (1, "interrupted")])

@@ -27,7 +27,7 @@ from fastmlp import MLPClassifier, TrainConfig, load_digits, train
 from fastmlp.cli import main
 from fastmlp.errors import FastMLPError
 from fastmlp.estimator import export  # noqa: F401  (loads what a command would load)
-from fastmlp.reporting import figures  # noqa: F401
+from fastmlp.reporting import displays, mosaics  # noqa: F401
 from fastmlp.training.engine import Engine
 
 from .kinds import SMALL, TRAIN
