@@ -194,8 +194,9 @@ def contiguous(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
             file.flush()
         except OSError as error:
             raise DataError(
-                f"{folder or tempfile.gettempdir()}: {error.strerror or error}, expected room for {array.nbytes:,} bytes "
-                "of images whose values lie in another order than channels, rows, columns; save them in that order"
+                f"{folder or tempfile.gettempdir()}: {error.strerror or error}, expected room for {array.nbytes:,} "
+                "bytes of images whose values lie in another order than channels, rows, columns; save them in that "
+                "order"
             ) from None
         memory = mmap.mmap(file.fileno(), array.nbytes)
     return np.frombuffer(memory, array.dtype).reshape(array.shape)

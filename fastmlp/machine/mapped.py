@@ -1,6 +1,6 @@
 """The file behind an array that is mapped into memory, and its values read without the mapping.
 
-What a process touches of a mapping counts as its own memory, up to the whole file, and Linux maps up to 2 MB at a touch.
+What a process touches of a mapping counts as its own memory, up to the whole file, and Linux maps up to 2 MB a touch.
 Calls that read a file leave what they read in the system's cache of files, which is nobody's. The file is found by the
 mapping's address, so that views, files without a name and files that were replaced since are no special cases: it is
 the one that the system says lies there, through a descriptor that the mapping itself keeps open.
@@ -61,17 +61,19 @@ class MappedFile:
         OSError
             If it cannot be read.
         """
-        assert sys.platform != "win32"
-        rest = memoryview(out.reshape(-1).view(np.uint8))
+        if sys.platform == "win32":
+            raise NotImplementedError  # `file_behind` finds none there
+        rest = out.reshape(-1).view(np.uint8).data
         while len(rest):
             try:
                 count = os.preadv(self.descriptor, [rest], place)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, self.name) from None
             if not count:
+                length = os.fstat(self.descriptor).st_size
                 raise DataError(
-                    f"{self.name}: found its end at byte {place:,}, expected {len(rest):,} bytes more: it was cut "
-                    "while it was in use; write it anew"
+                    f"{self.name}: found its end at byte {length:,}, expected {place + len(rest):,} bytes or more: it "
+                    "was cut while it was in use; write it anew"
                 )
             rest, place = rest[count:], place + count
 
@@ -119,7 +121,8 @@ class MappedFile:
         DataError, OSError
             As for `fill`.
         """
-        assert sys.platform != "win32"
+        if sys.platform == "win32":
+            raise NotImplementedError  # `file_behind` finds none there
         if not source[:1].nbytes or not len(numbers):
             return source[numbers]
         width = source[:1].nbytes
@@ -171,8 +174,8 @@ def extent(array: npt.NDArray[Any]) -> tuple[int, int]:
 def file_behind(array: npt.NDArray[Any]) -> MappedFile | None:
     """Return the file that an array is mapped from.
 
-    None if it is no such array, if its mapping is private, so that the file may hold other values, or if the system does
-    not tell; then it is read as any other array.
+    None if it is no such array, if its mapping is private, so that the file may hold other values, or if the system
+    does not tell; then it is read as any other array.
     """
     if not sys.platform.startswith("linux") or not array.size:
         return None

@@ -69,7 +69,8 @@ def describe(
     file, numbers = file_of(images), None
     if isinstance(images, Rows):
         labels, targets = in_place(labels, images), in_place(targets, images)
-        images, numbers = images.source, images.numbers
+        numbers = images.numbers
+        images = images.source
     elif file is not None:
         numbers = np.arange(len(images))
     if labels is None:
