@@ -7,7 +7,8 @@ calls at once.
 import numpy as np
 from numba import types
 
-from fastmlp.kernels.jit import kernel
+from fastmlp.kernels.jit import helper, kernel
+from fastmlp.kernels.team import first_of, meet
 
 # Of the C library; the address as a number.
 pread = types.ExternalFunction(
@@ -15,9 +16,29 @@ pread = types.ExternalFunction(
 )
 
 
+# Calls without a byte that are made once more: a signal may have ended one before it began.
+TRIES = 100
+
+
+@helper
+def read_whole(descriptor, place, width, address):
+    """Read `width` bytes of a file from `place` on, and return whether there were as many."""
+    done, failures = np.int64(0), np.int64(0)
+    while done < width:
+        to, length = np.uintp(address + done), np.uintp(width - done)
+        count = pread(np.int32(descriptor), to, length, np.int64(place + done))
+        if count > 0:
+            done += count
+        else:
+            failures += 1
+            if count == 0 or failures > TRIES:
+                return False
+    return True
+
+
 @kernel
-def read_rows(descriptor, start, width, numbers, address):
-    """Read rows, and return how many: fewer than are wanted if one could not be read whole, and none after it.
+def read_rows(descriptor, start, width, numbers, address, failed, team):
+    """Read rows with a team, and return to each of its threads whether all of them were read.
 
     Parameters
     ----------
@@ -27,10 +48,14 @@ def read_rows(descriptor, start, width, numbers, address):
         Of the rows, from 0.
     address : int
         Of memory for n rows.
+    failed : array [threads] of int64
+        Zeros at first; that of a thread becomes 1 if it could not read a row.
+    team : Team
     """
-    for i in range(numbers.shape[0]):
-        place = np.int64(start + numbers[i] * width)
-        to, length = np.uintp(address + i * width), np.uintp(width)
-        if pread(np.int32(descriptor), to, length, place) != width:
-            return i
-    return numbers.shape[0]
+    first = first_of(numbers.shape[0], team.rank, team.size)
+    for i in range(first, first_of(numbers.shape[0], team.rank + 1, team.size)):
+        if not read_whole(descriptor, start + numbers[i] * width, width, address + i * width):
+            failed[team.rank] = 1
+            break
+    meet(team.barrier, team.size)
+    return not failed[: team.size].any()

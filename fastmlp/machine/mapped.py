@@ -191,7 +191,7 @@ def file_behind(array: npt.NDArray[Any]) -> MappedFile | None:
         if here[0].first > first or here[-1].end < end:
             return None
         shift = here[0].offset - here[0].first
-        descriptor = _descriptor_of(here[0].file, end + shift)
+        descriptor = _descriptor_of(here[0].file)
         if descriptor is not None:
             name = os.fsdecode(here[0].file[-1]).removesuffix(" (deleted)")
             return MappedFile(name, descriptor, shift)
@@ -209,23 +209,22 @@ def _regions() -> Iterator[_Region]:
             )
 
 
-def _descriptor_of(file: tuple[bytes, ...], least: int) -> int | None:
-    """Return a new descriptor of a mapped file, of at least so many bytes; None if no other is open.
+def _descriptor_of(file: tuple[bytes, ...]) -> int | None:
+    """Return a new descriptor of a mapped file; None if it is not among the open ones.
 
     Which of the open files it is shows a page of each that is mapped for a moment. The numbers of `os.fstat` are others
-    than those of mappings on some file systems (overlays, Btrfs).
+    than those of mappings on some file systems (overlays, Btrfs); they only say which are looked at first.
     """
+    found: list[tuple[bool, int]] = []
     for name in os.listdir(DESCRIPTORS):
-        with suppress(OSError, ValueError):
-            found = os.fstat(int(name))
-            if not stat.S_ISREG(found.st_mode) or found.st_size < least:
-                continue
-            descriptor = os.dup(int(name))
-            try:
-                is_it = _is_of(descriptor, file)
-            except OSError:
-                is_it = False
-            if is_it:
+        with suppress(OSError):  # it is closed again
+            state = os.fstat(int(name))
+            if stat.S_ISREG(state.st_mode):
+                found.append((state.st_ino != int(file[1]), int(name)))
+    for _, number in sorted(found):
+        with suppress(OSError):
+            descriptor = os.dup(number)
+            if _is_of(descriptor, file):
                 return descriptor
             os.close(descriptor)
     return None
@@ -233,6 +232,10 @@ def _descriptor_of(file: tuple[bytes, ...], least: int) -> int | None:
 
 def _is_of(descriptor: int, file: tuple[bytes, ...]) -> bool:
     """Return whether a descriptor is one of a mapped file."""
-    with mmap.mmap(descriptor, mmap.PAGESIZE, access=mmap.ACCESS_READ) as page:
+    try:
+        page = mmap.mmap(descriptor, mmap.PAGESIZE, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # only written to, or empty
+        return False
+    with page:
         address = np.frombuffer(page, np.uint8).ctypes.data
         return any(one.first <= address < one.end and one.file == file for one in _regions())

@@ -23,7 +23,6 @@ from fastmlp.kernels.arguments import (
     Record,
     Room,
     Rule,
-    Samples,
     Team,
     World,
 )
@@ -48,7 +47,7 @@ from fastmlp.training.layers import Layer, network_layers, sizes_of
 from fastmlp.training.memory import aligned
 from fastmlp.training.optimizers import STATES, Steps, sgd
 from fastmlp.training.packing import pack_operands, pack_parameters, unpack_parameters
-from fastmlp.training.reading import Reader
+from fastmlp.training.reading import Piece, Reader
 from fastmlp.training.shapes import multiply_adds, parameter_shapes
 from fastmlp.training.team import Threads, team_size
 
@@ -154,7 +153,6 @@ class Engine:
             threads = team_size(sum(multiply_adds(layers, shape)), batch_size, usable_cores())
         self._team = Threads(threads, aligned(WORDS, INTEGER))
         threads = self.threads = self._team.size
-        self._reader = Reader(self._team)
         self._loss = Loss(int(LOSSES[loss]), smoothing)
         self.parameters = aligned(self.layout.parameters, self.dtype)
         self.right = aligned(self.layout.right, PAIR) if self._pairs else self.parameters
@@ -284,12 +282,15 @@ class Engine:
         if count:  # a warm-up takes no step, and forgets nothing
             self._remembered = STATES[steps.rule]
         self.steps_taken += len(rule.hyper)
-        for here, part in self._reader.parts(samples, batches, self._team.parts):
+        reader = Reader(samples, batches, self.threads)
+        for first, last in self._team.parts(len(rule.hyper)):
+            pieces = reader.pieces(first, last)
             self._team.call(
-                functools.partial(self._run, plan, here, part, room, rule, record),
+                functools.partial(self._take, reader, pieces, plan, room, rule, record),
                 together=count > 0,
-                steps=part.last - part.first,
+                steps=last - first,
             )
+            reader.check(pieces)
         return EpochRecord(record.losses, record.correct, record.penalties)
 
     def logits(self, samples: Given, indices: np.ndarray | None = None) -> np.ndarray:
@@ -308,24 +309,27 @@ class Engine:
         numbers = plan.batch, 0, -(-count // plan.batch), np.uint64(0)
         no_factors = np.zeros(0, self.dtype)
         batches = Batches(order, np.zeros(count, np.bool_), no_factors, *numbers, *self._unaltered)
-        for here, part in self._reader.parts(samples, batches):
 
-            def evaluate(team: Team, here: Samples = here, part: Batches = part) -> None:
-                chunks = part.last - part.first
-                first, last = (chunks * rank // team.size for rank in (team.rank, team.rank + 1))
-                own = part._replace(first=part.first + first, last=part.first + last)
-                alone = Team(0, 1, self._team.barrier)
-                self._run(plan, here, own, rooms[team.rank], rule, record, alone)
+        def evaluate(team: Team) -> None:
+            chunks = batches.last
+            first, last = (chunks * rank // team.size for rank in (team.rank, team.rank + 1))
+            reader = Reader(samples, batches, 1)
+            alone = Team(0, 1, self._team.barrier)
+            pieces = reader.pieces(first, last)
+            self._take(reader, pieces, plan, rooms[team.rank], rule, record, alone)
+            reader.check(pieces)
 
-            self._team.call(evaluate, together=count > 0)
+        self._team.call(evaluate, together=count > 0)
         return record.logits
 
-    def _run(self, plan: Plan, *arguments: Any) -> None:
-        """Execute a program; the arguments are those of `run` but for the model."""
-        program = plan.program
-        samples, batches, room, rule, record, team = arguments
-        world = World(samples, batches, self.model, room, rule, record)
-        run(program, world, team, *self._needs)
+    def _take(self, reader: Reader, pieces: list[Piece], plan: Plan, *arguments: Any) -> None:
+        """Execute a program for pieces; the others are the arguments of `run` but for the model."""
+        room, rule, record, team = arguments
+        for piece in pieces:
+            if not reader.read(piece, team):
+                return
+            world = World(piece.samples, piece.batches, self.model, room, rule, record)
+            run(plan.program, world, team, *self._needs)
 
     def warm_up(self, samples: Given) -> None:
         """Compile what training on `samples` needs, or load it from the cache; no step is taken."""

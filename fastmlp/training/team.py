@@ -129,21 +129,15 @@ class Threads:
                 pool.shutdown()
         self._pace = Pace(self.size)
 
-    def parts(self, steps: int, most: int) -> Iterator[tuple[int, int]]:
+    def parts(self, steps: int) -> Iterator[tuple[int, int]]:
         """Yield the first step of each part of an epoch, and the one after its last; one part without any step.
 
         A call for each part shows early whether the machine is busy.
-
-        Parameters
-        ----------
-        steps : int
-        most : int
-            Steps of a part.
         """
-        last = min(steps, most, self._pace.steps)
+        last = min(steps, self._pace.steps)
         yield 0, last
         while last < steps:
-            first, last = last, min(steps, last + min(most, self._pace.steps))
+            first, last = last, min(steps, last + self._pace.steps)
             yield first, last
 
     def call(self, run: Callable[[Team], Any], together: bool = True, steps: int = 0) -> None:

@@ -76,9 +76,10 @@ def test_same_bits_as_in_memory(
     seen = []
     real = reading.read_rows
 
-    def counted(*arguments: Any) -> int:
-        seen.append(len(arguments[3]))
-        return int(real(*arguments))
+    def counted(*arguments: Any) -> bool:
+        if arguments[-1].rank == 0:
+            seen.append(len(arguments[3]))
+        return bool(real(*arguments))
 
     monkeypatch.setattr(reading, "read_rows", counted)
     found = fastmlp.train(config, data, data)
