@@ -15,6 +15,7 @@ from fastmlp.cli.options import data_home_option, from_file
 from fastmlp.cli.results import interval_of
 from fastmlp.cli.run_folder import check_output, write_metrics
 from fastmlp.datasets import Dataset, own
+from fastmlp.datasets.rows import joined
 from fastmlp.errors import ConfigError, DataError, printable, shown
 from fastmlp.machine.streams import say
 from fastmlp.reporting.tables import aligned_table
@@ -134,7 +135,7 @@ def _joined(parts: tuple[Dataset, ...]) -> Dataset:
     weights = [part.weights for part in parts if part.weights is not None]
     return dataclasses.replace(
         first,
-        images=np.concatenate([part.images for part in parts]),
+        images=joined([part.images for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         weights=np.concatenate(weights) if weights else None,
     )

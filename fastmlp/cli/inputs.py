@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.numpy_files import arrays_in
 from fastmlp.datasets.pictures import MODES, read_picture
+from fastmlp.datasets.rows import blocks
 from fastmlp.datasets.tables import SUFFIXES, raw_table
 from fastmlp.datasets.transforms import is_rows
 from fastmlp.errors import DataError
@@ -157,9 +158,11 @@ class Inputs:
         try:
             whole = read(file, self.network)
             step = max(1, AT_ONCE // self.network.sizes[0])
-            for first in range(0, len(whole), step):
-                part = _as_trained(whole[first : first + step], self.network)
+            first = 0
+            for block in blocks(whole, step):
+                part = _as_trained(block, self.network)
                 rows = range(first, first + len(part))
+                first += len(part)
                 batches.append(self._answered([str(file)] * len(part), rows, part))
         except (DataError, OSError) as error:
             told = str(error)

@@ -26,7 +26,7 @@ from fastmlp.datasets.labels import Labels, Task, check_values, check_weights, l
 from fastmlp.datasets.options import Missing, OwnOptions
 from fastmlp.datasets.picture_folders import pictures_in
 from fastmlp.datasets.preparation import Preparation
-from fastmlp.datasets.rows import blocks, chosen
+from fastmlp.datasets.rows import blocks, chosen, greatest, least
 from fastmlp.datasets.showing import DatasetShowing
 from fastmlp.errors import DataError
 
@@ -268,7 +268,7 @@ class Dataset(DatasetShowing):
     def levels(self) -> tuple[float, float] | None:
         """The least and the greatest value of these images; None if they are not finite."""
         with np.errstate(invalid="ignore"):
-            low, high = float(self.images.min()), float(self.images.max())
+            low, high = float(least(self.images)), float(greatest(self.images))
         return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
     def normalization(self, per: str = "channel") -> transforms.Normalization:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets.pictures import read_pictures
-from fastmlp.datasets.rows import BLOCK_BYTES
+from fastmlp.datasets.rows import BLOCK_BYTES, file_of
 from fastmlp.datasets.transforms import LARGEST_SIDE
 from fastmlp.errors import DataError
 from fastmlp.machine.cores import usable_cores
@@ -269,9 +269,11 @@ def _sums(images: npt.NDArray[np.uint8]) -> list[str]:
     """Return what `_File.sums` returned when these pictures were written."""
     flat = images.reshape(-1)
     starts = range(0, len(flat), BLOCK_BYTES)
+    file = file_of(flat)
 
     def one(start: int) -> str:
-        return hashlib.sha256(flat[start : start + BLOCK_BYTES].data).hexdigest()
+        block = flat[start : start + BLOCK_BYTES]
+        return hashlib.sha256((block if file is None else file.copy(block)).data).hexdigest()
 
     pool, _ = started_pool(min(usable_cores(), len(starts)), "fastmlp-sum")
     if pool is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp.datasets.rows import blocks, greatest, least
 from fastmlp.errors import ConfigError, DataError
 
 LARGEST_SIDE = 1024
@@ -40,15 +41,15 @@ def is_finite(array: npt.NDArray[Any]) -> bool:
         return True
     # The least and the greatest value suffice, and need no array as large as np.isfinite(array).
     with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+        return bool(np.isfinite(least(array)) and np.isfinite(greatest(array)))
 
 
 def check_finite(name: str, images: npt.NDArray[Any]) -> None:
     """Raise a DataError that names the first value of images [N, D] that is not finite."""
     if is_finite(images):
         return
-    first = next(row for row, image in enumerate(images) if not is_finite(image))
-    image = images[first]
+    rows = (image for block in blocks(images) for image in block)
+    first, image = next((row, image) for row, image in enumerate(rows) if not is_finite(image))
     column = int(np.argmin(np.isfinite(image)))
     raise DataError(
         f"{name}: image {first} holds {image[column]} at value {column}, expected finite numbers"
@@ -95,7 +96,8 @@ def resize(
         raise DataError(f"resize: images are {images.dtype}, expected uint8 grey levels")
     target = (sides[::-1], Image.Resampling.BILINEAR)
     scaled = np.empty((len(images), channels, *sides), np.uint8)
-    for image, small in zip(images, scaled, strict=True):
+    rows = (image for block in blocks(images) for image in block)
+    for image, small in zip(rows, scaled, strict=True):
         picture = image.reshape(channels, height, width)
         if channels == 3:  # the same bits as channel by channel, in half the time
             colour = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
@@ -221,17 +223,16 @@ def _measured(
         largest = exponents.reshape(part.shape[0], -1).max(axis=1)
         exponents = np.repeat(largest, width // part.shape[0])
 
-    def chunk(start: int) -> npt.NDArray[Any]:
-        rows = part.images[start : start + CHUNK_ROWS]
-        return np.ldexp(rows, -exponents) if exponents.any() else rows
+    def chunks() -> Iterator[npt.NDArray[Any]]:
+        rows = blocks(part.images, CHUNK_ROWS)
+        return (np.ldexp(one, -exponents) for one in rows) if exponents.any() else rows
 
     total, squares = np.zeros(width), np.zeros(width)
-    starts = range(0, count, CHUNK_ROWS)
-    for start in starts:
-        total += chunk(start).sum(axis=0, dtype=np.float64)
+    for chunk in chunks():
+        total += chunk.sum(axis=0, dtype=np.float64)
     mean = share(total)
-    for start in starts:
-        distance = chunk(start) - mean
+    for chunk in chunks():
+        distance = chunk - mean
         # Of einsum, products and sums are rounded once on ARM and twice on x86.
         squares += np.square(distance, out=distance).sum(axis=0)
     std = np.sqrt(share(squares))
@@ -249,6 +250,6 @@ def _exponents(images: npt.NDArray[Any]) -> npt.NDArray[np.intc]:
     """
     if images.dtype != np.float64:
         return np.zeros(images.shape[1], np.intc)
-    peaks = np.maximum(np.abs(images.min(axis=0)), np.abs(images.max(axis=0)))
+    peaks = np.maximum(np.abs(least(images, 0)), np.abs(greatest(images, 0)))
     exponents = np.frexp(np.where(np.isfinite(peaks), peaks, 0))[1]
     return np.where(np.abs(exponents) > USUAL_EXPONENT, exponents, 0).astype(np.intc)

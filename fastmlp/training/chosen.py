@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.datasets.rows import Rows
+from fastmlp.datasets.rows import Rows, file_of
 from fastmlp.errors import DataError
 from fastmlp.kernels.arguments import Samples
+from fastmlp.machine.mapped import MappedFile
 from fastmlp.training.memory import plain
 
 
@@ -21,10 +22,13 @@ class Chosen(NamedTuple):
         All of them.
     numbers : array [n] of int64
         Which are meant, in their order.
+    file : MappedFile or None
+        What their images are read from, a part at a time; None if they are read like those in memory.
     """
 
     samples: Samples
     numbers: np.ndarray
+    file: MappedFile | None
 
 
 Given = Samples | Chosen
@@ -62,16 +66,18 @@ def describe(
     dtype: np.dtype,
 ) -> Given:
     """Return a data set as the kernels take it; the parameters are those of `Engine.samples`."""
+    file, numbers = file_of(images), None
     if isinstance(images, Rows):
-        places = in_place(labels, images), in_place(targets, images)
-        whole = describe(images.source, scale, shift, *places, columns, dtype)
-        assert isinstance(whole, Samples)
-        return Chosen(whole, images.numbers)
+        labels, targets = in_place(labels, images), in_place(targets, images)
+        numbers = images.numbers
+        images = images.source
+    elif file is not None:
+        numbers = np.arange(len(images))
     if labels is None:
         labels = np.zeros(len(images), np.int64)
     if targets is None:
         targets = np.zeros((0, 0))
-    return Samples(
+    samples = Samples(
         plain(images, images.dtype),
         plain(labels, np.dtype(np.int64)),
         plain(targets, dtype),
@@ -79,19 +85,28 @@ def describe(
         shift.astype(dtype),
         columns,
     )
+    return samples if numbers is None else Chosen(samples, numbers, file)
+
+
+def known(given: Given) -> Samples:
+    """Return all samples that the kernels know, whether they are meant or not."""
+    return given.samples if isinstance(given, Chosen) else given
+
+
+def count_of(given: Given) -> int:
+    """Return how many samples are meant."""
+    return len(given.numbers if isinstance(given, Chosen) else given.images)
 
 
 def with_fill(given: Given, shape: tuple[int, ...]) -> Given:
     """Return samples with what pixels become that are cut out: what is normalised to zero, or is nearest to it."""
-    if isinstance(given, Chosen):
-        samples = with_fill(given.samples, shape)
-        assert isinstance(samples, Samples)
-        return given._replace(samples=samples)
-    fill = -given.shift / given.scale
-    kind = given.images.dtype
+    samples = known(given)
+    fill = -samples.shift / samples.scale
+    kind = samples.images.dtype
     if kind == np.uint8:
         fill = np.clip(np.rint(fill), 0, 255)
-    return given._replace(fill=fill.astype(kind).reshape(shape))
+    samples = samples._replace(fill=fill.astype(kind).reshape(shape))
+    return given._replace(samples=samples) if isinstance(given, Chosen) else samples
 
 
 def numbered(samples: Given, order: np.ndarray | None) -> tuple[Samples, np.ndarray]:

@@ -41,12 +41,13 @@ from fastmlp.kernels.run import run
 from fastmlp.kernels.tiles import NATIVE_BF16
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.streams import warn
-from fastmlp.training.chosen import Given, describe, numbered, with_fill
+from fastmlp.training.chosen import Given, count_of, describe, known, with_fill
 from fastmlp.training.fusing import fused
 from fastmlp.training.layers import Layer, network_layers, sizes_of
-from fastmlp.training.memory import aligned, plain
+from fastmlp.training.memory import aligned
 from fastmlp.training.optimizers import STATES, Steps, sgd
 from fastmlp.training.packing import pack_operands, pack_parameters, unpack_parameters
+from fastmlp.training.reading import Piece, Reader
 from fastmlp.training.shapes import multiply_adds, parameter_shapes
 from fastmlp.training.team import Threads, team_size
 
@@ -262,7 +263,6 @@ class Engine:
         dropout_key : int
             Seed of dropout's random numbers, at least 0 and below 2**64.
         """
-        samples, order = numbered(samples, order)
         count, size = len(order), self.batch_size
         assert len(steps.hyper) == -(-count // size)
         assert steps.hyper.shape[1] > self.layout.last_group or not count
@@ -272,66 +272,64 @@ class Engine:
             factors = _factors_of_means(count, size)
         rule = self._rule(steps)
         numbers = size, 0, len(rule.hyper), np.uint64(dropout_key)
-        order, factors = plain(order, INTEGER), factors.astype(self.dtype)
+        factors = factors.astype(self.dtype)
         batches = Batches(order, flips, factors, *numbers, *(altered or self._unaltered))
         plan = self._plan_with_penalties if penalties else self.plan
-        shape = (size, samples.images.shape[1]) if flips.any() else (1, 1)
-        mirrored = np.empty((self.threads, *shape), samples.images.dtype)
+        shape = (size, self.sizes[0]) if flips.any() else (1, 1)
+        mirrored = np.empty((self.threads, *shape), known(samples).images.dtype)
         room = self.room._replace(mirrored=mirrored)
         record = self._record(count, plan.squares, len(rule.hyper) if penalties else 0)
         if count:  # a warm-up takes no step, and forgets nothing
             self._remembered = STATES[steps.rule]
         self.steps_taken += len(rule.hyper)
+        reader = Reader(samples, batches, self.threads)
         for first, last in self._team.parts(len(rule.hyper)):
-            part = batches._replace(first=first, last=last)
+            pieces = reader.pieces(first, last)
             self._team.call(
-                functools.partial(self._run, plan, samples, part, room, rule, record),
+                functools.partial(self._take, reader, pieces, plan, room, rule, record),
                 together=count > 0,
                 steps=last - first,
             )
+            reader.check(pieces)
         return EpochRecord(record.losses, record.correct, record.penalties)
 
     def logits(self, samples: Given, indices: np.ndarray | None = None) -> np.ndarray:
         """Return the logits [n, classes] of ``samples[indices]``, by default of all; no row depends on the others."""
-        samples, indices = numbered(samples, indices)
-        indices = plain(indices, INTEGER)
         plan = self._evaluation
         if not self._evaluation_rooms:
             self._evaluation_rooms = [self._memory(plan) for _ in range(self.threads)]
-        rooms = self._evaluation_rooms
-        logits = np.empty((len(indices), self.sizes[-1]), self.dtype)
-        flips = np.zeros(len(indices), np.bool_)
+        nothing = np.empty((1, 1, 1), known(samples).images.dtype)
+        rooms = [room._replace(mirrored=nothing) for room in self._evaluation_rooms]
+        count = count_of(samples) if indices is None else len(indices)
+        order = np.arange(count) if indices is None else indices
+        record = self._record(0, 0, 0)._replace(
+            logits=np.empty((count, self.sizes[-1]), self.dtype)
+        )
         rule = Rule(PLAIN, np.zeros((0, 1, 1), self.dtype))
-        chunks = -(-len(indices) // plan.batch)
+        numbers = plan.batch, 0, -(-count // plan.batch), np.uint64(0)
+        no_factors = np.zeros(0, self.dtype)
+        batches = Batches(order, np.zeros(count, np.bool_), no_factors, *numbers, *self._unaltered)
 
         def evaluate(team: Team) -> None:
+            chunks = batches.last
             first, last = (chunks * rank // team.size for rank in (team.rank, team.rank + 1))
-            own = slice(first * plan.batch, last * plan.batch)
-            batches = Batches(
-                indices[own],
-                flips[own],
-                np.zeros(0, self.dtype),
-                plan.batch,
-                0,
-                last - first,
-                np.uint64(0),
-                *self._unaltered,
-            )
-            record = self._record(0, 0, 0)._replace(logits=logits[own])
-            nothing = np.empty((1, 1, 1), samples.images.dtype)
-            room = rooms[team.rank]._replace(mirrored=nothing)
+            reader = Reader(samples, batches, 1)
             alone = Team(0, 1, self._team.barrier)
-            self._run(plan, samples, batches, room, rule, record, alone)
+            pieces = reader.pieces(first, last)
+            self._take(reader, pieces, plan, rooms[team.rank], rule, record, alone)
+            reader.check(pieces)
 
-        self._team.call(evaluate, together=len(indices) > 0)
-        return logits
+        self._team.call(evaluate, together=count > 0)
+        return record.logits
 
-    def _run(self, plan: Plan, *arguments: Any) -> None:
-        """Execute a program; the arguments are those of `run` but for the model."""
-        program = plan.program
-        samples, batches, room, rule, record, team = arguments
-        world = World(samples, batches, self.model, room, rule, record)
-        run(program, world, team, *self._needs)
+    def _take(self, reader: Reader, pieces: list[Piece], plan: Plan, *arguments: Any) -> None:
+        """Execute a program for pieces; the others are the arguments of `run` but for the model."""
+        room, rule, record, team = arguments
+        for piece in pieces:
+            if not reader.read(piece, team):
+                return
+            world = World(piece.samples, piece.batches, self.model, room, rule, record)
+            run(plan.program, world, team, *self._needs)
 
     def warm_up(self, samples: Given) -> None:
         """Compile what training on `samples` needs, or load it from the cache; no step is taken."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.datasets.rows import blocks
+from fastmlp.datasets.rows import blocks, greatest, least
 from fastmlp.errors import DataError
 
 WHITE = 255
@@ -56,13 +56,13 @@ def check_levels(levels: Levels, images: np.ndarray) -> None:
         return
     low, high = levels
     if images.dtype == np.uint8:
-        other = low >= -1 and high <= 1 and images.max() > 1
+        other = low >= -1 and high <= 1 and greatest(images) > 1
     else:
         # Dark images on the same scale are whole numbers.
-        shares = high > WHITE / 2 and images.min() >= 0 and 0 < images.max() <= 1
+        shares = high > WHITE / 2 and least(images) >= 0 and 0 < greatest(images) <= 1
         other = shares and any(bool((block % 1).any()) for block in blocks(images))
     if other:
         raise DataError(
-            f"images: found values from {images.min():g} to {images.max():g}, expected about {low:g} to "
+            f"images: found values from {least(images):g} to {greatest(images):g}, expected about {low:g} to "
             f"{high:g} as in the network's training; scale them alike"
         )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets import Normalization, Preparation
+from fastmlp.datasets.rows import greatest, least
 from fastmlp.errors import DataError
 
 
@@ -92,7 +93,7 @@ class _Span:
 
     def __init__(self, images: np.ndarray, normalization: Normalization) -> None:
         with np.errstate(all="ignore"):
-            self.low, self.high = images.min(axis=0), images.max(axis=0)
+            self.low, self.high = least(images, 0), greatest(images, 0)
             self.finite = np.isfinite(self.low) & np.isfinite(self.high)
             self.least, self.greatest = normalization.apply(np.stack([self.low, self.high]))
             self.far = np.maximum(np.abs(self.least), np.abs(self.greatest))
