@@ -355,3 +355,31 @@ def test_names_and_tickets_are_left_out() -> None:
     lines = data.preparation.lines()
     assert "left out, because nearly all values differ: name, cabin" in lines
     assert data.preparation.spans["name"] == slice(10, 10)
+
+
+def test_categories_that_are_numbers_may_be_missing() -> None:
+    frame = PEOPLE.assign(code=np.resize([1, 2, 3], N), flag=np.resize([True, False], N))
+    data = Dataset.from_table(frame, "paid")
+    assert data.preparation is not None
+    for name in ("code", "flag"):
+        as_numbers = frame.assign(**{name: frame[name].astype(float)})
+        as_categories = frame.assign(**{name: frame[name].astype("category")})
+        for one in (as_numbers, as_categories):
+            one.loc[[3, 5], name] = None
+        found, notes = data.preparation.apply(as_categories)
+        np.testing.assert_array_equal(found, data.preparation.apply(as_numbers)[0])
+        assert [note[:30] for note in notes] == [f"column {name!r}: 2 values are missing"[:30]]
+
+
+def test_lists_of_arrow_are_refused() -> None:
+    import pyarrow
+
+    lists = pd.array([[1, 2]] * N, dtype=pd.ArrowDtype(pyarrow.list_(pyarrow.int64())))
+    with pytest.raises(DataError, match=r"column 'cells': found .* at row 0"):
+        Dataset.from_table(PEOPLE.assign(cells=lists), "paid")
+
+
+def test_several_labels_like_one_are_refused() -> None:
+    data = Dataset.from_table(PEOPLE, "paid")
+    with pytest.raises(DataError, match="label: found 2 columns, expected one for a class"):
+        Dataset.from_table(PEOPLE, ["paid", "plan"], like=data)
