@@ -12,6 +12,7 @@ import numpy as np
 
 from fastmlp.cli.model import config_file, model_file
 from fastmlp.cli.options import data_home_option, from_file
+from fastmlp.cli.paths import FilePath
 from fastmlp.cli.results import interval_of
 from fastmlp.cli.run_folder import check_output, write_metrics
 from fastmlp.datasets import Dataset, own
@@ -27,7 +28,7 @@ MOST_LINES = 30  # classes or targets that are listed
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=FilePath())
 @click.argument("data", required=False)
 @click.option(
     "--label",
@@ -37,7 +38,7 @@ MOST_LINES = 30  # classes or targets that are listed
 @click.option("--weight", metavar="COLUMN", help="The column that says how much a row counts.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE.json",
     help="Also write all metrics to a file; an existing one is replaced.",
 )

@@ -48,8 +48,16 @@ FORMATS: tuple[Format, ...] = (
 
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
-    written = "/" in name or "\\" in name or Path(name).suffix != ""
-    return written or os.path.exists(name)  # false for a name that is too long
+    return _is_written(name) or os.path.exists(name)  # false for a name that is too long
+
+
+def spelled(name: str) -> str:
+    """Return a path such that `is_path` knows it where nothing is there any more."""
+    return name if _is_written(name) else f"./{name}"
+
+
+def _is_written(name: str) -> bool:
+    return "/" in name or "\\" in name or Path(name).suffix != ""
 
 
 def is_table(name: str) -> bool:

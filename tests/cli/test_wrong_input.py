@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import run, start
 
+from fastmlp.errors import suggest
+
 pytestmark = pytest.mark.usefixtures("elsewhere")
 Capture = pytest.CaptureFixture[str]
 
@@ -82,6 +84,47 @@ def test_wrong_input_is_one_line_and_code_2(
     assert set(Path.cwd().rglob("*")) == before
     if "out of memory" not in words:
         assert announced == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--out", ""),
+        ("train", "--config", ""),
+        ("train", "--data-home", ""),
+        ("predict", "", "a.png"),
+        ("predict", "m", ""),
+        ("evaluate", "m", "--out", ""),
+        ("show", "m", "--weights", ""),
+        ("export", "m", "--onnx", ""),
+        ("runs", ""),
+        ("runs", "--csv", ""),
+        ("lr", "--out", ""),
+        ("search", ""),
+        ("search", "--out", ""),
+        ("compare", "", ""),
+        ("bench", "--out", ""),
+        ("data", "--data-home", ""),
+    ],
+)
+def test_a_variable_that_is_not_set_is_no_path(capsys: Capture, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(": found '', expected a path; the current folder is '.'")
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SURVIVED", "did you mean Survived?"),
+        ("survived", "did you mean Survived?"),
+        ("Fare", "did you mean 'Fare '?"),
+        ("nothing like it", "expected one of Survived, Fare , age"),
+    ],
+)
+def test_a_name_in_another_case_is_suggested(name: str, words: str) -> None:
+    assert suggest(name, ["Survived", "Fare ", "age"]) == words
 
 
 def test_a_warning_is_one_line_without_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
