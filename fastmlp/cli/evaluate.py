@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ def _data(
         )
         return part, f"{data}, all rows"
     size = trained.size if trained is not None else None
-    parts = load_parts(dataclasses.replace(table, size=size, **given), data_home)
+    found = own.read(data, dataclasses.replace(table, size=size, **given))
+    parts = [part for part in found if part is not None]
     return _as_trained(_joined(parts), network), f"{data}, all rows"
 
 
@@ -129,7 +131,7 @@ def _is_same(data: str, trained: DataTable) -> bool:
     return os.path.realpath(data) == os.path.realpath(trained.name)
 
 
-def _joined(parts: tuple[Dataset, ...]) -> Dataset:
+def _joined(parts: Sequence[Dataset]) -> Dataset:
     """Return the rows of all parts as one data set."""
     first = parts[0]
     weights = [part.weights for part in parts if part.weights is not None]

@@ -142,10 +142,11 @@ def from_file(
     ConfigError
         If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
     """
-    if "data" not in toml.read_toml(path):
+    document = toml.read_toml(path)
+    if "data" not in document:
         table = replace(DIGITS, **changes or {})
-        return TrainConfig.from_toml(path, table.base_config), table
-    experiment = Experiment.from_toml(path, changes)
+        return TrainConfig.from_document(path, document, table.base_config), table
+    experiment = Experiment.from_document(path, document, changes)
     return experiment.config, experiment.data
 
 

@@ -66,6 +66,18 @@ def is_table(name: str) -> bool:
 
 
 def load(path: str | Path, options: OwnOptions) -> Whole:
+    """Read your own data, and draw the parts that it does not have; the errors are also those of `complete`.
+
+    Parameters
+    ----------
+    path, options
+        As for `read`.
+    """
+    parts = read(path, options)
+    return parts if isinstance(parts, Whole) else complete(parts, options)
+
+
+def read(path: str | Path, options: OwnOptions) -> Parts | Whole:
     """Read your own data.
 
     Parameters
@@ -76,8 +88,8 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
 
     Returns
     -------
-    Whole
-        The training, validation and test parts.
+    Parts or Whole
+        The parts that it has.
 
     Raises
     ------
@@ -104,8 +116,7 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
                 f"{options.WHERE}{name}: found {shown(getattr(options, name))} with {path}, expected it to be left "
                 f"out: {found.words} has no such option"
             )
-    parts = found.read(path, options)
-    return parts if isinstance(parts, Whole) else complete(parts, options)
+    return found.read(path, options)
 
 
 def expected() -> str:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 MOST_NUMBERED_CLASSES = 100  # whole numbers of more values are taken for a regression
 
 
+def spelled(label: object) -> str | tuple[str, ...] | None:
+    """Return label columns by their names as text: those of a DataFrame may be numbers."""
+    if label is None or isinstance(label, str):
+        return label
+    return tuple(map(str, label)) if isinstance(label, Iterable) else str(label)
+
+
 def label_names(
     where: object, known: Iterable[str], label: str | Sequence[str] | None
 ) -> tuple[str, ...]:

@@ -19,13 +19,14 @@ from fastmlp.datasets.table_labels import (
     label_names,
     labels_like,
     labels_of,
+    spelled,
 )
 from fastmlp.errors import DataError, printable, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OPTIONS", "SUFFIXES", "Columns", "columns_of", "fields_like", "raw_table"]
+__all__ = ["OPTIONS", "SUFFIXES", "Columns", "columns_of", "fields_like", "raw_table", "spelled"]
 
 OPTIONS = ("label", "task", "weight", "group", "part", "missing")
 PARTS = {  # how a column may name the parts

@@ -214,7 +214,12 @@ def test_a_run_is_shown_and_judged_where_its_data_is_not(
     monkeypatch.chdir("elsewhere")
     assert run("show", "../run") == 0
     assert run("evaluate", "../run", "others", "--data-home", "home") == 0
+    for file in [*Path("others").rglob("*.png")][:-1]:
+        if file.name != "0.png":
+            file.unlink()
     capsys.readouterr()
+    assert run("evaluate", "../run", "others", "--data-home", "home") == 0  # too few for parts
+    assert "others, all rows: " in capsys.readouterr().err
     assert run("evaluate", "../run") == 2
     assert "pictures: found no such file or folder" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 """What is wrong on the command line is said in one line, with exit code 2."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def test_a_variable_that_is_not_set_is_no_path(capsys: Capture, arguments: tuple
 )
 def test_a_name_in_another_case_is_suggested(name: str, words: str) -> None:
     assert suggest(name, ["Survived", "Fare ", "age"]) == words
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize(
+    "text", ["epochs = 1\nhidden = [4]", "data = {name = 'digits'}\nconfig.epochs = 1"]
+)
+def test_settings_may_come_out_of_a_pipe(text: str) -> None:
+    os.mkfifo("settings")
+    reader = os.open("settings", os.O_RDONLY | os.O_NONBLOCK)  # so that the text is there at once
+    Path("settings").write_text(text)
+    assert run("train", "--config", "settings", "--no-report", "--out", "run") == 0
+    os.close(reader)
 
 
 def test_a_warning_is_one_line_without_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

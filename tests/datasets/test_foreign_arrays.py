@@ -1,7 +1,6 @@
 """What is no array, or one of another package: taken as NumPy takes it, or refused in one line."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,10 +80,40 @@ def test_tensors_that_numpy_cannot_have() -> None:
             Dataset.from_arrays(X, one)
 
 
-def test_a_network_is_asked_for_what_is_no_array(tmp_path: Path) -> None:
-    config = fastmlp.TrainConfig(hidden=(4,), epochs=1, threads=1)
-    network = fastmlp.train(config, X, Y).network
+CONFIG = fastmlp.TrainConfig(hidden=(4,), epochs=1, threads=1)
+
+
+def test_a_network_is_asked_for_what_is_no_array() -> None:
+    network = fastmlp.train(CONFIG, X, Y).network
     assert network.predict(X.tolist()).shape == (12,)
     for given in ([[1.0], [1.0, 2.0]], [[1.0] * 5, None]):
         with pytest.raises(DataError, match="X: found rows of mixed shapes"):
             network.predict(given)
+
+
+WRONG: dict[str, tuple[Callable[[Dataset], Any], str]] = {
+    "a path to evaluate": (lambda data: fastmlp.evaluate("m", data), "network: found str"),  # type: ignore[arg-type]
+    "a path to start from": (
+        lambda data: fastmlp.train(CONFIG, data, start="m"),  # type: ignore[arg-type]
+        "start: found str, expected a Network; fastmlp.load",
+    ),
+    "no function": (
+        lambda data: fastmlp.train(CONFIG, data, on_epoch=5),  # type: ignore[arg-type]
+        "on_epoch: found 5, expected a function",
+    ),
+    "no path": (lambda data: fastmlp.train(CONFIG, data, checkpoint=""), "checkpoint: found ''"),
+    "arrays": (
+        lambda data: fastmlp.train_many([CONFIG], X, data),  # type: ignore[arg-type]
+        "train: found ndarray, expected a Dataset",
+    ),
+    "a share": (lambda data: data.split(0.9, 0), "split: found fractions 0.9"),  # type: ignore[arg-type]
+    "texts as shares": (lambda data: data.split(["a"], 0), r"fractions \['a'\]"),  # type: ignore[list-item]
+    "mixed rows": (lambda data: data.take([[1], [1, 2]]), "indices: found rows of mixed shapes"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_something_else_is_said_at_once(case: str) -> None:
+    call, words = WRONG[case]
+    with pytest.raises(fastmlp.FastMLPError, match=words):
+        call(Dataset.from_arrays(X, Y))

@@ -12,6 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+import fastmlp
 from fastmlp import DataError, Dataset
 from fastmlp.datasets import own
 from fastmlp.datasets.options import OwnOptions
@@ -383,3 +384,29 @@ def test_several_labels_like_one_are_refused() -> None:
     data = Dataset.from_table(PEOPLE, "paid")
     with pytest.raises(DataError, match="label: found 2 columns, expected one for a class"):
         Dataset.from_table(PEOPLE, ["paid", "plan"], like=data)
+
+
+def test_columns_may_have_numbers_as_names() -> None:
+    frame = PEOPLE.set_axis(range(len(PEOPLE.columns)), axis=1)
+    label = len(PEOPLE.columns) - 1
+    data = Dataset.from_table(frame, label)  # type: ignore[arg-type]
+    assert data.classes == ("no", "yes")
+    assert Dataset.from_table(frame, [label], like=data).checksum == data.checksum  # type: ignore[list-item]
+
+
+def test_features_of_another_table_are_refused_everywhere() -> None:
+    data = Dataset.from_table(PEOPLE, "paid")
+    other = PEOPLE.assign(town=PEOPLE["town"].replace("Rome", "Bonn"))
+    unlike, like = Dataset.from_table(other, "paid"), Dataset.from_table(other, "paid", like=data)
+    assert unlike.shape == data.shape
+    config = fastmlp.TrainConfig(hidden=(4,), epochs=1, threads=1)
+    network = fastmlp.train(config, data, like).network
+    fastmlp.evaluate(network, like)
+    for call in (
+        lambda: fastmlp.train(config, data, unlike),
+        lambda: fastmlp.evaluate(network, unlike),
+        lambda: network.predict(unlike),
+    ):
+        words = "found the feature 'town = Bonn', expected 'town = Lima' as in the training; Data"
+        with pytest.raises(DataError, match=words):
+            call()
