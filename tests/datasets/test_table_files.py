@@ -410,3 +410,9 @@ def test_features_of_another_table_are_refused_everywhere() -> None:
         words = "found the feature 'town = Bonn', expected 'town = Lima' as in the training; Data"
         with pytest.raises(DataError, match=words):
             call()
+
+
+def test_columns_of_a_table_are_not_mirrored() -> None:
+    config = fastmlp.TrainConfig(hidden=(4,), epochs=1, threads=1, flip=True)
+    with pytest.raises(fastmlp.ConfigError, match="flip: found True with a table, whose columns"):
+        fastmlp.train(config, Dataset.from_table(PEOPLE, "paid"))
