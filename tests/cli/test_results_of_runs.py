@@ -197,6 +197,21 @@ def test_show_says_what_a_network_is(capsys: Capture) -> None:
     assert "fare" in words
 
 
+def test_a_test_part_of_one_row_has_no_r2(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = passengers(60, 0).assign(part=["valid", "test", *["train"] * 58])
+    table.to_csv("ship.csv", index=False)
+    arguments = ("--data", "ship.csv", "--label", "fare", "--part", "part", "--out", "run")
+    assert run("train", *arguments, "--hidden", 4, "--epochs", 1) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("test   loss")]
+    assert "R2" not in line
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert run("evaluate", "run") == 0
+    assert run("runs", ".") == 0
+
+
 def test_a_run_is_shown_and_judged_where_its_data_is_not(
     capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
