@@ -81,8 +81,12 @@ def shown(value: object) -> str:
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return how the message about an unknown name ends: the known name most like it, else all of them."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    alike = {" ".join(one.split()).lower(): one for one in reversed(known)}
+    near = difflib.get_close_matches(" ".join(name.split()).lower(), alike, n=1)
+    if not near:
+        return f"expected one of {', '.join(known)}"
+    found = alike[near[0]]
+    return f"did you mean {found if found == found.strip() else repr(found)}?"
 
 
 def printable(text: object) -> str:

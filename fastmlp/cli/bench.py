@@ -11,6 +11,7 @@ from fastmlp.bench.problem import NETWORKS
 from fastmlp.bench.settings import KERNELS, PARTS, QUICK, Settings
 from fastmlp.bench.work import spell_sizes
 from fastmlp.cli.options import items, widths
+from fastmlp.cli.paths import FilePath
 from fastmlp.machine.folders import claim
 from fastmlp.machine.streams import say
 
@@ -51,7 +52,7 @@ from fastmlp.machine.streams import say
 @click.option("--quick", is_flag=True, help="A first look, in three minutes instead of twenty.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilePath(file_okay=False),
     metavar="FOLDER",
     help="Also write report.md, results.json, machine.json and roofline.png.",
 )

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from fastmlp.cli.options import data_home_option
+from fastmlp.cli.paths import FilePath
 from fastmlp.cli.runs import printable_lines
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=FilePath())
+@click.argument("b", type=FilePath())
 @data_home_option
 def compare(a: Path, b: Path, data_home: Path | None) -> None:
     """Say whether A and B differ by more than seeds and the test part's size explain.

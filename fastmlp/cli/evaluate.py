@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from fastmlp.cli.model import config_file, model_file
 from fastmlp.cli.options import data_home_option, from_file
+from fastmlp.cli.paths import FilePath
 from fastmlp.cli.results import interval_of
 from fastmlp.cli.run_folder import check_output, write_metrics
 from fastmlp.datasets import Dataset, own
@@ -28,7 +30,7 @@ MOST_LINES = 30  # classes or targets that are listed
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=FilePath())
 @click.argument("data", required=False)
 @click.option(
     "--label",
@@ -38,7 +40,7 @@ MOST_LINES = 30  # classes or targets that are listed
 @click.option("--weight", metavar="COLUMN", help="The column that says how much a row counts.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE.json",
     help="Also write all metrics to a file; an existing one is replaced.",
 )
@@ -112,7 +114,8 @@ def _data(
         )
         return part, f"{data}, all rows"
     size = trained.size if trained is not None else None
-    parts = load_parts(dataclasses.replace(table, size=size, **given), data_home)
+    found = own.read(data, dataclasses.replace(table, size=size, **given))
+    parts = [part for part in found if part is not None]
     return _as_trained(_joined(parts), network), f"{data}, all rows"
 
 
@@ -129,7 +132,7 @@ def _is_same(data: str, trained: DataTable) -> bool:
     return os.path.realpath(data) == os.path.realpath(trained.name)
 
 
-def _joined(parts: tuple[Dataset, ...]) -> Dataset:
+def _joined(parts: Sequence[Dataset]) -> Dataset:
     """Return the rows of all parts as one data set."""
     first = parts[0]
     weights = [part.weights for part in parts if part.weights is not None]

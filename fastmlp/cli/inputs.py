@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from fastmlp.datasets import Dataset
 from fastmlp.datasets.numpy_files import arrays_in
+from fastmlp.datasets.picture_folders import SUFFIXES as PICTURES
+from fastmlp.datasets.picture_folders import files_below
 from fastmlp.datasets.pictures import MODES, read_picture
 from fastmlp.datasets.rows import blocks
 from fastmlp.datasets.tables import SUFFIXES, raw_table
@@ -26,7 +28,6 @@ from fastmlp.training.levels import bring_to
 from fastmlp.training.network import Network
 from fastmlp.training.shapes import spell_shape
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 ARRAYS = (".npy", ".npz")
 AT_ONCE = 1 << 22  # values of pictures, or of an array, that are answered together
 
@@ -82,10 +83,14 @@ class Inputs:
 
     def _files_of(self, path: Path) -> list[Path]:
         if path.is_dir():
-            found = sorted(
-                one for one in path.rglob("*") if one.suffix.lower() in PICTURES and one.is_file()
-            )
             nothing = f"{path}: found no picture in the folder, expected {', '.join(PICTURES)}"
+            try:
+                found, closed = files_below(path)
+            except DataError as error:
+                found, closed = [], [str(error)]
+            if closed:
+                self.problems += closed
+                return found
         elif not path.exists() and glob.has_magic(str(path)):
             found = [Path(one) for one in sorted(glob.glob(str(path), recursive=True))]
             found = [one for one in found if one.is_file()]

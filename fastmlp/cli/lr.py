@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fastmlp.cli.options import config_options
+from fastmlp.cli.paths import FilePath
 from fastmlp.cli.run_folder import check_output
 from fastmlp.cli.train import settings_of, source_options
 from fastmlp.errors import printable
@@ -18,7 +19,7 @@ from fastmlp.search.experiment import load_parts
 @source_options
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE.png",
     default="learning-rate.png",
     show_default=True,

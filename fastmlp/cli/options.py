@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 import click
 
 from fastmlp import datasets
+from fastmlp.cli.paths import FilePath
 from fastmlp.datasets import Dataset, own
 from fastmlp.datasets.labels import TASKS
 from fastmlp.datasets.options import Missing, OwnOptions
@@ -23,7 +24,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 data_home_option = click.option(
     "--data-home",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilePath(file_okay=False),
     metavar="FOLDER",
     help="Where data sets lie and are downloaded to.  [default: $FASTMLP_DATA or the user's cache folder]",
 )
@@ -141,10 +142,11 @@ def from_file(
     ConfigError
         If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
     """
-    if "data" not in toml.read_toml(path):
+    document = toml.read_toml(path)
+    if "data" not in document:
         table = replace(DIGITS, **changes or {})
-        return TrainConfig.from_toml(path, table.base_config), table
-    experiment = Experiment.from_toml(path, changes)
+        return TrainConfig.from_document(path, document, table.base_config), table
+    experiment = Experiment.from_document(path, document, changes)
     return experiment.config, experiment.data
 
 
@@ -159,6 +161,8 @@ def describe_own(part: Dataset, table: DataTable) -> list[str]:
 
 def to_toml(config: TrainConfig, data: DataTable) -> str:
     """Return the text that `from_file` reads back."""
+    if data.is_own:
+        data = replace(data, name=own.spelled(data.name))
     values = {"name": data.name, **dataclasses.asdict(data)}
     lines = "".join(
         f"{name} = {toml.to_toml(value)}\n"

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastmlp.cli.inputs import Batch, Inputs
 from fastmlp.cli.model import model_file
+from fastmlp.cli.paths import FilePath
 from fastmlp.cli.run_folder import check_output
 from fastmlp.errors import ConfigError, DataError, printable
 from fastmlp.machine.files import write_atomic
@@ -25,13 +26,13 @@ SHOWN_PROBLEMS = 20
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("what", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("model", type=FilePath())
+@click.argument("what", nargs=-1, required=True, type=FilePath())
 @click.option("--proba", is_flag=True, help="Give the probability of each class or label.")
 @click.option("--top", type=click.IntRange(1), help="Give so many of the likeliest classes.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE",
     help="Write a .csv or .parquet table, or a .npy array, instead of lines; an existing file is replaced.",
 )

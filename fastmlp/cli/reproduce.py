@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from fastmlp.cli.options import data_home_option
+from fastmlp.cli.paths import FilePath
 from fastmlp.errors import printable
 from fastmlp.machine.streams import say
 
@@ -21,7 +22,7 @@ from fastmlp.machine.streams import say
 @click.option("--html", is_flag=True, help="Also write the report as one self-contained page.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilePath(file_okay=False),
     default=Path("reports"),
     show_default=True,
     metavar="FOLDER",

@@ -118,9 +118,8 @@ def _save(
 def lines_of(scores: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield lines that say loss and accuracy, or R2, of each part, and the chief metrics of those that have more."""
     for name, score in scores.items():
-        share = "r2" if "r2" in score else "accuracy"
-        words = words_of(share)
-        yield f"{name:5}  loss {score['loss']:.4f}  {words} {score[share]:.4f}"
+        told = [one for one in ("loss", "accuracy", "r2") if one in score]  # one row has no R2
+        yield f"{name:5}  {'  '.join(f'{words_of(one)} {score[one]:.4f}' for one in told)}"
     for name, score in scores.items():
         if "intervals" in score:
             told = [one for one in HEADLINES if one in score]

@@ -51,9 +51,10 @@ def new_folder(parent: Path, name: str) -> Path:
     """Make a folder ``parent/name-date-time`` that no other run has, and return it."""
     stem = parent / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder = stem
+    parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(2):
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
             break
         except FileExistsError:  # another run began in the same second
             folder = stem.with_name(f"{stem.name}-{number}")
@@ -122,11 +123,12 @@ class RunFolder:
         self.checkpoint = path / CHECKPOINT if checkpoint else None
         self._begun, self._flushed = False, 0.0
         self.failures: list[OSError] = []
+        self._new = [one for one in (path, *path.parents) if not os.path.exists(one)]
         self._lock = claim(path, "train")
         try:
             self._check()
         except BaseException:
-            self._lock.close()
+            self._close()
             raise
 
     def __enter__(self) -> Self:
@@ -138,7 +140,14 @@ class RunFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Unlock the folder, and remove it again if nothing was written to it."""
         self._lock.close()
+        with suppress(OSError):  # not empty
+            for folder in self._new:
+                folder.rmdir()
 
     def _check(self) -> None:
         if self.checkpoint is not None and self.checkpoint.exists():

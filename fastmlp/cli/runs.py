@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fastmlp.cli.paths import FilePath
 from fastmlp.errors import StoreError, printable
 from fastmlp.machine.files import write_text
 from fastmlp.machine.folders import MARKS, first_of
@@ -13,7 +14,7 @@ from fastmlp.machine.streams import say
 
 
 @click.command()
-@click.argument("folder", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("folder", nargs=-1, type=FilePath())
 @click.option(
     "--sort",
     metavar="COLUMN",
@@ -28,13 +29,13 @@ from fastmlp.machine.streams import say
 )
 @click.option(
     "--csv",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE",
     help="Write all that is known of each run as CSV; an existing file is replaced.",
 )
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE",
     help="Write one page with the table and the curves over each other; an existing file is replaced.",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastmlp.cli.options import PARTS, data_changes, data_options, options
+from fastmlp.cli.paths import FilePath
 from fastmlp.datasets import Dataset
 from fastmlp.errors import ConfigError, printable
 from fastmlp.machine.folders import check_owner
@@ -35,10 +36,10 @@ SHOWN_POINTS = 10
 
 
 search_options = options(
-    click.argument("file", required=False, type=click.Path(path_type=Path)),
+    click.argument("file", required=False, type=FilePath()),
     click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         metavar="FOLDER",
         help="Where trials are kept; those that are there already are not trained again.  "
         "[default: runs/search-FILE]",
@@ -73,7 +74,7 @@ search_options = options(
     ),
     click.option(
         "--optuna-storage",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FilePath(dir_okay=False),
         metavar="FILE",
         help="Write the trials to a new Optuna storage, for optuna-dashboard sqlite:///FILE.",
     ),

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmlp.cli.model import config_file, model_file
 from fastmlp.cli.options import from_file
+from fastmlp.cli.paths import FilePath
 from fastmlp.cli.run_folder import check_output
 from fastmlp.errors import printable
 from fastmlp.training.network import Network, load
@@ -18,10 +19,10 @@ MOST_CLASSES = 100  # that are listed
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=FilePath())
 @click.option(
     "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilePath(dir_okay=False),
     metavar="FILE.png",
     help="Draw the first layer's weights as pictures.",
 )

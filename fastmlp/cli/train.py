@@ -22,6 +22,7 @@ from fastmlp.cli.options import (
     options,
     to_toml,
 )
+from fastmlp.cli.paths import FilePath
 from fastmlp.cli.results import INTERRUPTED, keep
 from fastmlp.cli.run_folder import RunFolder, new_folder, remove_empty
 from fastmlp.datasets import Dataset
@@ -47,7 +48,7 @@ source_options = options(
     data_options,
     click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         metavar="FILE",
         help="Settings to start from, such as the config.toml of another run; options override them.",
     ),
@@ -56,7 +57,7 @@ train_options = options(
     source_options,
     click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         metavar="FOLDER",
         help="Where results go; no other run may be there.  [default: runs/DATA-DATE-TIME]",
     ),

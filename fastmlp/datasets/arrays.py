@@ -142,7 +142,10 @@ def _with_label(
             raise DataError(
                 f"label: found {label!r}, expected an array in {path} ({', '.join(arrays)}) or an NPY file of labels"
             )
-        (labels,) = arrays_in(file).values()
+        inside = arrays_in(file)
+        if len(inside) != 1:
+            raise DataError(f"label: found {_told(inside)} in {file}, expected one array of labels")
+        (labels,) = inside.values()
     images = [name for name in rest if _role(name) == (WHOLE, "images")] or list(rest)
     if len(images) != 1:
         raise DataError(

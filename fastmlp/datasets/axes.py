@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets.rows import contiguous
 from fastmlp.datasets.transforms import check_finite
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, line_of
 
 PICTURE_CHANNELS = (1, 3)
 OTHER_CHANNELS = (2, 4)  # with transparency
@@ -20,16 +20,34 @@ DTYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # of 
 
 def as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     """Return an array of real numbers; raise a DataError that names the first row of another shape."""
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        shapes = [list(getattr(row, "shape", [len(row)])) for row in cast(Sequence[Any], values)]
-        odd = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
-        found = "" if odd is None else f" ({shapes[0]} at row 0, {shapes[odd]} at row {odd})"
-        raise DataError(f"{name}: found rows of mixed shapes{found}, expected one shape") from None
+    array = converted(values, name)
+    if array.dtype.kind == "O" and not array.ndim:
+        raise DataError(f"{name}: found {type(values).__name__}, expected an array of numbers")
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name}: found values of type {array.dtype}, expected numbers")
     return array
+
+
+def converted(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """Return what NumPy makes of an array of any origin, or raise a DataError that says why it makes none."""
+    try:
+        return np.asarray(values)
+    except Exception as error:  # arrays of other packages raise what they like
+        if not isinstance(values, Sequence) or not isinstance(error, ValueError):
+            raise DataError(
+                f"{name}: found {type(values).__name__}, of which NumPy makes no array ({line_of(error)}), "
+                "expected an array of numbers"
+            ) from None
+        shapes = [_shape_of(row) for row in values]
+        odd = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
+        found = "" if odd is None else f" ({shapes[0]} at row 0, {shapes[odd]} at row {odd})"
+        raise DataError(f"{name}: found rows of mixed shapes{found}, expected one shape") from None
+
+
+def _shape_of(row: Any) -> list[int]:
+    if hasattr(row, "shape"):
+        return list(row.shape)
+    return [len(row)] if hasattr(row, "__len__") else []
 
 
 def pixels_of(
@@ -55,7 +73,8 @@ def pixels_of(
             "[N, height, width, channels]"
         )
     if pixels.dtype not in DTYPES:
-        pixels = pixels.astype(np.float64)
+        with np.errstate(over="ignore"):  # infinity is refused below
+            pixels = pixels.astype(np.float64)
     if pixels.ndim == 4 and has_channels_last(pixels.shape[1:], shape, name):
         pixels = pixels.transpose(0, 3, 1, 2)
     sides = pixels.shape[1:]

@@ -21,14 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.datasets import tables, transforms
-from fastmlp.datasets.axes import DTYPES, as_array, pixels_of
+from fastmlp.datasets.axes import DTYPES, as_array, converted, pixels_of
 from fastmlp.datasets.labels import Labels, Task, check_values, check_weights, labels_of
 from fastmlp.datasets.options import Missing, OwnOptions
 from fastmlp.datasets.picture_folders import pictures_in
 from fastmlp.datasets.preparation import Preparation
 from fastmlp.datasets.rows import blocks, chosen, greatest, least
 from fastmlp.datasets.showing import DatasetShowing
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,11 +223,11 @@ class Dataset(DatasetShowing):
             ...); if pandas is not installed.
         """
         where, frame = tables.raw_table(table, None if like is None else like.preparation)
+        names = tables.spelled(label)
         if like is not None:
-            fields = tables.fields_like(where, frame, like, label=label, weight=weight)
+            fields = tables.fields_like(where, frame, like, label=names, weight=weight)
         else:
-            given = label if label is None or isinstance(label, str) else tuple(label)
-            options = OwnOptions(label=given, task=task, weight=weight, missing=missing)
+            options = OwnOptions(label=names, task=task, weight=weight, missing=missing)
             columns = tables.columns_of(where, frame, options)
             fields = columns.fields(columns.learn(np.arange(len(frame)), options))
         return cls(**fields, name=name or str(getattr(where, "name", "table")))
@@ -350,12 +350,13 @@ class Dataset(DatasetShowing):
         DataError
             If a fraction or the seed is wrong, or a part is left without images.
         """
-        ends = np.cumsum([0.0, *fractions])
+        try:
+            ends = np.cumsum([0.0, *map(float, fractions)])
+        except (TypeError, ValueError):
+            ends = np.zeros(0)
         if len(ends) < 2 or not (np.diff(ends) > 0).all() or not ends[-1] <= 1 + 1e-9:
-            raise DataError(
-                f"split: found fractions {list(fractions)}, "
-                "expected numbers above 0 with a sum of at most 1"
-            )
+            expected = "numbers above 0 with a sum of at most 1, such as [0.9, 0.1]"
+            raise DataError(f"split: found fractions {shown(fractions)}, expected {expected}")
         order = permutation(len(self), seed)
         bounds = np.rint(ends * len(self)).astype(int)
         for fraction, size in zip(fractions, np.diff(bounds), strict=True):
@@ -379,11 +380,10 @@ class Dataset(DatasetShowing):
         DataError
             If an index is outside.
         """
-        rows = np.asarray(indices)
+        rows = converted(indices, "indices")
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not rows.size:
-            raise DataError(
-                f"indices: found {rows.dtype} {list(rows.shape)}, expected a list of whole numbers"
-            )
+            found = f"{rows.dtype} {list(rows.shape)}"
+            raise DataError(f"indices: found {found}, expected a list of whole numbers")
         if rows.min() < 0 or rows.max() >= len(self):
             found = f"{rows.min()}..{rows.max()}"
             raise DataError(f"indices: found {found}, expected 0..{len(self) - 1}")

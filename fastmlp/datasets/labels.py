@@ -8,14 +8,19 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.axes import as_array
+from fastmlp.datasets.axes import as_array, converted
 from fastmlp.errors import DataError, shown
+from fastmlp.machine.schema import MOST_TEXT, label
 
 Task = Literal["classification", "multilabel", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 MOST_CLASSES = 100_000  # a stray label of 10**12 must not create as many names
 MOST_TARGET = 1e300  # of which sums are finite
+is_name = (
+    label().holds
+)  # whether a name of a class or column is printable, and short enough for a file
+NAMES = f"names that are printable, of at most {MOST_TEXT:,} letters"
 LEAST_WEIGHT, MOST_WEIGHT = 1e-100, 1e100  # of which sums, and one over them, are finite
 
 
@@ -58,11 +63,9 @@ def check_values(labels: Labels, rows: int, name: str) -> None:
             f"{name}: labels are {values.dtype} {list(values.shape)}, "
             f"expected {np.dtype(dtype)} {list(shape)}, one an image"
         )
-    known = [one for one in classes if one and one.isprintable()]
+    known = [one for one in classes if is_name(one)]
     if len(set(known)) != len(classes) or not classes:
-        raise DataError(
-            f"{name}: classes are {shown(classes)}, expected different names that are printable"
-        )
+        raise DataError(f"{name}: classes are {shown(classes)}, expected different {NAMES}")
     if task == "classification":
         check_labels(values, len(classes), name)
     else:
@@ -113,12 +116,13 @@ def labels_of(
     """
     if task is not None and task not in TASKS:
         raise DataError(f"task: found {task!r}, expected {', '.join(TASKS)}")
-    values = np.asarray(given)
-    if (
-        values.dtype.kind in "OU"
-        and len(values)
-        and all(isinstance(one, str) for one in values.flat)
-    ):
+    values = converted(given, name)
+    if values.dtype.kind in "OU" and any(isinstance(one, str) for one in values.flat):
+        other = next((row for row, one in enumerate(values.flat) if not isinstance(one, str)), None)
+        if other is not None:
+            raise DataError(
+                f"{name}: label {shown(values.flat[other])} at row {other}, expected a text, as others are"
+            )
         names = sorted(set(map(str, values.flat))) if classes is None else list(classes)
         values, classes = _numbered(values.ravel(), names, name), names
     else:

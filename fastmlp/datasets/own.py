@@ -48,8 +48,16 @@ FORMATS: tuple[Format, ...] = (
 
 def is_path(name: str) -> bool:
     """Return whether a name stands for a file or folder, rather than for a built-in data set."""
-    written = "/" in name or "\\" in name or Path(name).suffix != ""
-    return written or os.path.exists(name)  # false for a name that is too long
+    return _is_written(name) or os.path.exists(name)  # false for a name that is too long
+
+
+def spelled(name: str) -> str:
+    """Return a path such that `is_path` knows it where nothing is there any more."""
+    return name if _is_written(name) else f"./{name}"
+
+
+def _is_written(name: str) -> bool:
+    return "/" in name or "\\" in name or Path(name).suffix != ""
 
 
 def is_table(name: str) -> bool:
@@ -58,6 +66,18 @@ def is_table(name: str) -> bool:
 
 
 def load(path: str | Path, options: OwnOptions) -> Whole:
+    """Read your own data, and draw the parts that it does not have; the errors are also those of `complete`.
+
+    Parameters
+    ----------
+    path, options
+        As for `read`.
+    """
+    parts = read(path, options)
+    return parts if isinstance(parts, Whole) else complete(parts, options)
+
+
+def read(path: str | Path, options: OwnOptions) -> Parts | Whole:
     """Read your own data.
 
     Parameters
@@ -68,8 +88,8 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
 
     Returns
     -------
-    Whole
-        The training, validation and test parts.
+    Parts or Whole
+        The parts that it has.
 
     Raises
     ------
@@ -96,8 +116,7 @@ def load(path: str | Path, options: OwnOptions) -> Whole:
                 f"{options.WHERE}{name}: found {shown(getattr(options, name))} with {path}, expected it to be left "
                 f"out: {found.words} has no such option"
             )
-    parts = found.read(path, options)
-    return parts if isinstance(parts, Whole) else complete(parts, options)
+    return found.read(path, options)
 
 
 def expected() -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from fastmlp.datasets.dataset import Dataset
-from fastmlp.errors import DataError
+from fastmlp.datasets.preparation import Preparation
+from fastmlp.errors import DataError, shown
 
 
 def check_parts(train: Dataset, valid: Dataset | None = None, test: Dataset | None = None) -> None:
@@ -13,12 +16,13 @@ def check_parts(train: Dataset, valid: Dataset | None = None, test: Dataset | No
     ------
     DataError
         If one is no Dataset, if there is nothing to tell apart, or if the validation or test part has not the image
-        shape and the classes of the training part.
+        shape, the classes and the features of the training part.
     """
     for name, part in (("train", train), ("valid", valid), ("test", test)):
         if part is None and part is not train:
             continue
         check_dataset(name, part)
+        check_features(name, part, train.preparation)
         if (part.shape, part.classes) != (train.shape, train.classes):
             raise DataError(
                 f"{name}: found {part.shape} images of {part.classes}, expected {train.shape} of "
@@ -45,4 +49,17 @@ def check_dataset(name: str, value: object) -> None:
         raise DataError(
             f"{name}: found {type(value).__name__}, expected a Dataset, which "
             "fastmlp.Dataset.from_arrays(X, y) makes of arrays"
+        )
+
+
+def check_features(name: str, part: Dataset, expected: Preparation | None) -> None:
+    """Raise a DataError if the features of a table are others than those of a training, or in another order."""
+    if part.preparation is None or expected is None:
+        return
+    pairs = zip_longest(part.preparation.features, expected.features, fillvalue="nothing")
+    odd = next((pair for pair in pairs if pair[0] != pair[1]), None)
+    if odd is not None:
+        raise DataError(
+            f"{name}: found the feature {shown(odd[0])}, expected {shown(odd[1])} as in the training; "
+            "Dataset.from_table(..., like=...) makes those of another data set or a network"
         )

@@ -105,6 +105,19 @@ def pictures_in(
     return Pictures(decoded.images, labels, decoded.shape, found.classes, ends)
 
 
+def files_below(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the pictures in a folder and in those below it, by name, and what cannot be looked into.
+
+    Raises
+    ------
+    DataError
+        If a link leads to a folder that it lies in.
+    """
+    found = _Found(folder, False)
+    files = sorted(folder / one.name for one in _below(found, ""))
+    return files, found.closed
+
+
 @dataclass(frozen=True)
 class _Picture:
     file: PictureFile
@@ -167,6 +180,12 @@ def _find(folder: Path) -> _Found:
             raise DataError(f"{folder}: found {' and '.join(here)}, expected one of them")
         if here:
             parts[part] = here[0]
+    if "train" in parts and 1 < len(parts) < len(top.folders):
+        other = next(name for name in top.folders if name not in parts.values())
+        raise DataError(
+            f"{folder}: found {', '.join(parts.values())} and {other}, which is no part, expected {LAYOUT}; move "
+            f"{other} away"
+        )
     if "train" not in parts or len(parts) < len(top.folders):
         parts = {}
     found = _Found(folder, bool(parts), closed=top.closed)

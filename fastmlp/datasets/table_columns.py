@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.errors import DataError, FastMLPError, shown
+from fastmlp.machine.schema import MOST_TEXT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,9 @@ def numbers_of(where: object, column: pd.Series[Any]) -> npt.NDArray[np.float64]
     """
     name = str(column.name)
     if isinstance(column.dtype, pandas().CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
+        given_type = column.cat.categories.dtype
+        # Of integers and truth values none is missing.
+        column = column.astype(np.float64 if given_type.kind in "biuf" else given_type)
     kind = column.dtype.kind
     if kind in "mM" or is_period(column):
         _refuse_date(where, name, column)
@@ -91,7 +94,7 @@ def numbers_of(where: object, column: pd.Series[Any]) -> npt.NDArray[np.float64]
         if wrong.any():
             row = int(wrong.argmax())
             found = f"{shown(given[row])} at row {row} (counted from 0)"
-            refuse(where, name, found, "numbers, as in the training")
+            refuse(where, name, found, "numbers")
     if np.isinf(values).any():
         row = int(np.isinf(values).argmax())
         refuse(where, name, f"{values[row]} at row {row} (counted from 0)", "finite numbers")
@@ -108,7 +111,7 @@ def texts_of(where: object, column: pd.Series[Any]) -> npt.NDArray[np.object_]:
     """
     try:
         numbers, different = pandas().factorize(column)  # each value is spelled once
-    except TypeError:  # lists
+    except (TypeError, NotImplementedError):  # lists
         numbers, different = np.arange(len(column)), column
     spelled = np.empty(len(different) + 1, object)  # the last is None: its number is -1
     for place, value in enumerate(different):
@@ -205,6 +208,14 @@ def _kind_of_texts(where: object, name: str, count: int, different: list[str]) -
             name,
             f"free text, such as {shown(different[0])}",
             "numbers or categories; remove the column, or make numbers of it",
+        )
+    longest = max(different, key=len)
+    if len(longest) > MOST_TEXT:
+        refuse(
+            where,
+            name,
+            f"a text of {len(longest):,} letters, {shown(longest)}",
+            f"categories of at most {MOST_TEXT:,}; remove the column",
         )
     if len(different) >= MOST_CATEGORIES:
         refuse(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.labels import MOST_TARGET, Labels, Task
+from fastmlp.datasets.labels import MOST_TARGET, NAMES, Labels, Task, is_name
 from fastmlp.datasets.table_columns import is_number, is_period, numbers_of, refuse, texts_of
 from fastmlp.errors import DataError, shown, suggest
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_NUMBERED_CLASSES = 100  # whole numbers of more values are taken for a regression
+
+
+def spelled(label: object) -> str | tuple[str, ...] | None:
+    """Return label columns by their names as text: those of a DataFrame may be numbers."""
+    if label is None or isinstance(label, str):
+        return label
+    return tuple(map(str, label)) if isinstance(label, Iterable) else str(label)
 
 
 def label_names(
@@ -94,7 +101,7 @@ def labels_like(
         _check_complete(where, column, varied=False)
     if task != "classification":
         return _of_numbers(where, columns, task)
-    (column,) = columns
+    column = _the_only(where, columns)
     places = {name: place for place, name in enumerate(classes)}
     texts = texts_of(where, column)
     values = np.array([places.get(text, -1) for text in texts], np.int64)
@@ -129,11 +136,12 @@ def _check_complete(where: object, column: pd.Series[Any], *, varied: bool = Tru
     name = str(column.name)
     if missing.any():
         found = f"{missing.sum():,} missing labels, the first at row {missing.argmax()} (counted from 0)"
-        refuse(where, name, found, "a label in every row; remove the rows without")
+        what = "a label in every row; remove the rows without, or rename a class that is called None, NA or nan"
+        refuse(where, name, found, what)
     if column.dtype.kind in "mM" or is_period(column):
         refuse(where, name, "dates or times", "numbers or classes as labels")
     if varied and len(set(texts_of(where, column))) < 2:
-        found = f"the one label {shown(column.iloc[0])} in every row"
+        found = f"the one label {shown(texts_of(where, column)[0])} in every row"
         refuse(where, name, found, "at least two that differ")
 
 
@@ -163,14 +171,19 @@ def _numbers(where: object, column: pd.Series[Any], task: Task) -> npt.NDArray[n
     return numbers_of(where, column)
 
 
-def _classes(where: object, columns: Sequence[pd.Series[Any]]) -> Labels:
-    """Return one column as classes: numbers in their order, texts in that of the alphabet."""
+def _the_only(where: object, columns: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
+    """Return the label column of a classification."""
     if len(columns) > 1:
         raise DataError(
             f"{where}: label: found {len(columns)} columns, expected one for a classification; several are "
             "--task multilabel or regression"
         )
-    (column,) = columns
+    return columns[0]
+
+
+def _classes(where: object, columns: Sequence[pd.Series[Any]]) -> Labels:
+    """Return one column as classes: numbers in their order, texts in that of the alphabet."""
+    column = _the_only(where, columns)
     name = str(column.name)
     texts = texts_of(where, column)
     names = sorted(set(texts))
@@ -183,8 +196,8 @@ def _classes(where: object, columns: Sequence[pd.Series[Any]]) -> Labels:
             refuse(where, name, found, what)
         names.sort(key=dict(zip(texts, numbers, strict=True)).__getitem__)
     for one in names:
-        if not one or not one.isprintable():
-            refuse(where, name, f"the class {one!r}", "printable names of classes")
+        if not is_name(one):
+            refuse(where, name, f"the class {shown(one)}", NAMES)
     places = {one: place for place, one in enumerate(names)}
     values = np.array([places[text] for text in texts], np.int64)
     return Labels("classification", values, tuple(names))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.labels import LEAST_WEIGHT, MOST_WEIGHT, Labels, Task
+from fastmlp.datasets.labels import LEAST_WEIGHT, MOST_WEIGHT, NAMES, Labels, Task, is_name
 from fastmlp.datasets.options import OwnOptions
 from fastmlp.datasets.preparation import Category, Preparation, named_columns
 from fastmlp.datasets.table_columns import Kind, kind_of, numbers_of, refuse, texts_of
@@ -19,13 +19,14 @@ from fastmlp.datasets.table_labels import (
     label_names,
     labels_like,
     labels_of,
+    spelled,
 )
 from fastmlp.errors import DataError, printable, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OPTIONS", "SUFFIXES", "Columns", "columns_of", "fields_like", "raw_table"]
+__all__ = ["OPTIONS", "SUFFIXES", "Columns", "columns_of", "fields_like", "raw_table", "spelled"]
 
 OPTIONS = ("label", "task", "weight", "group", "part", "missing")
 PARTS = {  # how a column may name the parts
@@ -184,8 +185,8 @@ def columns_of(where: object, frame: pd.DataFrame, options: OwnOptions) -> Colum
             f"{where}: found no column beside {', '.join(roles)}, expected columns to predict from"
         )
     for name in features:
-        if not str(name) or not str(name).isprintable():
-            raise DataError(f"{where}: found the column {name!r}, expected a printable name")
+        if not is_name(str(name)):
+            raise DataError(f"{where}: found the column {shown(name)}, expected {NAMES}")
     _check_missing(where, features, options)
     kinds = tuple(kind_of(where, column) for _, column in features.items())
     return Columns(where, features, kinds, labels, names, weights, groups, part)

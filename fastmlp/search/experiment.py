@@ -129,7 +129,13 @@ class Experiment:
             If the file cannot be read, is not TOML, or has an unknown name, a wrong value or a point
             that cannot be trained.
         """
-        document = read_toml(Path(path))
+        return cls.from_document(path, read_toml(Path(path)), changes)
+
+    @classmethod
+    def from_document(
+        cls, path: str | Path, document: dict[str, Any], changes: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Read what `from_toml` does from a file's content: a pipe can be read but once."""
         try:
             checked_table("", document, ["data", "config", "grid", "search", "study"])
             search = checked_table("search", document.get("search", {}), ["seeds", "metric"])

@@ -294,7 +294,8 @@ class TrialStore:
             for prefix, advice in _ADVICE.items():
                 if name.startswith(prefix):
                     raise StoreError(f"{self.path}: {advice} ({error})") from error
-            if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            # SQLITE_ERROR: a table or column is missing.
+            if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
                 raise StoreError(self._damaged(str(error))) from error
             raise StoreError(f"{self.path}: {error}") from error
 

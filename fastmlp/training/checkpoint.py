@@ -134,6 +134,8 @@ class Checkpoint:
         start: Network | None,
     ) -> None:
         self.path, self.config = Path(path), config
+        if not self.path.name:
+            raise FormatError(f"checkpoint: found {os.fspath(path)!r}, expected the path of a file")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         self._agreed = agreement(config, train, valid, start)

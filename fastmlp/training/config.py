@@ -223,7 +223,13 @@ class TrainConfig(ConfigShowing):
         ConfigError
             If the file cannot be read, is not TOML, or holds an unknown name or a wrong value.
         """
-        document = read_toml(Path(path))
+        return cls.from_document(path, read_toml(Path(path)), base)
+
+    @classmethod
+    def from_document(
+        cls, path: str | Path, document: dict[str, Any], base: Self | None = None
+    ) -> Self:
+        """Read what `from_toml` does from a file's content: a pipe can be read but once."""
         fields = document.get("config", document)
         try:
             if not isinstance(fields, dict):

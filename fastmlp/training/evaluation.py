@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.datasets import Dataset, Normalization
-from fastmlp.datasets.parts import check_dataset
+from fastmlp.datasets.parts import check_dataset, check_features
 from fastmlp.errors import DataError
 from fastmlp.training.metrics import metrics_of
 from fastmlp.training.network import Network, forward
@@ -42,7 +42,12 @@ def evaluate(network: Network, dataset: Dataset) -> dict[str, float]:
     DataError
         If the data set's task, images or classes do not fit the network.
     """
+    if not isinstance(network, Network):
+        raise DataError(
+            f"network: found {type(network).__name__}, expected a Network; fastmlp.load(path) reads one"
+        )
     check_dataset("dataset", dataset)
+    check_features("dataset", dataset, network.preparation)
     found, own = dataset.classes, tuple(network.classes)
     # Names may differ (those of a `state_dict` are numbers), but not the order of the same names.
     fits = len(found) == len(own) and (found == own or set(found) != set(own))

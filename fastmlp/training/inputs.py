@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.datasets import Dataset, Preparation
+from fastmlp.datasets.axes import converted
+from fastmlp.datasets.parts import check_features
 from fastmlp.datasets.transforms import is_finite
 from fastmlp.machine.streams import warn
 from fastmlp.training.shapes import spell_shape
@@ -37,7 +39,9 @@ def rows_of(X: Any, shape: Sequence[int], preparation: Preparation | None) -> np
         X, notes = preparation.apply(X, "X")
         for note in notes:
             warn(note, UserWarning)
-    array = X.images if isinstance(X, Dataset) else np.asarray(X)
+    if isinstance(X, Dataset):
+        check_features("X", X, preparation)
+    array = X.images if isinstance(X, Dataset) else converted(X, "X")
     values = math.prod(shape)
     rows = f"[N, {values}] ({spell_shape(shape)} values an image)"
     if preparation is not None:

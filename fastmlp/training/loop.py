@@ -310,6 +310,10 @@ class Loop(ABC):
 
 def _check_start(start: Network, config: TrainConfig, train: Dataset) -> None:
     """Raise a DataError unless a network's parameters have the shapes of those that are trained."""
+    if not isinstance(start, Network):
+        raise DataError(
+            f"start: found {type(start).__name__}, expected a Network; fastmlp.load(path) reads one"
+        )
     sizes = network_sizes(config, train)
     if start.sizes != sizes:
         raise DataError(f"start: found a network of widths {start.sizes}, expected {sizes}")

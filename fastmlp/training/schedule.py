@@ -45,7 +45,8 @@ def _one_cycle(config: Any, epoch: int, steps: int) -> np.ndarray:
     last = config.epochs * steps - 1
     peak = max(RISING_SHARE * (last + 1) - 1, np.finfo(float).tiny)
     first = config.learning_rate / FIRST_DIVISOR
-    rising = _along_cosine(first, config.learning_rate, step / peak)
+    # Of three steps or fewer the first is the peak, which all others are far beyond.
+    rising = _along_cosine(first, config.learning_rate, np.minimum(step / peak, 1))
     falling = (step - peak) / max(last - peak, np.finfo(float).tiny)
     return np.where(
         step <= peak,

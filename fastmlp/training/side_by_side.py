@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 
-from fastmlp.datasets import Dataset
+from fastmlp.datasets import Dataset, check_parts
 from fastmlp.errors import check_count
 from fastmlp.machine.cores import usable_cores
 from fastmlp.machine.description import last_level_cache
@@ -167,6 +167,7 @@ def arrange(
         Groups to be trained one after the other: how many models at once, and their configurations with `threads` set.
         Where a configuration has none, it gets its share of the cores, or 1 if a step is too small to share.
     """
+    check_parts(train_part)
     cores, cache = usable_cores(), last_level_cache()
 
     def fits(config: TrainConfig) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,6 +122,7 @@ class Threads:
         self._pool: ThreadPoolExecutor | None = None
         self.size, self.barrier = 1, barrier
         self._shares: list[float] = []
+        self._process = os.getpid()
         if size > 1:
             pool, running = started_pool(size, "fastmlp")
             if running > 1:
@@ -150,7 +152,8 @@ class Threads:
         """
         start = time.perf_counter()
         self._shares.clear()
-        if self._pool is not None and together and self._pace.together:
+        is_here = os.getpid() == self._process  # a process that was forked has none of the threads
+        if self._pool is not None and together and self._pace.together and is_here:
             self._call_together(run)
         else:
             run(Team(0, 1, self.barrier))

@@ -205,6 +205,10 @@ class Training(Loop):
 
 def _check_sides(config: TrainConfig, train: Dataset) -> None:
     """Raise a ConfigError unless images are pictures that are larger than what they are moved by, or is cut out."""
+    if config.flip and train.preparation is not None:
+        raise ConfigError(
+            "flip: found True with a table, whose columns have no sides, expected it with images"
+        )
     for name, pixels in (("shift", config.shift), ("cutout", config.cutout)):
         if pixels and is_rows(train.shape):
             raise ConfigError(

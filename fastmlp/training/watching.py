@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fastmlp.errors import ConfigError, shown
 from fastmlp.reporting.progress import ProgressDisplay
 from fastmlp.training.config import TrainConfig
 from fastmlp.training.metrics import words_of
@@ -60,7 +61,14 @@ def watched(
         Whether to show epochs.
     done : int
         How many were done before.
+
+    Raises
+    ------
+    ConfigError
+        If `on_epoch` is no function.
     """
+    if on_epoch is not None and not callable(on_epoch):
+        raise ConfigError(f"on_epoch: found {shown(on_epoch)}, expected a function of a row")
     if not verbose:
         yield on_epoch
         return

@@ -50,6 +50,25 @@ def test_predict_takes_pictures_of_any_size_and_kind(capsys: Capture) -> None:
     assert all(float(share) > 0.9 for _, _, share in lines)
 
 
+def test_predict_finds_in_folders_what_training_does(capsys: Capture) -> None:
+    network_of(3).save("model.safetensors")
+    for folder in ("photos/a", "photos/__MACOSX", "photos/.hidden", "elsewhere"):
+        Path(folder).mkdir(parents=True)
+        Image.new("RGB", (4, 4), "red").save(f"{folder}/x.jfif", format="JPEG")
+    Image.new("RGB", (4, 4), "red").save("photos/y.PNG")
+    for name in ("._y.PNG", "notes.txt"):
+        Path("photos", name).write_bytes(b"no picture")
+    Path("photos/link").symlink_to(Path("elsewhere").absolute())
+    assert run("predict", "model.safetensors", "photos") == 0
+    lines = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["photos/a/x.jfif", "photos/link/x.jfif", "photos/y.PNG"]
+    Path("photos/a/circle").symlink_to(Path("photos").absolute())
+    assert run("predict", "model.safetensors", "photos", "elsewhere") == 2
+    shown = capsys.readouterr()
+    assert shown.out.startswith("elsewhere/x.jfif\tred")
+    assert "photos/a/circle: found a link to a folder that it lies in" in shown.err
+
+
 def test_predict_scales_as_training_does_and_turns_by_exif(capsys: Capture) -> None:
     network = network_of(1)
     network.save("model.safetensors")

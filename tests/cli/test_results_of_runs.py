@@ -197,6 +197,48 @@ def test_show_says_what_a_network_is(capsys: Capture) -> None:
     assert "fare" in words
 
 
+def test_a_test_part_of_one_row_has_no_r2(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = passengers(60, 0).assign(part=["valid", "test", *["train"] * 58])
+    table.to_csv("ship.csv", index=False)
+    arguments = ("--data", "ship.csv", "--label", "fare", "--part", "part", "--out", "run")
+    assert run("train", *arguments, "--hidden", 4, "--epochs", 1) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("test   loss")]
+    assert "R2" not in line
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert run("evaluate", "run") == 0
+    assert run("runs", ".") == 0
+
+
+def test_a_run_is_shown_and_judged_where_its_data_is_not(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog"):
+        for number in range(8):
+            levels = np.random.default_rng(number).integers(0, 256, (4, 4)).astype(np.uint8)
+            for top in ("pictures", "elsewhere/others"):
+                Path(top, name).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(levels).save(Path(top, name, f"{number}.png"))
+    options = ("--hidden", 4, "--epochs", 1, "--no-report", "--data-home", "home")
+    assert run("train", "--data", "pictures", "--out", "run", *options) == 0
+    again = ("train", "--config", "run/config.toml", "--out", "again", *options)
+    assert run(*again) == 0
+    monkeypatch.chdir("elsewhere")
+    assert run("show", "../run") == 0
+    assert run("evaluate", "../run", "others", "--data-home", "home") == 0
+    for file in [*Path("others").rglob("*.png")][:-1]:
+        if file.name != "0.png":
+            file.unlink()
+    capsys.readouterr()
+    assert run("evaluate", "../run", "others", "--data-home", "home") == 0  # too few for parts
+    assert "others, all rows: " in capsys.readouterr().err
+    assert run("evaluate", "../run") == 2
+    assert "pictures: found no such file or folder" in capsys.readouterr().err
+
+
 class Page(HTMLParser):
     """The texts, tags and addresses of an HTML page."""
 

@@ -168,6 +168,20 @@ def test_a_folder_with_a_run_is_left_alone(capsys: Capture) -> None:
     assert {path.name: path.read_bytes() for path in Path("a").iterdir()} == before
 
 
+def test_a_refused_training_leaves_no_folder(capsys: Capture) -> None:
+    Path("there").mkdir()
+    for out in ("new/er/run", "there", "there/run"):
+        assert run("train", "--hidden", "conv 4 99", "--out", out) == 2
+        assert "the kernel does not fit" in capsys.readouterr().err
+    assert list(Path().rglob("*")) == [Path("there")]
+
+
+def test_a_link_to_nothing_in_place_of_the_runs(capsys: Capture) -> None:
+    Path("runs").symlink_to("nowhere")
+    assert run("train", "--epochs", "1") == 2
+    assert capsys.readouterr().err.startswith("fastmlp: error: runs: ")
+
+
 def test_runs_of_one_second_get_different_folders() -> None:
     assert len({new_folder(Path("runs"), "digits") for _ in range(3)}) == 3
 
@@ -388,4 +402,4 @@ def test_ctrl_c_while_compiling_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Training, "warm_up", interrupted)
     assert run("train", "--epochs", 2, "--out", "a") == INTERRUPTED
-    assert not [path for path in Path("a").iterdir() if path.is_file()]
+    assert not Path("a").exists()

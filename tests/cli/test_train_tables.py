@@ -175,7 +175,7 @@ def test_a_row_has_one_prediction_everywhere(task: str) -> None:
     subprocess.run([sys.executable, "-c", SCRIPT], check=True)
     np.testing.assert_array_equal(np.load("answers.npy"), expected)
 
-    assert run("export", "out/model.safetensors", "--onnx", "m.onnx") == 0
+    assert run("export", "out", "--onnx", "m.onnx") == 0
     session = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"])
     stated = json.loads(session.get_modelmeta().custom_metadata_map["preparation"])
     rows, _ = fastmlp.datasets.Preparation.from_dict(stated).apply(frame)

@@ -1,10 +1,13 @@
 """What is wrong on the command line is said in one line, with exit code 2."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cli_helpers import run, start
+
+from fastmlp.errors import suggest
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 Capture = pytest.CaptureFixture[str]
@@ -82,6 +85,59 @@ def test_wrong_input_is_one_line_and_code_2(
     assert set(Path.cwd().rglob("*")) == before
     if "out of memory" not in words:
         assert announced == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--out", ""),
+        ("train", "--config", ""),
+        ("train", "--data-home", ""),
+        ("predict", "", "a.png"),
+        ("predict", "m", ""),
+        ("evaluate", "m", "--out", ""),
+        ("show", "m", "--weights", ""),
+        ("export", "m", "--onnx", ""),
+        ("runs", ""),
+        ("runs", "--csv", ""),
+        ("lr", "--out", ""),
+        ("search", ""),
+        ("search", "--out", ""),
+        ("compare", "", ""),
+        ("bench", "--out", ""),
+        ("data", "--data-home", ""),
+    ],
+)
+def test_a_variable_that_is_not_set_is_no_path(capsys: Capture, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(": found '', expected a path; the current folder is '.'")
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("SURVIVED", "did you mean Survived?"),
+        ("survived", "did you mean Survived?"),
+        ("Fare", "did you mean 'Fare '?"),
+        ("nothing like it", "expected one of Survived, Fare , age"),
+    ],
+)
+def test_a_name_in_another_case_is_suggested(name: str, words: str) -> None:
+    assert suggest(name, ["Survived", "Fare ", "age"]) == words
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize(
+    "text", ["epochs = 1\nhidden = [4]", "data = {name = 'digits'}\nconfig.epochs = 1"]
+)
+def test_settings_may_come_out_of_a_pipe(text: str) -> None:
+    os.mkfifo("settings")
+    reader = os.open("settings", os.O_RDONLY | os.O_NONBLOCK)  # so that the text is there at once
+    Path("settings").write_text(text)
+    assert run("train", "--config", "settings", "--no-report", "--out", "run") == 0
+    os.close(reader)
 
 
 def test_a_warning_is_one_line_without_the_source(monkeypatch: pytest.MonkeyPatch) -> None:

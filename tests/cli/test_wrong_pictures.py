@@ -234,6 +234,14 @@ ARRAYS: list[tuple[str, str, Prepare, str, str]] = [
     ("alone", "X.npy", lambda path: np.save(path, X), "", "expected the labels of 'X'"),
     ("unknown", "foo.npy", lambda path: np.save(path, X), "", "say where they are with label="),
     ("text", "a.npz", lambda path: path.write_text("X, y"), "", "a.npz: starts with"),
+    (
+        "labels in an archive of two",
+        "a.npy",
+        lambda path: (np.save(path, X), np.savez("z.npz", a=Y, b=Y)),
+        "--label z.npz",
+        "label: found 'a' int64 [40], 'b' int64 [40] in z.npz, expected one array of labels",
+    ),
+    ("a text as labels", "a.npz", saved(X=X, y=np.array("cat")), "", "labels are int64 [1]"),
     ("half", "a.npy", lambda path: half(path, X), "--label a.npy", "bytes of values, expected 240"),
     ("archive", "a.zip", saved(X=X), "", "a.zip"),
 ]

@@ -222,6 +222,12 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "--label y --missing error",
         "column 'x': found 1 missing values, the first at row 7",
     ),
+    "a category of megabytes": (
+        csv(table(kind=np.resize(["a" * 100_001, "b"], N))),
+        "--label y",
+        "column 'kind': found a text of 100,001 letters",
+    ),
+    "a name of megabytes": (csv(table(**{"a" * 100_001: 1})), "--label y", "of at most 100,000"),
     "names alone": (csv(table(x=WORDS[:N], kind=None)), "--label y", "whose values repeat"),
     # labels
     "missing label": (
@@ -239,6 +245,17 @@ WRONG: dict[str, tuple[Callable[[], object], str, str]] = {
         "--label y --task regression",
         "t.csv: column 'y': found -1e+301 at row 7 (counted from 0), expected numbers up to 1e+300",
     ),
+    "a class of megabytes": (
+        csv(table(y=np.resize(["a" * 100_001, "b"], N))),
+        "--label y",
+        "column 'y': found the class 'aaaa",
+    ),
+    "a class called None": (
+        csv(table(y=np.resize(["None", "b"], N))),
+        "--label y",
+        "or rename a class that is called None, NA or nan",
+    ),
+    "one row": (csv(table().head(1)), "--label y", "found the one label '0' in every row"),
     "one class": (csv(table(y="a")), "--label y", "column 'y': found the one label 'a'"),
     "dates as labels": (parquet(table(y=DATES)), "--data t.parquet --label y", "dates or times"),
     "whole floats": (csv(table(y=np.resize([0.0, 1], N))), "--label y", "say --task"),

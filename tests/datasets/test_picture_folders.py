@@ -149,7 +149,8 @@ def test_parts_of_their_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole.test.images, np.asarray(parts.test.images))
     (tmp_path / "data" / "bus").mkdir()
     save(tmp_path / "data" / "bus" / "a.png")
-    assert Dataset.from_folder(tmp_path / "data").classes == ("Train", "bus", "test", "val")
+    with pytest.raises(DataError, match="found Train, val, test and bus, which is no part"):
+        Dataset.from_folder(tmp_path / "data")
 
 
 def test_what_cannot_be_read_is_listed_or_left_out(
@@ -265,6 +266,17 @@ LAYOUTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda top: [save(top / one / "cat" / "a.png") for one in ("train", "TRAINING")],
         "found TRAINING and train, expected one of them",
     ),
+    "parts and another": (
+        lambda top: (
+            [
+                save(top.parent / "two" / part / name / "0.png")
+                for part in ("train", "Test", "labels")
+                for name in "ab"
+            ]
+            + [shutil.rmtree(top / one) for one in ("cat", "dog")]
+        ),
+        "two: found train, Test and labels, which is no part, expected a subfolder of pict.*move labels away",
+    ),
     "a circle": (
         lambda top: (top / "dog" / "below").symlink_to(top / "dog"),
         "dog/below: found a link to a folder that it lies in",
@@ -298,6 +310,12 @@ def test_without_a_training_part_all_folders_are_classes(tmp_path: Path) -> None
         save(tmp_path / "data" / name / "0.png", grey=True)
     found = pictures_in(tmp_path / "data")
     assert (found.classes, found.ends) == (("test", "valid"), {})
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("plane", "train"):
+        save(tmp_path / "data" / name / "0.png", grey=True)
+    assert pictures_in(tmp_path / "data").classes == ("plane", "train")
 
 
 def test_files_below_a_class_are_in_the_order_of_their_names(two: Path) -> None:

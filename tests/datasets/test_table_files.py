@@ -12,6 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+import fastmlp
 from fastmlp import DataError, Dataset
 from fastmlp.datasets import own
 from fastmlp.datasets.options import OwnOptions
@@ -355,3 +356,63 @@ def test_names_and_tickets_are_left_out() -> None:
     lines = data.preparation.lines()
     assert "left out, because nearly all values differ: name, cabin" in lines
     assert data.preparation.spans["name"] == slice(10, 10)
+
+
+def test_categories_that_are_numbers_may_be_missing() -> None:
+    frame = PEOPLE.assign(code=np.resize([1, 2, 3], N), flag=np.resize([True, False], N))
+    data = Dataset.from_table(frame, "paid")
+    assert data.preparation is not None
+    for name in ("code", "flag"):
+        as_numbers = frame.assign(**{name: frame[name].astype(float)})
+        as_categories = frame.assign(**{name: frame[name].astype("category")})
+        for one in (as_numbers, as_categories):
+            one.loc[[3, 5], name] = None
+        found, notes = data.preparation.apply(as_categories)
+        np.testing.assert_array_equal(found, data.preparation.apply(as_numbers)[0])
+        assert [note[:30] for note in notes] == [f"column {name!r}: 2 values are missing"[:30]]
+
+
+def test_lists_of_arrow_are_refused() -> None:
+    import pyarrow
+
+    lists = pd.array([[1, 2]] * N, dtype=pd.ArrowDtype(pyarrow.list_(pyarrow.int64())))
+    with pytest.raises(DataError, match=r"column 'cells': found .* at row 0"):
+        Dataset.from_table(PEOPLE.assign(cells=lists), "paid")
+
+
+def test_several_labels_like_one_are_refused() -> None:
+    data = Dataset.from_table(PEOPLE, "paid")
+    with pytest.raises(DataError, match="label: found 2 columns, expected one for a class"):
+        Dataset.from_table(PEOPLE, ["paid", "plan"], like=data)
+
+
+def test_columns_may_have_numbers_as_names() -> None:
+    frame = PEOPLE.set_axis(range(len(PEOPLE.columns)), axis=1)
+    label = len(PEOPLE.columns) - 1
+    data = Dataset.from_table(frame, label)  # type: ignore[arg-type]
+    assert data.classes == ("no", "yes")
+    assert Dataset.from_table(frame, [label], like=data).checksum == data.checksum  # type: ignore[list-item]
+
+
+def test_features_of_another_table_are_refused_everywhere() -> None:
+    data = Dataset.from_table(PEOPLE, "paid")
+    other = PEOPLE.assign(town=PEOPLE["town"].replace("Rome", "Bonn"))
+    unlike, like = Dataset.from_table(other, "paid"), Dataset.from_table(other, "paid", like=data)
+    assert unlike.shape == data.shape
+    config = fastmlp.TrainConfig(hidden=(4,), epochs=1, threads=1)
+    network = fastmlp.train(config, data, like).network
+    fastmlp.evaluate(network, like)
+    for call in (
+        lambda: fastmlp.train(config, data, unlike),
+        lambda: fastmlp.evaluate(network, unlike),
+        lambda: network.predict(unlike),
+    ):
+        words = "found the feature 'town = Bonn', expected 'town = Lima' as in the training; Data"
+        with pytest.raises(DataError, match=words):
+            call()
+
+
+def test_columns_of_a_table_are_not_mirrored() -> None:
+    config = fastmlp.TrainConfig(hidden=(4,), epochs=1, threads=1, flip=True)
+    with pytest.raises(fastmlp.ConfigError, match="flip: found True with a table, whose columns"):
+        fastmlp.train(config, Dataset.from_table(PEOPLE, "paid"))

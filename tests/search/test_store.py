@@ -422,3 +422,15 @@ def test_what_to_do_follows_from_the_name_of_the_error(folder, name, words):
         raise error
     assert str(raised.value).startswith(f"{folder / FILE}: {words}")
     assert "what SQLite said" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "change", ["DROP TABLE trials", "ALTER TABLE trials RENAME COLUMN checksum TO sum"]
+)
+def test_a_table_that_is_not_ours_is_no_store(folder, change):
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        database.execute(change)
+        database.commit()
+    words = r"trials\.sqlite: found a damaged file or no database \(no such"
+    with pytest.raises(StoreError, match=words), TrialStore(folder, DATA) as store:
+        store.trials()

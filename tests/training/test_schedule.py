@@ -90,11 +90,12 @@ def test_warm_up_rises_evenly_to_the_schedules_rate(schedule: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
-def test_one_cycle_of_one_or_two_steps_stays_between_its_ends(epochs: int) -> None:
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+def test_one_cycle_of_few_steps_stays_between_its_ends(epochs: int) -> None:
     config = TrainConfig(schedule="one_cycle", learning_rate=0.3, epochs=epochs)
     found = [learning_rate(config, epoch) for epoch in range(epochs)]
     assert all(0 < one <= 0.3 for one in found)
+    assert found[1:] == sorted(found[1:], reverse=True)
 
 
 def test_every_schedule_has_a_formula() -> None:

@@ -1,5 +1,6 @@
 """train(): early stopping, divergence and Ctrl-C, each of which says what happened."""
 
+import os
 import signal
 import threading
 from typing import Any
@@ -183,3 +184,27 @@ def test_a_handler_of_the_program_stays_in_place() -> None:
         signal.signal(signal.SIGINT, before)
     assert result.status == "done"
     assert seen == [signal.SIGINT] * SMALL.epochs
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_is_forked_between_epochs_goes_on() -> None:
+    """It has none of the team's threads."""
+    config, here, children = SMALL.replace(threads=2), os.getpid(), []
+
+    def fork(row: Any) -> None:
+        if row["epoch"] == 1:
+            children.append(os.fork())
+            if os.getpid() != here:
+                signal.alarm(60)
+
+    code = 1
+    try:
+        result = train(config, TRAIN, on_epoch=fork)
+        same = zip(parameters(result.network), parameters(train(SMALL, TRAIN).network), strict=True)
+        code = 0 if all(np.array_equal(a, b) for a, b in same) else 2
+    finally:
+        if os.getpid() != here:
+            os._exit(code)
+    assert code == 0
+    assert os.waitpid(children[0], 0)[1] == 0
