@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import warnings
 import zlib
 from collections import Counter
@@ -25,6 +26,7 @@ BEGINNING = 1 << 16  # bytes that are looked at before a text is parsed
 # What a compressed table may hold: more than that no table of numbers or texts has, but a bomb.
 USUAL_BYTES, TEXT_A_BYTE, VALUES_A_BYTE = 1 << 26, 100, 1000
 VALUE = 8  # bytes in memory
+_WHOLE = re.compile(r"(\s*[-+]?[0-9]{1,4300}\s*)?")  # of more digits Python makes no number
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 FOREIGN = {  # how files of other kinds begin
     b"PAR1": "a Parquet file",
@@ -117,7 +119,21 @@ def _from_text(file: BinaryIO, suffix: str, texts: Collection[str]) -> pd.DataFr
     file.seek(0)
     kept = {name: str for name in texts if name in names}
     frame = pandas().read_csv(file, low_memory=False, index_col=False, dtype=kept, **options)
+    for name, kind in frame.dtypes.items():
+        if kind.kind == "O" and name not in kept and _are_whole(frame[name]):
+            numbers = [int(one) if isinstance(one, str) and one else None for one in frame[name]]
+            frame[name] = pandas().Series(numbers, frame.index, dtype=object)
     return frame.iloc[:, 1:] if index else frame
+
+
+def _are_whole(column: pd.Series[Any]) -> bool:
+    """Return whether a column that pandas left as texts holds whole numbers alone.
+
+    It leaves them so for some with more than 63 bits: pandas 3 beside negative ones and missing ones, which are
+    empty texts then, and pandas 2 always.
+    """
+    present = column[~column.isna().to_numpy()]
+    return all(isinstance(one, str) and _WHOLE.fullmatch(one) for one in present)
 
 
 def _check_unpacked(file: BinaryIO) -> None:

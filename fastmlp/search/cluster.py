@@ -144,7 +144,7 @@ async def _identity(address: str) -> str:
 
     security = Security().get_connection_args("client")
     async with rpc(address, timeout=ANSWER_SECONDS, connection_args=security) as server:
-        answer = await asyncio.wait_for(server.identity(n_workers=0), ANSWER_SECONDS)
+        answer = await asyncio.wait_for(server.identity(), ANSWER_SECONDS)
         return str(answer["type"])
 
 

@@ -325,6 +325,19 @@ def test_spellings_of_numbers_among_categories_agree(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("most", [2**63, 2**64, 10**25])
+@pytest.mark.parametrize("gap", ["", "3"], ids=["a gap", "no gap"])
+def test_whole_numbers_of_more_than_64_bits_are_numbers(
+    tmp_path: Path, most: int, gap: str
+) -> None:
+    texts = [gap, *(str(most * one // 40) for one in range(41)), str(-most)]
+    lines = [f"{text},{row % 2}" for row, text in enumerate(texts)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y", *lines]), encoding="utf-8")
+    found = features(Dataset.from_table(tmp_path / "t.csv", label="y"))
+    np.testing.assert_array_equal(found["x"][1:], [float(text) for text in texts[1:]])
+    assert ("x is missing" in found) == (gap == "")
+
+
 def test_what_looks_like_dates_and_is_none() -> None:
     texts = {"version": ["1.2.3", "1.2.4", "2.0.0"], "code": ["1-2", "2-3", "9-1"]}
     frame = PEOPLE.assign(**{name: np.resize(values, N) for name, values in texts.items()})
