@@ -25,9 +25,8 @@ from fastmlp.machine.mapped import MappedFile, file_behind
 from fastmlp.machine.own_folder import user_cache_folder
 
 BLOCK_BYTES = 1 << 24  # read at a time
-LARGE = (
-    1 << 28
-)  # bytes; smaller arrays are read through their mapping, and copied into memory where they have to be
+# Bytes; smaller arrays are read through their mapping, and copied into memory where they have to be.
+LARGE = 1 << 28
 
 
 class Rows:
@@ -94,7 +93,7 @@ class Rows:
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         """Yield row after row."""
-        return (row for block in blocks(self) for row in block)
+        return each(self)
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
@@ -142,6 +141,11 @@ def blocks(images: Images, count: int | None = None) -> Iterator[npt.NDArray[Any
     for start in range(0, len(images), count):
         block = images[start : start + count]
         yield block if file is None else file.copy(block)
+
+
+def each(images: Images) -> Iterator[npt.NDArray[Any]]:
+    """Yield row after row of images [N, ...]."""
+    return (row for block in blocks(images) for row in block)
 
 
 def least(images: Images, axis: int | None = None) -> Any:

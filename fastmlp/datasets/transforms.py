@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.datasets.rows import blocks, greatest, least
+from fastmlp.datasets.rows import blocks, each, greatest, least
 from fastmlp.errors import ConfigError, DataError
 
 LARGEST_SIDE = 1024
@@ -48,8 +48,7 @@ def check_finite(name: str, images: npt.NDArray[Any]) -> None:
     """Raise a DataError that names the first value of images [N, D] that is not finite."""
     if is_finite(images):
         return
-    rows = (image for block in blocks(images) for image in block)
-    first, image = next((row, image) for row, image in enumerate(rows) if not is_finite(image))
+    first, image = next(pair for pair in enumerate(each(images)) if not is_finite(pair[1]))
     column = int(np.argmin(np.isfinite(image)))
     raise DataError(
         f"{name}: image {first} holds {image[column]} at value {column}, expected finite numbers"
@@ -96,8 +95,7 @@ def resize(
         raise DataError(f"resize: images are {images.dtype}, expected uint8 grey levels")
     target = (sides[::-1], Image.Resampling.BILINEAR)
     scaled = np.empty((len(images), channels, *sides), np.uint8)
-    rows = (image for block in blocks(images) for image in block)
-    for image, small in zip(rows, scaled, strict=True):
+    for image, small in zip(each(images), scaled, strict=True):
         picture = image.reshape(channels, height, width)
         if channels == 3:  # the same bits as channel by channel, in half the time
             colour = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))

@@ -313,10 +313,13 @@ class Engine:
         def evaluate(team: Team) -> None:
             chunks = batches.last
             first, last = (chunks * rank // team.size for rank in (team.rank, team.rank + 1))
-            reader = Reader(samples, batches, 1)
+            own = slice(first * plan.batch, last * plan.batch)
+            mine = batches._replace(order=order[own], flips=batches.flips[own], last=last - first)
+            reader = Reader(samples, mine, 1)
             alone = Team(0, 1, self._team.barrier)
-            pieces = reader.pieces(first, last)
-            self._take(reader, pieces, plan, rooms[team.rank], rule, record, alone)
+            pieces = reader.pieces(0, mine.last)
+            written = record._replace(logits=record.logits[own])
+            self._take(reader, pieces, plan, rooms[team.rank], rule, written, alone)
             reader.check(pieces)
 
         self._team.call(evaluate, together=count > 0)
